@@ -1,0 +1,1 @@
+"""The engine of the notebooks: forms, images, patches, networks, training, scores, pictures."""

@@ -1,0 +1,254 @@
+"""Image files to arrays and back, with nothing lost or guessed on the way."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from utils.axes import to_yxc
+from utils.decoders import read_pixels
+from utils.errors import DataError
+from utils.files import atomic
+from utils.paths import resolve
+
+IMAGE_SUFFIXES = {".tif", ".tiff", ".png", ".jpg", ".jpeg"}
+SYSTEM_FILES = {"thumbs.db", "desktop.ini", "__macosx"}
+CHUNK = 1 << 20  # pixels worked on at a time
+
+
+@dataclass(frozen=True)
+class Image:
+    """One plane: `array` (Y, X, C) of dtype uint8, uint16 or float32; `axes` is what the file held, such as "CYX"."""
+
+    path: Path
+    array: np.ndarray
+    pixel_size_um: float | None
+    axes: str
+
+
+def find_images(folder: str | Path, recursive: bool = False) -> list[Path]:
+    """List the image files of a folder, sorted; hidden and system files are left out.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Taken from the project's root where relative.
+    recursive : bool
+        Look into sub-folders too.
+
+    Returns
+    -------
+    list of Path
+        At least one file whose name ends, in any case, in one of `IMAGE_SUFFIXES`.
+
+    Raises
+    ------
+    DataError
+        Where the folder is missing or holds no image.
+    """
+    folder = resolve(folder)
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder}. Check its name for a typing error.")
+    found = sorted(folder.rglob("*") if recursive else folder.iterdir())
+    shown = [path for path in found if not any(_is_system(part) for part in path.relative_to(folder).parts)]
+    images = [path for path in shown if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+    if not images:
+        hint = " It has sub-folders: name one of those." if any(path.is_dir() for path in shown) else ""
+        raise DataError(f"The folder {folder} holds no image (TIFF, PNG or JPEG file).{hint}")
+    return images
+
+
+def _is_system(name: str) -> bool:
+    """Whether a file or folder is one that an operating system or Jupyter puts there by itself."""
+    return name.startswith(".") or name.lower() in SYSTEM_FILES
+
+
+def read_image(path: str | Path, axes: str = "automatic", memory_map: bool = False) -> Image:
+    """Read one plane with its channels.
+
+    An alpha channel is dropped, a PNG with a colour table becomes RGB, and a JPEG is turned upright as its EXIF data
+    say, which is how browsers and annotation tools show it. Pixel values are never rescaled or inverted.
+
+    Parameters
+    ----------
+    path : str or Path
+        TIFF, PNG or JPEG.
+    axes : {"automatic", "YX", "YXC", "CYX"}
+        Meaning of the dimensions as stored (those of length 1 do not count). "automatic": from OME or ImageJ metadata;
+        without it two dimensions are YX, and a last dimension of 3 or 4 is colour.
+    memory_map : bool
+        Leave the pixels of an uncompressed TIFF on the disk (read-only; the byte order may be foreign).
+
+    Returns
+    -------
+    Image
+        Its array has shape (Y, X, C). uint8, uint16 and float32 stay; bool becomes uint8 (0, 1), other floats float32,
+        other integers float32 where that is exact.
+
+    Raises
+    ------
+    DataError
+        Unreadable or truncated file, stack or time series, unknown axes, NaN or infinite values, unsupported dtype.
+    """
+    array, stored, pixel_size = read_pixels(resolve(path), memory_map)
+    array = _standard_dtype(to_yxc(array, stored, axes, path), path)
+    if not _is_finite(array):
+        raise DataError(f"{path} holds NaN or infinite values. Replace them (Fiji: Process > Math > NaN Background).")
+    return Image(Path(path), array, pixel_size, stored)
+
+
+def read_mask(path: str | Path) -> np.ndarray:
+    """Read a mask with the very values stored in it.
+
+    Parameters
+    ----------
+    path : str or Path
+        TIFF or PNG: one channel, or three equal ones. A colour table is ignored: its indices are the values.
+
+    Returns
+    -------
+    ndarray
+        Shape (Y, X), an unsigned integer dtype.
+
+    Raises
+    ------
+    DataError
+        As `read_image`, and for a colour picture, a JPEG, negative or fractional values.
+    """
+    path = resolve(path)
+    if path.suffix.lower() in {".jpg", ".jpeg"}:
+        raise DataError(f"{path} is a JPEG, which smears the values of a mask. Export it again as TIFF or PNG.")
+    array, stored, _ = read_pixels(path, palette=True)
+    array = to_yxc(array, stored, "automatic", path)
+    if array.shape[-1] > 1 and (array != array[..., :1]).any():
+        raise DataError(
+            f"{path} is a colour picture, not a mask. Export it with one channel in which each class has a value of "
+            "its own (0 = background, 1, 2, ...)."
+        )
+    return _whole_numbers(array[..., 0], path)
+
+
+def _whole_numbers(mask: np.ndarray, path: Path) -> np.ndarray:
+    """`mask` as unsigned integers, refused where that would change a value."""
+    if mask.dtype.kind in "bu":
+        return mask.astype(np.uint8 if mask.dtype.kind == "b" else mask.dtype.newbyteorder("="))
+    lowest, highest = (mask.min(), mask.max()) if np.isfinite(mask).all() else (-1, -1)
+    if lowest < 0 or highest >= 2**32 or (mask != np.floor(mask)).any():
+        raise DataError(
+            f"{path} has fractional, negative or infinite values, but a mask holds whole numbers. Save it as 8-bit or "
+            "16-bit with 0 for background and 1, 2, ... for classes or objects."
+        )
+    return mask.astype(np.min_scalar_type(int(highest)))
+
+
+def _standard_dtype(array: np.ndarray, path: str | Path) -> np.ndarray:
+    """`array` as uint8, uint16 or float32 (those are kept, whatever their byte order) without losing a value."""
+    dtype = array.dtype.newbyteorder("=")
+    if dtype.str[1:] in ("u1", "u2", "f4"):
+        return array if isinstance(array, np.memmap) else array.astype(dtype, copy=False)
+    if dtype.kind == "b":
+        return array.astype(np.uint8)
+    if dtype.kind == "f":
+        with warnings.catch_warnings():  # too large a number becomes infinite, which is refused just after
+            warnings.simplefilter("ignore", RuntimeWarning)
+            return array.astype(np.float32)
+    if dtype.kind in "iu" and (array == array.astype(np.float32).astype(np.float64)).all():
+        return array.astype(np.float32)
+    raise DataError(f"{path} has pixels of the kind {dtype}. Save it as 8-bit, 16-bit or 32-bit float.")
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    """Whether all values are finite, looked at a few rows at a time."""
+    rows = max(1, CHUNK // array[0].size)
+    return array.dtype.kind != "f" or all(np.isfinite(array[y : y + rows]).all() for y in range(0, len(array), rows))
+
+
+def write_tiff(
+    path: str | Path,
+    array: np.ndarray,
+    pixel_size_um: float | None = None,
+    colours: Mapping[int, tuple[int, int, int]] | None = None,
+    value_range: tuple[float, float] | None = None,
+) -> None:
+    """Write a TIFF that Fiji, QuPath and Python read alike; whole or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+        An earlier file of that name is replaced once the new one is complete.
+    array : ndarray
+        Shape (Y, X) or (Y, X, C). bool, uint8, uint16, float32 (three of uint8 are colour), or labels of uint32.
+    pixel_size_um : float, optional
+        Width of a pixel in micrometres.
+    colours : mapping of int to (r, g, b), optional
+        Colour 0 to 255 of each value of a uint8 mask; other values are black. The values are stored unchanged.
+    value_range : (float, float), optional
+        What Fiji shows as black and white, where there are no colours: it would stretch their table over the range.
+
+    Raises
+    ------
+    DataError
+        Where the disk is full or the folder cannot be written to.
+    """
+    array = array.astype(np.uint8) if array.dtype == bool else array
+    imagej = array.dtype != np.uint32  # ImageJ has no such type; a plain TIFF keeps labels above 65535 exact
+    rgb = array.ndim == 3 and array.shape[-1] == 3 and array.dtype == np.uint8
+    metadata: dict = {"axes": "YX" if array.ndim == 2 else "YXS" if rgb else "CYX"}
+    options: dict = {"photometric": "rgb" if rgb else "minisblack", "imagej": imagej, "metadata": metadata}
+    if pixel_size_um:
+        scale = 1 if imagej else 1e4  # pixels per micrometre, or per centimetre where the unit is a tag
+        options |= {"resolution": (scale / pixel_size_um,) * 2, "resolutionunit": "NONE" if imagej else "CENTIMETER"}
+        metadata["unit"] = "um"
+    if value_range is not None and colours is None:
+        metadata |= {"min": float(value_range[0]), "max": float(value_range[1])}
+    if colours is not None:
+        options |= {"photometric": "palette", "colormap": _colour_table(colours)}
+        metadata |= {"min": 0.0, "max": 255.0}  # value v is shown in colour v of the table
+    pixels = np.moveaxis(array, -1, 0) if metadata["axes"] == "CYX" else array
+    with atomic(path) as temporary:
+        tifffile.imwrite(temporary, pixels, **options)
+
+
+def _colour_table(colours: Mapping[int, tuple[int, int, int]]) -> np.ndarray:
+    """TIFF colour table (3, 256) uint16 from 8-bit colours."""
+    table = np.zeros((3, 256), np.uint16)
+    for value, colour in colours.items():
+        table[:, value] = np.multiply(colour, 257)
+    return table
+
+
+def percentiles(array: np.ndarray, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
+    """Two percentiles of each channel over the whole image, as `numpy.percentile` defines them (linear interpolation).
+
+    Parameters
+    ----------
+    array : ndarray
+        Shape (Y, X, C). uint8 and uint16 are counted without a copy; other dtypes copy one channel at a time.
+    low, high : float
+        Between 0 and 100.
+
+    Returns
+    -------
+    low, high : ndarray
+        Shape (C,), float32, high > low: where the percentiles coincide, high is the maximum (a few bright spots on an
+        even background), and low + 1 for a constant channel.
+    """
+    values = np.array([_channel_percentiles(array[..., c], (low, high, 100)) for c in range(array.shape[-1])])
+    bottom, top, maximum = values.T
+    top = np.where(top > bottom, top, maximum)
+    return bottom.astype(np.float32), np.where(top > bottom, top, bottom + 1).astype(np.float32)
+
+
+def _channel_percentiles(channel: np.ndarray, q: tuple[float, ...]) -> np.ndarray:
+    """Percentiles `q` of one channel (Y, X): from a histogram for 8 and 16 bits, else from a copy."""
+    if channel.dtype.kind != "u":
+        return np.percentile(channel.flatten(), q, overwrite_input=True)
+    counts, rows = np.zeros(np.iinfo(channel.dtype).max + 1, np.int64), max(1, CHUNK // channel.shape[1])
+    for y in range(0, len(channel), rows):
+        counts += np.bincount(channel[y : y + rows].ravel(), minlength=len(counts))
+    position = np.asarray(q) / 100 * (channel.size - 1)
+    below, above = (np.searchsorted(counts.cumsum(), at, "right") for at in (np.floor(position), np.ceil(position)))
+    return below + (above - below) * (position % 1)

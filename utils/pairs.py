@@ -1,0 +1,62 @@
+"""Which mask belongs to which image, by file name."""
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from utils.problems import Problem
+
+MASK_ENDING = re.compile(r"[ _.-]?(masks?|labels?|annotations?|segmentation)$", re.IGNORECASE)
+
+
+def pair(
+    images: Sequence[Path], masks: Sequence[Path], image_folder: Path, mask_folder: Path
+) -> tuple[list[tuple[Path, Path]], list[Problem]]:
+    """Find the mask of each image: same sub-folder and name without ending; the mask's may end in _mask, -label ...
+
+    Parameters
+    ----------
+    images, masks : sequence of Path
+        Files found in `image_folder` and `mask_folder`.
+    image_folder, mask_folder : Path
+        The folders that were searched.
+
+    Returns
+    -------
+    pairs : list of (Path, Path)
+        Image and mask, in the order of `images`.
+    problems : list of Problem
+        Image without mask, mask without image, several files of the same name.
+    """
+    image_of = _by_key(images, image_folder)
+    mask_of = _by_key(masks, mask_folder)
+    for key in [key for key in mask_of if key not in image_of and MASK_ENDING.sub("", key) in image_of]:
+        mask_of[MASK_ENDING.sub("", key)] += mask_of.pop(key)
+    problems = [_ambiguous(files) for of in (image_of, mask_of) for files in of.values() if len(files) > 1]
+    problems += [_lonely(image_of[key][0], "image", "mask", mask_folder) for key in image_of if not mask_of.get(key)]
+    problems += [_lonely(mask_of[key][0], "mask", "image", image_folder) for key in mask_of if key not in image_of]
+    pairs = [
+        (files[0], mask_of[key][0]) for key, files in image_of.items() if len(files) == len(mask_of.get(key, ())) == 1
+    ]
+    return pairs, problems
+
+
+def _by_key(files: Sequence[Path], folder: Path) -> defaultdict[str, list[Path]]:
+    """Files by their path in `folder` without ending (.ome.tif is one ending)."""
+    keys = defaultdict(list)
+    for file in files:
+        keys[file.relative_to(folder).with_suffix("").as_posix().removesuffix(".ome")].append(file)
+    return keys
+
+
+def _ambiguous(files: Sequence[Path]) -> Problem:
+    """Problem of several files that have one name."""
+    names = " and ".join(file.name for file in files)
+    return Problem("error", str(files[0]), f"{names} have the same name", "Keep one and move the others away.")
+
+
+def _lonely(file: Path, kind: str, other: str, folder: Path) -> Problem:
+    """Problem of an image without mask or a mask without image."""
+    remedy = f"Add a file of the same name to {folder}, or move this one away."
+    return Problem("error", str(file), f"there is no {other} for this {kind}", remedy)

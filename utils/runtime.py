@@ -1,0 +1,106 @@
+"""The machine under the notebook: packages, processor, quiet start."""
+
+import importlib
+import importlib.util
+import os
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import PackageNotFoundError, distributions, version
+from pathlib import Path
+
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+# Modules that the notebooks import -> packages that bring them.
+NEEDED = {
+    "tensorflow": "tensorflow",
+    "stardist": "stardist",
+    "csbdeep": "csbdeep",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "pandas": "pandas",
+    "matplotlib": "matplotlib",
+    "tifffile": "tifffile",
+    "imagecodecs": "imagecodecs",
+    "ipywidgets": "ipywidgets",
+    "tqdm": "tqdm",
+    "jinja2": "jinja2",
+}
+
+
+def prepare() -> None:
+    """Silence TensorFlow's start-up lines and install what cannot be imported, leaving all installed versions alone."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    missing = [package for module, package in NEEDED.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        print(f"Installing {', '.join(missing)} (needed once per session) ...")
+        install(missing)
+
+
+def install(packages: list[str]) -> None:
+    """Install packages with all present versions as constraints, so that nothing that is there is replaced."""
+    present = "".join(f"{constraint}\n" for constraint in _present())
+    with tempfile.TemporaryDirectory() as folder:
+        constraints = Path(folder) / "constraints.txt"
+        constraints.write_text(present, encoding="utf-8")
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--constraint", str(constraints), *packages]
+        subprocess.run(command, check=True)
+    importlib.invalidate_caches()
+
+
+def _present() -> list[str]:
+    """One constraint per installed package: pip refuses all for a version it cannot read, or two of one package."""
+    found = {}
+    for one in distributions():
+        try:
+            Version(one.version)
+            found.setdefault(canonicalize_name(one.name), f"{one.name}=={one.version}")  # the first copy is imported
+        except (InvalidVersion, TypeError, AttributeError):  # from a Linux distribution; no version; no name
+            continue
+    return list(found.values())
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that a model's numbers depend on; "unknown" for one that comes under another name."""
+    names = ("tensorflow", "keras", "numpy", "scikit-image", "stardist", "csbdeep")
+    return {name: _version(name) for name in names}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # such as tensorflow-cpu: no reason to fail while a trained model is being saved
+        return "unknown"
+
+
+def load_tensorflow():
+    """Import TensorFlow, seconds of work, without the lines that its libraries write before they can be told not to.
+
+    Returns
+    -------
+    module
+        tensorflow.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "w", encoding="utf-8") as nothing:
+        os.dup2(nothing.fileno(), 2)
+        try:
+            return importlib.import_module("tensorflow")
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def describe() -> str:
+    """One sentence on the processor that will be used."""
+    tf = load_tensorflow()
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        names = ", ".join(tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus)
+        return f"Training will use the graphics card ({names}), in mixed precision."
+    return (
+        f"No graphics card was found: training will use the processor ({os.cpu_count()} cores). "
+        'Choose the preset "Quick on a CPU".'
+    )

@@ -1,0 +1,89 @@
+"""The bundled samples: where they lie, and the real nuclei image that is cut out at first use."""
+
+from pathlib import Path
+
+from utils.errors import DataError
+from utils.images import find_images, write_tiff
+from utils.paths import resolve
+
+REAL = "nuclei_real"
+CROP = 128  # side in pixels of the 4 x 4 crops of the real nuclei image
+TEST_ROW = 3
+
+
+def _places(name: str, about: str) -> dict[str, str]:
+    """Paths of one segmentation sample, relative to the root of the project, and what it is."""
+    folder = f"data_samples/{name}"
+    return {
+        "training_source": f"{folder}/train/images",
+        "training_target": f"{folder}/train/masks",
+        "test_source": f"{folder}/test/images",
+        "test_target": f"{folder}/test/masks",
+        "about": about,
+    }
+
+
+SAMPLES: dict[str, dict[str, str]] = {
+    name: _places(name, about)
+    for name, about in {
+        REAL: "real fluorescent nuclei (2018 Data Science Bowl), 16 crops of 128 x 128 pixels, each nucleus annotated",
+        "tissue": "synthetic H&E-like tissue: background, tissue and fibrosis, several patients",
+        "nuclei": "synthetic fluorescent nuclei that touch and overlap, 16-bit, each nucleus annotated",
+    }.items()
+}
+
+
+def prepare(name: str) -> dict[str, str]:
+    """Make sure that a sample is there.
+
+    Parameters
+    ----------
+    name : str
+        Key of `SAMPLES`. Missing files of "nuclei_real" are cut from the image in the stardist package [1]_.
+
+    Returns
+    -------
+    dict
+        training_source, training_target, test_source, test_target (relative to the project's root) and about.
+
+    Raises
+    ------
+    DataError
+        Unknown name, or the sample's folders are missing or cannot be written.
+
+    References
+    ----------
+    .. [1] Caicedo et al. (2019) Nucleus segmentation across imaging experiments: the 2018 Data Science Bowl,
+       https://doi.org/10.1038/s41592-019-0612-7
+    """
+    if name not in SAMPLES:
+        raise DataError(f"There is no sample {name!r}. Choose one of {', '.join(SAMPLES)}.")
+    places = SAMPLES[name]
+    if name == REAL:
+        _cut_real_nuclei(places)
+    for field in ("training_source", "training_target", "test_source", "test_target"):
+        find_images(places[field])
+    return dict(places)
+
+
+def sample_of(training_source: str | Path) -> str | None:
+    """Name of the sample whose training images lie at `training_source` (from the project's root), else None."""
+    place = resolve(training_source).resolve()
+    return next(
+        (name for name, places in SAMPLES.items() if resolve(places["training_source"]).resolve() == place), None
+    )
+
+
+def _cut_real_nuclei(places: dict[str, str]) -> None:
+    """Write those of the 16 crops that are not there yet: uppermost three rows for training, the last for testing."""
+    from stardist.data import test_image_nuclei_2d  # slow to import, and needed only where this sample is used
+
+    image, labels = test_image_nuclei_2d(return_mask=True)
+    for row in range(len(image) // CROP):
+        part = "test" if row == TEST_ROW else "training"
+        for column in range(image.shape[1] // CROP):
+            crop = slice(row * CROP, (row + 1) * CROP), slice(column * CROP, (column + 1) * CROP)
+            for field, array in ((f"{part}_source", image), (f"{part}_target", labels.astype("uint16"))):
+                path = resolve(places[field]) / f"nuclei_r{row}_c{column}.tif"
+                if not path.exists():
+                    write_tiff(path, array[crop])

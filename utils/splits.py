@@ -1,0 +1,154 @@
+"""Which images train, which validate and which test: whole images, whole groups, written down."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from utils.errors import DataError
+from utils.files import file_sha256, write_csv
+
+ROLES = ("training", "validation", "test")
+DRAWS = 100  # random orders of the groups, of which the one closest to the percentages is taken
+
+
+def group_of(path: Path, rule: str, folder: Path) -> str:
+    """Group (patient, slide, day) of an image; images of one group never end up on both sides of the split.
+
+    Parameters
+    ----------
+    path : Path
+        The image.
+    rule : str
+        "" : each image is a group of its own. "folder": the sub-folder of `folder` it lies in. Otherwise a pattern for
+        the file name without ending, in which {group} stands for the group (as short as possible) and * for anything:
+        "{group}_*" finds "patient1" in "patient1_03.tif".
+    folder : Path
+        The folder that was searched.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    DataError
+        Where the pattern does not fit, or the image lies in no sub-folder.
+    """
+    if not rule:
+        return path.relative_to(folder).with_suffix("").as_posix()
+    if rule == "folder":
+        parents = path.relative_to(folder).parent.as_posix()
+        if parents == ".":
+            raise DataError(
+                f"{path} lies in no sub-folder of {folder}, but the field group_rule is folder. "
+                "Move it into the sub-folder of its group, or change the field."
+            )
+        return parents
+    match = _pattern(rule).fullmatch(path.stem)
+    if match is None:
+        raise DataError(
+            f"The name {path.name} does not fit {rule!r} in the field group_rule. Rename it or change the field."
+        )
+    return match["group"]
+
+
+def _pattern(rule: str) -> re.Pattern:
+    """Regular expression of a group rule; {group} is as short as possible."""
+    if rule.count("{group}") != 1:
+        raise DataError(
+            f"The field group_rule is {rule!r}. Leave it empty, write folder, or write how the group is found in the "
+            "file name, with {group} once, such as {group}_*."
+        )
+    return re.compile(re.escape(rule).replace(r"\{group\}", "(?P<group>.+?)").replace(r"\*", ".*"))
+
+
+def split(groups: Sequence[str], percentage_test: float, percentage_validation: float, seed: int) -> np.ndarray:
+    """Share out images by whole groups.
+
+    Parameters
+    ----------
+    groups : sequence of str
+        Group of each image.
+    percentage_test : float
+        Of all images, 0 to 100; above 0 at least one group.
+    percentage_validation : float
+        Of the images that remain; at least one group.
+    seed : int
+        The same groups and seed give the same roles, in whatever order the images come.
+
+    Returns
+    -------
+    ndarray of str
+        "training", "validation" or "test" for each image.
+
+    Raises
+    ------
+    DataError
+        Where there are too few groups to fill each role.
+    """
+    names, inverse, sizes = np.unique(np.asarray(groups, dtype=str), return_inverse=True, return_counts=True)
+    needed = 3 if percentage_test > 0 else 2
+    if len(names) < needed:
+        raise DataError(
+            f"There are {len(groups)} images in {len(names)} groups, but training, validation"
+            f"{' and test' if needed == 3 else ''} need at least {needed}: each takes whole groups. "
+            "Add images, or change group_rule, or set percentage_test to 0."
+        )
+    rng = np.random.default_rng(seed)
+    roles = np.full(len(names), "training", dtype="<U10")
+    if percentage_test > 0:
+        roles[_draw(sizes, percentage_test, len(names) - 2, rng)] = "test"
+    rest = np.flatnonzero(roles == "training")
+    roles[rest[_draw(sizes[rest], percentage_validation, len(rest) - 1, rng)]] = "validation"
+    return roles[inverse]
+
+
+def _draw(sizes: np.ndarray, percentage: float, most: int, rng: np.random.Generator) -> np.ndarray:
+    """Indices of 1 to `most` random groups holding about `percentage` of the images; `sizes` (n,): images per group."""
+    target = percentage / 100 * sizes.sum()
+    best, smallest = np.array([0]), np.inf
+    for _ in range(DRAWS):
+        order = rng.permutation(len(sizes))
+        off = np.abs(sizes[order].cumsum()[:most] - target)
+        if off.min() < smallest:
+            best, smallest = order[: off.argmin() + 1], off.min()
+    return best
+
+
+def split_table(paths: Sequence[Path], groups: Sequence[str], roles: Sequence[str]) -> pd.DataFrame:
+    """Table of the split: file (below the folder of all), sha256 (of its bytes), group, role; one row per image."""
+    folder = os.path.commonpath([Path(path).parent for path in paths])
+    return pd.DataFrame(
+        {
+            "file": [Path(path).relative_to(folder).as_posix() for path in paths],
+            "sha256": [file_sha256(path) for path in paths],
+            "group": list(groups),
+            "role": list(roles),
+        }
+    )
+
+
+def write_split(path: Path, table: pd.DataFrame) -> None:
+    """Write the table of a split as CSV, whole or not at all."""
+    write_csv(path, table)
+
+
+def read_split(path: Path) -> pd.DataFrame:
+    """Read the table of a split as `write_split` left it; all columns are text.
+
+    Raises
+    ------
+    DataError
+        Where the file is missing or not such a table.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as the table of a split. Choose the model's folder again.") from error
+    if not {"file", "sha256", "group", "role"} <= set(table) or not set(table["role"]) <= set(ROLES):
+        raise DataError(f"{path} is not the table of a split: columns file, sha256, group and role are needed.")
+    return table
