@@ -1,0 +1,155 @@
+"""What a training needs to go on after a crash: weights, optimiser and counters, one consistent set on disk."""
+
+import json
+import shutil
+import tempfile
+import uuid
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from utils.errors import ModelError
+from utils.files import atomic, write_json
+
+STATE_FILE = "state.json"
+
+
+@dataclass
+class TrainingState:
+    """Counters of a training, those that Keras's own callbacks forget included.
+
+    Attributes
+    ----------
+    epoch
+        Finished epochs.
+    best_score, best_epoch
+        Smallest validation loss so far (None before the first epoch) and the epoch (from 1) that reached it.
+    waited, plateau_waited
+        Epochs without improvement, for early stopping and for the learning rate.
+    plateau_factor
+        What "reduce on plateau" has multiplied the learning rate by so far.
+    history
+        One dictionary per finished epoch.
+    files
+        Names of the weights and optimiser files that belong to this state.
+    """
+
+    epoch: int = 0
+    best_score: float | None = None
+    best_epoch: int = 0
+    waited: int = 0
+    plateau_waited: int = 0
+    plateau_factor: float = 1.0
+    history: list[dict] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+
+
+def save_weights(model: keras.Model, path: Path) -> None:
+    """Save Keras weights under any name ending in .h5, atomically (Keras itself insists on ".weights.h5").
+
+    The optimiser of a compiled model is left out: it triples the file.
+    """
+    with atomic(path) as temporary:
+        temporary.write_bytes(bytes(_room(model)))  # on a full disk this is refused, while HDF5 ends the process
+        temporary.unlink()
+        written = temporary.with_name(f"{temporary.name}.weights.h5")
+        try:
+            _uncompiled(model).save_weights(written)
+            written.replace(temporary)
+        finally:
+            written.unlink(missing_ok=True)
+
+
+def _room(model: keras.Model) -> int:
+    """Bytes that a file of the weights takes, generously."""
+    return 1_000_000 + 2 * sum(weight.nbytes for weight in model.get_weights())
+
+
+def _uncompiled(model: keras.Model) -> keras.Model:
+    """Return the same layers as a model that knows no optimiser."""
+    return keras.Model(model.inputs, model.outputs)
+
+
+def load_weights(model: keras.Model, path: Path) -> None:
+    """Load weights written by `save_weights`.
+
+    Raises
+    ------
+    ModelError
+        Where the file is missing, damaged or of another network; nothing is loaded silently in part.
+    """
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / "copy.weights.h5"
+            shutil.copyfile(path, copy)
+            _uncompiled(model).load_weights(copy)
+    except Exception as error:  # h5py and Keras raise OSError, ValueError, KeyError ... for the same trouble
+        raise ModelError(
+            f"The weights {path} could not be loaded: the file is missing, damaged, or belongs to another network. "
+            "Use the model folder as it was written, or train again."
+        ) from error
+
+
+def save_state(folder: Path, model: keras.Model, state: TrainingState) -> None:
+    """Save weights, optimiser and counters; a kill at any moment leaves the previous or the new set, never a mixture.
+
+    The small state.json, replaced at once, names the files that belong to it; only then are older files deleted.
+
+    Parameters
+    ----------
+    folder
+        The model's `training` folder.
+    model
+        Compiled and built.
+    state
+        After the epoch; `state.files` is updated.
+    """
+    stamp = uuid.uuid4().hex[:8]
+    files = {"last": f"last_{stamp}.h5", "optimizer": f"optimizer_{stamp}.npz", "best": state.files.get("best", "")}
+    save_weights(model, folder / files["last"])
+    if state.best_epoch == state.epoch:
+        files["best"] = files["last"]
+    variables = {str(i): np.asarray(variable) for i, variable in enumerate(model.optimizer.variables)}
+    with atomic(folder / files["optimizer"]) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, **variables)
+    state.files = files
+    write_json(folder / STATE_FILE, asdict(state))
+    for path in folder.iterdir():
+        if path.name not in {STATE_FILE, *files.values()}:
+            path.unlink()
+
+
+def load_state(folder: Path) -> TrainingState | None:
+    """Read the counters of an unfinished training, or None where no epoch was finished."""
+    path = folder / STATE_FILE
+    if not path.exists():
+        return None
+    try:
+        return TrainingState(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ModelError(
+            f"{path} is damaged, so the training cannot go on. Delete the folder {folder} to start again."
+        ) from error
+
+
+def restore(folder: Path, model: keras.Model, state: TrainingState) -> None:
+    """Load the last weights and the optimiser of `state` into a compiled model.
+
+    Raises
+    ------
+    ModelError
+        Where a file is missing, damaged or of another network.
+    """
+    load_weights(model, folder / state.files["last"])
+    model.optimizer.build(model.trainable_variables)
+    path = folder / state.files["optimizer"]
+    try:
+        with np.load(path) as saved:
+            for i, variable in enumerate(model.optimizer.variables):
+                variable.assign(saved[str(i)])
+    except Exception as error:  # numpy raises OSError, ValueError, KeyError, EOFError, BadZipFile for the same trouble
+        raise ModelError(
+            f"{path} is missing or damaged, so the training cannot go on. Delete the folder {folder} to start again."
+        ) from error

@@ -1,0 +1,76 @@
+"""Keras graphs and nothing else."""
+
+import keras
+from keras import layers
+
+
+def _convolution(x, filters: int):
+    x = layers.Conv2D(filters, 3, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
+    x = layers.BatchNormalization(momentum=0.9)(x)  # the usual 0.99 lags behind in trainings of a few hundred steps
+    return layers.Activation("relu")(x)
+
+
+def _block(x, filters: int):
+    return _convolution(_convolution(x, filters), filters)
+
+
+def unet(
+    channels: int = 1,
+    classes: int = 2,
+    filters: int = 16,
+    pooling_steps: int = 2,
+    half_resolution: bool = False,
+) -> keras.Model:
+    """U-Net [1]_ for semantic segmentation: (batch, Y, X, channels) -> probabilities (batch, Y, X, classes).
+
+    Parameters
+    ----------
+    channels
+        Channels of the image.
+    classes
+        Classes, background included; probabilities sum to 1 over the last axis.
+    filters
+        Filters of the first level; each pooling step doubles them.
+    pooling_steps
+        Times that the image is halved between encoder and bottom.
+    half_resolution
+        False is the published network. True: the U-Net works at half the image's resolution (a strided first
+        convolution)
+        and a last, thin level returns to full resolution, with the image itself as skip connection: about a third of
+        the
+        operations.
+
+    Returns
+    -------
+    keras.Model
+        Float32 output whatever the precision policy. The layer "logits" holds the scores before softmax.
+        Y and X must be multiples of `input_multiple(pooling_steps, half_resolution)`.
+
+    References
+    ----------
+    .. [1] Ronneberger et al., U-Net: convolutional networks for biomedical image segmentation, MICCAI 2015,
+       doi:10.1007/978-3-319-24574-4_28
+    """
+    image = x = layers.Input((None, None, channels), name="image")
+    if half_resolution:  # (Y, X, channels) -> (Y/2, X/2, filters)
+        x = layers.Conv2D(filters, 4, strides=2, padding="same", use_bias=False)(x)
+        x = layers.Activation("relu")(layers.BatchNormalization(momentum=0.9)(x))
+    skips = []
+    for level in range(pooling_steps):
+        x = _block(x, filters * 2**level)
+        skips.append(x)
+        x = layers.MaxPooling2D(2)(x)
+    x = _block(x, filters * 2**pooling_steps)
+    for level in reversed(range(pooling_steps)):
+        x = layers.Concatenate()([layers.UpSampling2D(2)(x), skips[level]])
+        x = _block(x, filters * 2**level)
+    if half_resolution:  # back to (Y, X)
+        x = layers.Conv2DTranspose(filters // 2, 2, strides=2, use_bias=False)(x)
+        x = _convolution(layers.Concatenate()([x, image]), filters // 2)
+    logits = layers.Conv2D(classes, 1, name="logits", dtype="float32")(x)
+    return keras.Model(image, layers.Softmax(name="probabilities", dtype="float32")(logits), name="unet")
+
+
+def input_multiple(pooling_steps: int, half_resolution: bool = False) -> int:
+    """Return the number of pixels that patch and tile sides must be a multiple of."""
+    return 2 ** (pooling_steps + half_resolution)
