@@ -1,0 +1,46 @@
+# `make run` and `make test` are all that is needed; both make .venv first. Needs Python 3.11 to 3.13.
+PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.13,$(shell command -v python$(v) 2>/dev/null)) python3)
+BIN = .venv/bin
+NOTEBOOKS = $(patsubst notebooks/src/%.py,notebooks/%.ipynb,$(wildcard notebooks/src/*.py))
+export TF_CPP_MIN_LOG_LEVEL = 3
+
+.PHONY: run test test-slow lab notebooks samples lint format lock
+.DELETE_ON_ERROR:
+
+run: .venv/installed
+	$(BIN)/python -m notebooks.run $(if $(FULL),--preset "Quick on a CPU") $(NOTEBOOK)
+
+test: .venv/installed lint
+	$(BIN)/python -m pytest
+
+test-slow: .venv/installed
+	$(BIN)/python -m pytest -m slow
+
+lab: .venv/installed
+	$(BIN)/jupyter lab notebooks
+
+notebooks: $(NOTEBOOKS)
+
+notebooks/%.ipynb: notebooks/src/%.py .venv/installed
+	$(BIN)/jupytext --to ipynb --update --output $@ $<
+
+samples: .venv/installed
+	$(BIN)/python -m data_samples.generate
+
+lint: .venv/installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+format: .venv/installed
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+lock: .venv/installed
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url \
+	  --no-emit-find-links --quiet --upgrade --output-file requirements.txt requirements.in
+
+.venv/installed: requirements.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	touch $@

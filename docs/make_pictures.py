@@ -1,0 +1,65 @@
+"""Make the pictures of the README, after `make run NOTEBOOK=unet_segmentation`: python docs/make_pictures.py."""
+
+import sys
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from matplotlib.image import imread
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from utils import evaluation  # noqa: E402
+from utils.images import read_image, read_mask  # noqa: E402
+from utils.pictures import display_image, overlay  # noqa: E402
+from utils.plot_scores import error_map  # noqa: E402
+from utils.plots import add_picture, picture_grid, png  # noqa: E402
+
+DOCS = ROOT / "docs"
+NUCLEI = ROOT / "data_samples" / "nuclei_real" / "train"
+
+
+def result(folder: Path) -> None:
+    """Image, annotation, prediction and errors of one test image of the real nuclei."""
+    segmenter, example = evaluation.load_segmenter(folder), evaluation.find_test_set(folder).examples[1]
+    predicted = segmenter.class_ids(example.image.array)
+    figure = error_map(example.image.array, example.mask, predicted, segmenter.classes)
+    (DOCS / "result.png").write_bytes(png(figure, dpi=80))
+
+
+def masks() -> None:
+    """One right mask as class values and as objects, and three wrong ones."""
+    image, labels = read_image(NUCLEI / "images" / "nuclei_r0_c0.tif"), read_mask(NUCLEI / "masks" / "nuclei_r0_c0.tif")
+    binary = (labels > 0).astype(np.uint8)
+    classes = [{"id": 0, "name": "background", "value": 0}, {"id": 1, "name": "nucleus", "value": 1}]
+    panels = {
+        "image": display_image(image.array),
+        "right: 0 and 255": _grey(binary),
+        "right: a number per object": _grey(np.where(labels > 0, 0.3 + 0.7 * labels / labels.max(), 0)),
+        "wrong: picture with\noutlines": overlay(image.array, binary, classes),
+        "wrong: JPEG, smeared\nvalues": _grey(_jpeg(binary)),
+        "wrong: shifted": _grey(np.roll(binary, (12, 9), (0, 1))),
+    }
+    figure, axes = picture_grid(1, len(panels), (1.9, 1.9))
+    for axis, (title, picture) in zip(axes[0], panels.items(), strict=True):
+        add_picture(axis, picture, title)
+    (DOCS / "masks.png").write_bytes(png(figure, dpi=80))
+
+
+def _jpeg(binary: np.ndarray) -> np.ndarray:
+    """The mask after a JPEG file, brightness raised so that the smeared values are seen."""
+    stream = BytesIO()
+    Image.fromarray(255 * binary).save(stream, "JPEG", quality=10)
+    return (np.asarray(Image.open(stream)) / 255) ** 0.4
+
+
+def _grey(plane: np.ndarray) -> np.ndarray:
+    return np.repeat(plane[..., np.newaxis].astype(float), 3, axis=-1)
+
+
+if __name__ == "__main__":
+    result(ROOT / "results" / "unet_segmentation" / "model")
+    masks()
+    print({path.name: imread(path).shape for path in DOCS.glob("*.png")})

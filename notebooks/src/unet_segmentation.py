@@ -1,0 +1,341 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+#   language_info:
+#     name: python
+# ---
+
+# %% [markdown]
+# # U-Net segmentation: which pixels are what, and what share?
+#
+# Train a small neural network to sort every pixel of an image into classes, for example *fibrosis*, *tissue* and
+# *glass*,
+# or *nucleus* and *background*. You give images and, for some of them, masks drawn by hand. You get a trained model, an
+# honest score, and masks and area tables for new images that open in Fiji and QuPath.
+#
+# **How to use this page.** Run the cells from top to bottom (menu *Run*, or Shift + Enter cell by cell). Where a form
+# appears, fill it in, then go on. With nothing filled in, everything runs on a small set of real images that comes
+# with it.
+#
+# **You already have a trained model?** Run sections 1, 2 and 6 only.
+#
+# U-Net: Ronneberger, Fischer and Brox, 2015, [doi:10.1007/978-3-319-24574-4_28](https://doi.org/10.1007/978-3-319-24574-4_28).
+# Please cite it when you publish results.
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["parameters"]
+overrides = {}  # values given headless: {"training": {"number_of_epochs": 20}}
+
+# %% [markdown]
+# ## 1. Set-up
+#
+# Loads the software. This takes a few seconds (on Colab a minute or two the first time). It went well when a line with
+# versions appears.
+
+# %% cellView="form" jupyter={"source_hidden": true}
+import sys
+from pathlib import Path
+
+ROOT = next(folder for folder in [Path.cwd(), *Path.cwd().parents] if (folder / "utils" / "forms.py").is_file())
+sys.path.insert(0, str(ROOT))
+from utils import runtime
+
+runtime.prepare()
+from traitlets import Bool, Enum, Float, Int, Unicode
+
+from utils import forms, samples
+from utils.forms import Form
+from utils.paths import resolve
+
+forms.notebook("unet_segmentation")
+print(f"Ready: {', '.join(f'{name} {number}' for name, number in runtime.versions().items())}")
+
+# %% [markdown]
+# ## 2. Runtime and data folder
+#
+# Says which processor is used and where files are looked for: a path such as `data_samples/tissue` is taken from the
+# folder shown here; a full path works too. The bundled sample of real nuclei is made ready.
+
+# %% cellView="form" jupyter={"source_hidden": true}
+print(runtime.describe())
+print(f"Folder of the project: {ROOT}")
+samples.prepare("nuclei_real")
+for name in ("nuclei_real", "tissue", "nuclei"):
+    print(f"Sample {name}: {samples.SAMPLES[name]['about']}")
+
+# %% [markdown]
+# ## 3. Data and parameters
+#
+# ### 3.1 Fill in the form
+#
+# **Your data**: one folder of images and one folder of masks with the same file names. A mask is an image of the
+# same size in
+# which 0 is background and every class has its own number; a mask with a number per object works too.
+#
+# **Training**: start with a preset. *Try out* takes a minute or two and shows how everything works, but its result
+# is no
+# result. *Quick on a CPU* gives a good model in minutes. *Default* are the values taught with this method, and
+# take long without a graphics card. A preset fills the fields below it; what is shown is what runs.
+
+
+# %% cellView="form" jupyter={"source_hidden": true}
+class Data(Form):
+    training_source = Unicode("data_samples/nuclei_real/train/images", help="folder of training images").tag(path=True)
+    training_target = Unicode("data_samples/nuclei_real/train/masks", help="folder of their masks").tag(path=True)
+    mask_type = Enum(["automatic", "binary", "classes", "instance labels"], help="what the numbers in the masks mean")
+    class_names = Unicode("", help="names in order of mask value, such as: glass, tissue, fibrosis; empty = numbered")
+    model_name = Unicode("my_unet", help="name of the model, a folder of that name is made")
+    starting_model = Unicode("", help="a model folder to go on from (3.4); empty = from scratch").tag(path=True)
+    percentage_test = Int(20, min=0, max=80, help="% of images set aside for section 5; not used for a sample")
+    percentage_validation = Int(
+        10, min=1, max=80, help="% of the rest that watches over the training; usually 10 to 20"
+    )
+    group_rule = Unicode(
+        "", help="keeps images of one patient together: {group}_* takes the name up to the first _"
+    ).tag(advanced=True)
+    axes = Enum(["automatic", "YX", "YXC", "CYX"], help="order of height Y, width X and channels C").tag(advanced=True)
+    model_path = Unicode("models", help="folder that models are kept in").tag(path=True, advanced=True)
+    if_model_exists = Enum(["ask", "replace"], help="replace: an older model of that name is kept, with its date").tag(
+        advanced=True
+    )
+
+
+data = Data(**overrides.get("data", {}))
+data
+
+
+# %% cellView="form" jupyter={"source_hidden": true}
+class Advanced(Form):
+    learning_rate_schedule = Enum(["reduce on plateau", "constant", "cosine"], help="how the steps shrink").tag(
+        advanced=True
+    )
+    patience = Int(20, min=0, max=1000, help="stop after so many rounds without progress; 0 = never").tag(advanced=True)
+    min_fraction = Float(0.02, min=0, max=1, help="smallest share of foreground in a patch; 0 to 0.1").tag(
+        advanced=True
+    )
+    loss = Enum(
+        ["weighted cross-entropy + Dice", "cross-entropy + Dice", "weighted cross-entropy", "cross-entropy", "Dice"],
+        help="what the training makes small; weighted: rare classes count more",
+    ).tag(advanced=True)
+    filters = Int(16, min=4, max=128, help="width of the network; 16 to 64").tag(advanced=True)
+    half_resolution = Bool(False, help="computes coarsely, refines at the end: 3 times faster").tag(advanced=True)
+    seed = Int(0, min=0, max=10**6, help="another number gives another random start and split").tag(advanced=True)
+
+
+# %% cellView="form" jupyter={"source_hidden": true}
+class Training(Advanced):
+    quick = {"initial_learning_rate": 0.003, "learning_rate_schedule": "cosine", "patience": 0, "half_resolution": True}
+    quick |= {"patch_height": 128, "patch_width": 128}
+    presets = {"Quick on a CPU": {"number_of_epochs": 30, **quick}, "Try out": {"number_of_epochs": 8, **quick}}
+    preset = Enum(["Default", "Quick on a CPU", "Try out"], help="fills the fields below")
+    number_of_epochs = Int(100, min=1, max=5000, help="rounds of training; 30 to 200, more for few images")
+    number_of_steps = Int(0, min=0, max=100000, help="batches per round; 0 = as many as the images' area asks for")
+    batch_size = Int(4, min=1, max=256, help="patches looked at together; 4 to 16, less if memory runs out")
+    initial_learning_rate = Float(3e-4, min=1e-7, max=1.0, help="size of the learning steps; 0.0001 to 0.005")
+    patch_height = Int(0, min=0, max=4096, help="pixels; 0 = the largest that fits; at most 512 is advised")
+    patch_width = Int(0, min=0, max=4096, help="pixels; 0 = the largest that fits; at most 512 is advised")
+    pooling_steps = Int(2, min=1, max=5, help="2 to 4; each adds a level: more context, but more overfitting")
+
+
+training = Training(**overrides.get("training", {}))
+training
+
+# %% [markdown]
+# ### 3.2 Look at the data
+#
+# Most failures of deep learning come from the data: **too little**, **uneven** (one day or patient looks different), or
+# **faulty annotation**. Here every problem is named with its file and what to do. It went well when the outlines
+# below follow
+# what you would have drawn yourself.
+
+# %% cellView="form" jupyter={"source_hidden": true}
+from IPython.display import Markdown, display
+
+from utils import plots, quality, segmentation
+from utils import segmentation_pages as pages
+from utils.problems import problem_table
+
+project = segmentation.open_project(data.values(), training.seed)
+patch = segmentation.patch_size(project, training.values())
+display(Markdown(pages.overview(project, patch)))
+display(pages.tidy(pages.shares(quality.class_shares(project.dataset, project.roles))))
+plots.show(plots.show_pairs(project.examples("training"), project.dataset.classes))
+
+# %% [markdown]
+# **Problems found, uneven images, duplicates.** Empty tables are good news. An image named as *uneven* is not wrong,
+# but look at
+# it: another exposure, focus or magnification than the rest? A *duplicate* across training and test makes the score
+# too good.
+
+# %% cellView="form" jupyter={"source_hidden": true}
+examples = project.dataset.examples
+uneven = quality.outliers(quality.image_features(examples))
+copies = quality.duplicates(examples)
+for title, table in {
+    "Problems": problem_table(project.dataset.problems),
+    "Uneven images": uneven,
+    "Duplicates": pages.with_roles(copies, project),
+}.items():
+    display(Markdown(f"**{title}: {len(table) or 'none found'}**"))
+    if len(table):
+        display(pages.tidy(table))
+
+# %% [markdown]
+# ### 3.3 Augmentation
+#
+# Every time a patch is used it is changed a little, so that the network does not learn the few images by heart.
+# Choose only
+# changes that could happen at your microscope: below, the upper pictures are as they are, the lower
+# ones as changed. They are drawn anew when you change a value. Masks follow every turn and zoom exactly.
+
+
+# %% cellView="form" jupyter={"source_hidden": true}
+class Augmentation(Form):
+    flip = Bool(True, help="mirror; off only if left and right differ in your images")
+    rotate_90 = Bool(True, help="quarter turns; off only if up and down differ in your images")
+    rotation = Int(0, min=0, max=180, help="free rotation to either side in degrees; 0 = off, 10 to 45 for few images")
+    zoom = Int(0, min=0, max=100, help="larger or smaller by up to this %; 0 = off, 10 to 30 if sizes vary")
+    intensity = Int(20, min=0, max=90, help="contrast and brightness by up to this %; 10 to 40")
+    blur = Float(0, min=0, max=5, help="blur by up to this many pixels; 0 = off, 1 if focus varies").tag(advanced=True)
+    noise = Int(0, min=0, max=50, help="noise of up to this % of the intensity range; 0 = off").tag(advanced=True)
+    stain = Int(20, min=0, max=50, help="strength of each stain by up to this %; only used for colour images")
+
+
+augmentation = Augmentation(**overrides.get("augmentation", {}))
+display(augmentation)
+pages.live(augmentation, lambda: pages.augmentation_preview(project, training.values(), augmentation.values()))
+
+# %% [markdown]
+# ### 3.4 Start from a trained model
+#
+# With the field *starting_model* of the first form the training starts from the weights of an earlier model folder,
+# which needs
+# fewer images and less time. The channels and classes must be the same; if not, it is said here, and nothing is
+# trained.
+
+# %% cellView="form" jupyter={"source_hidden": true}
+print(segmentation.starting_note(project, data.values(), training.values()))
+
+# %% [markdown]
+# ## 4. Train
+#
+# A bar shows the remaining time; the curve is redrawn while the training runs. It goes well when both losses fall
+# and then
+# level out. If the validation loss rises again while the training loss falls, the network learns by heart: use more
+# images or more augmentation; the best weights are kept in any case.
+#
+# You may **stop** with the stop button (square) and run the cell again to go on, even after a crash of the computer.
+
+# %% cellView="form" jupyter={"source_hidden": true}
+from utils.progress import LiveProgress
+
+parameters = forms.parameters(data, augmentation, training)
+forms.save_settings(data, augmentation, training)
+progress = LiveProgress(project.folder / "training")
+try:
+    print(segmentation.train(project, parameters, [progress]))
+finally:
+    progress.close()
+
+# %% [markdown]
+# ## 5. Evaluate
+#
+# How good is the model on images that it has never seen? Leave *test_source* empty to use the images set aside (or
+# the test
+# images of the sample). *IoU* is the area that model and annotation have in common, divided by the area that either
+# marks:
+# 1 is perfect, above 0.8 is usually good, below 0.5 is poor. *Dice* is a similar measure and always a bit higher.
+
+
+# %% cellView="form" jupyter={"source_hidden": true}
+class Evaluation(Form):
+    test_source = Unicode("", help="folder of test images; empty = those set aside").tag(path=True)
+    test_target = Unicode("", help="folder of their masks").tag(path=True)
+    model_folder = Unicode("", help="a model folder; empty = the model just trained").tag(path=True)
+
+
+evaluation = Evaluation(**overrides.get("evaluation", {}))
+evaluation
+
+# %% cellView="form" jupyter={"source_hidden": true}
+import pandas as pd
+
+from utils import evaluation as scoring
+from utils.scores import readable_table
+
+model_folder = resolve(evaluation.model_folder) if evaluation.model_folder else project.folder
+test_set = scoring.find_test_set(model_folder, evaluation.test_source, evaluation.test_target)
+result = scoring.evaluate(model_folder, test_set)
+display(Markdown(pages.verdict(result)))
+display(pages.tidy(readable_table(result.table)))
+display(Markdown("**Each test image**"), pages.tidy(result.scores.per_image.head(20)))
+
+# %% [markdown]
+# **The errors, image by image**, the worst first: where does the model mark too much, where too little?
+
+# %% cellView="form" jupyter={"source_hidden": true}
+figures = pages.evaluation_figures(result, scoring.load_segmenter(model_folder).classes)
+for caption, figure in figures.items():
+    display(Markdown(f"**{caption}**"))
+    plots.show(figure)
+
+# %% [markdown]
+# **Faulty annotation?** The images whose annotation disagrees most with the model. Look at the first ones: is the
+# model wrong,
+# or the mask? The training images are listed too: the model has seen their masks, so a low value there is a strong
+# hint.
+
+# %% cellView="form" jupyter={"source_hidden": true}
+warnings = []
+if model_folder == project.folder:
+    doubtful = scoring.disagreement(model_folder, project.dataset.examples, project.roles)
+    display(pages.tidy(doubtful.head(10)))
+    lookalikes = pages.lookalikes(project, test_set)
+    display(Markdown(f"**Test images that look like a copy of a training image: {len(lookalikes) or 'none'}**"))
+    warnings = pages.warnings_of(project, uneven, pd.concat([copies, lookalikes]))
+else:
+    print("This list is made for the model of section 4 only; here you evaluated another one.")
+report = pages.report(model_folder, result, warnings)
+print(f"A page to keep or send: {report}")
+
+# %% [markdown]
+# ## 6. Predict on new images
+#
+# Segments every image of a folder, of any size. For each image you get a mask (opens in Fiji with its pixel size), a
+# picture with
+# outlines to look at, and a row in `measurements.csv` with area and share of each class.
+#
+# With a model trained earlier, run sections 1, 2 and 6 and name its folder in *model_folder*.
+
+
+# %% cellView="form" jupyter={"source_hidden": true}
+class Prediction(Form):
+    data_folder = Unicode("data_samples/nuclei_real/test/images", help="folder of images to segment").tag(path=True)
+    result_folder = Unicode("results/unet_segmentation/predictions", help="folder for the results").tag(path=True)
+    model_folder = Unicode("", help="a model folder; empty = the model just trained").tag(path=True)
+    save_probabilities = Bool(False, help="also write the probability of each class").tag(advanced=True)
+    axes = Enum(["automatic", "YX", "YXC", "CYX"], help="order of height Y, width X and channels C").tag(advanced=True)
+
+
+prediction = Prediction(**overrides.get("prediction", {}))
+prediction
+
+# %% cellView="form" jupyter={"source_hidden": true}
+from IPython.display import display
+from tqdm.auto import tqdm
+
+from utils import plots
+from utils import segmentation_pages as pages
+from utils.results import chosen_model, predict_folder
+
+settings = prediction.values()
+model_to_use = chosen_model(settings.pop("model_folder"), globals().get("project"))
+result_folder = resolve(settings.pop("result_folder"))
+predicted = predict_folder(model_to_use, resolve(settings.pop("data_folder")), result_folder, progress=tqdm, **settings)
+for warning in predicted.warnings:
+    print(warning)
+display(pages.tidy(predicted.measurements.head(20)))
+plots.show(pages.overlays(result_folder))
+print(f"Everything is in {result_folder}")

@@ -1,0 +1,37 @@
+"""The forms of a notebook without running it: tests and benchmarks call the engine with them as the notebook does."""
+
+from pathlib import Path
+
+import jupytext
+
+SOURCES = Path(__file__).resolve().parent.parent / "notebooks" / "src"
+
+
+def default_values(notebook: str, overrides: dict | None = None) -> dict[str, dict]:
+    """Values of every form of a notebook, in the shape of `overrides`.
+
+    Parameters
+    ----------
+    notebook
+        Name without ending.
+    overrides
+        {form: {field: value}} to set; presets fill the other fields as they do on the page.
+    """
+    from utils.forms import Form
+
+    cells = jupytext.read(SOURCES / f"{notebook}.py").cells
+    space: dict = {}
+    exec("from traitlets import Bool, Enum, Float, Int, Unicode\nfrom utils.forms import Form", space)
+    for cell in cells:
+        if cell.cell_type == "code" and cell.source.startswith("class "):
+            exec(_declaration(cell.source), space)
+    shown = [one for one in space.values() if isinstance(one, type) and issubclass(one, Form) and one is not Form]
+    bases = {base for one in shown for base in one.__mro__[1:]}
+    return {one.form_name: one(**(overrides or {}).get(one.form_name, {})).values() for one in set(shown) - bases}
+
+
+def _declaration(source: str) -> str:
+    """The class statement at the start of a cell, without the lines that show it."""
+    lines = source.splitlines()
+    end = next((i for i, line in enumerate(lines[1:], 1) if line and not line.startswith((" ", ")"))), len(lines))
+    return "\n".join(lines[:end])

@@ -1,0 +1,182 @@
+"""The notebooks as users open them: in step with their source, and running from top to bottom."""
+
+import json
+import re
+
+import jupytext
+import nbformat
+import pandas as pd
+import pytest
+from nbclient.exceptions import CellExecutionError
+
+from notebooks import run
+from tests.tiny import SMALL, write_data
+
+NAMES = run.names()
+
+
+def cells(name: str, kind: str = "ipynb") -> list:
+    if kind == "ipynb":
+        return nbformat.read(run.NOTEBOOKS / f"{name}.ipynb", as_version=4).cells
+    return jupytext.read(run.NOTEBOOKS / "src" / f"{name}.py").cells
+
+
+def code(name: str) -> list:
+    return [cell for cell in cells(name) if cell.cell_type == "code"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+class TestForm:
+    def test_source_and_notebook_are_in_step(self, name):
+        built, source = (
+            [(cell.cell_type, cell.source, dict(cell.metadata)) for cell in cells(name, kind)]
+            for kind in ("ipynb", "py")
+        )
+        assert len(built) == len(source)
+        for one, other in zip(built, source, strict=True):
+            assert one == other
+
+    def test_there_are_no_outputs(self, name):
+        assert not [cell for cell in code(name) if cell.outputs or cell.execution_count is not None]
+
+    def test_the_header_is_what_papermill_needs(self, name):
+        metadata = nbformat.read(run.NOTEBOOKS / f"{name}.ipynb", as_version=4).metadata
+        assert metadata["kernelspec"]["name"] == "python3"
+        assert metadata["language_info"]["name"] == "python"
+        nbformat.validate(nbformat.read(run.NOTEBOOKS / f"{name}.ipynb", as_version=4))
+
+    def test_code_is_hidden_in_colab_and_in_jupyterlab(self, name):
+        for cell in code(name):
+            assert cell.metadata["cellView"] == "form"
+            assert cell.metadata["jupyter"]["source_hidden"] is True
+
+    def test_one_cell_takes_parameters(self, name):
+        tagged = [cell for cell in cells(name) if "parameters" in cell.metadata.get("tags", [])]
+        assert [cell.source.split("#")[0].strip() for cell in tagged] == ["overrides = {}"]
+
+    def test_cells_are_short_and_hold_no_functions(self, name):
+        for cell in code(name):
+            lines = cell.source.splitlines()
+            assert len(lines) <= 25, cell.source
+            assert max(map(len, lines)) <= 120
+            assert not re.search(r"^\s*(async )?def |^\s*(import os|os\.chdir|%cd|%|!)", cell.source, re.MULTILINE)
+
+    def test_each_code_cell_is_introduced(self, name):
+        for before, cell in zip(cells(name), cells(name)[1:], strict=False):
+            if cell.cell_type == "code" and "class " not in cell.source.partition("\n")[0]:
+                assert before.cell_type == "markdown" or before.source.startswith("class ")
+
+
+def small(folder, source, **overrides) -> dict:
+    """Overrides for a run of seconds on own data, with everything written below `folder`."""
+    training = {name: value for name, value in SMALL.items() if name != "number_of_epochs"}
+    return {
+        "data": {
+            "training_source": str(source / "images"),
+            "training_target": str(source / "masks"),
+            "model_path": str(folder / "models"),
+            "model_name": "small",
+        }
+        | overrides.get("data", {}),
+        "training": {"number_of_epochs": 2, **training},
+        "augmentation": {"rotation": 10},
+        "evaluation": overrides.get("evaluation", {}),
+        "prediction": {"data_folder": str(source / "images"), "result_folder": str(folder / "predictions")}
+        | overrides.get("prediction", {}),
+    }
+
+
+def page(folder) -> str:
+    return (folder / "unet_segmentation.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """Folder of a run from top to bottom on own data, and where these lie."""
+    folder = tmp_path_factory.mktemp("notebook")
+    source = write_data(folder / "data", 6)
+    run.execute("unet_segmentation", small(folder, source), folder)
+    return folder, source
+
+
+def test_a_run_from_top_to_bottom_writes_everything(ran):
+    folder, source = ran
+    model = folder / "models" / "small"
+    expected = ["evaluation.csv", "history.csv", "model.json", "parameters.json", "report.html", "scores.json"]
+    assert sorted(path.name for path in model.iterdir()) == [*expected, "split.csv", "weights.h5"]
+    assert len(pd.read_csv(model / "history.csv")) == 2
+    scores = json.loads((model / "scores.json").read_text())
+    assert 0 <= scores["headline"]["value"] <= 1
+    roles = pd.read_csv(model / "split.csv")["role"]
+    assert scores["number_of_images"] == (roles == "test").sum() == len(pd.read_csv(model / "evaluation.csv")) == 1
+    predictions = folder / "predictions"
+    assert sorted(path.name for path in predictions.iterdir()) == ["masks", "measurements.csv", "overlays"]
+    names = [path.name for path in sorted((source / "images").iterdir())]
+    assert pd.read_csv(predictions / "measurements.csv")["file"].tolist() == names
+    assert sorted(path.name for path in (predictions / "masks").iterdir()) == names
+    assert f"{scores['headline']['value']:.2f}" in page(folder)
+    assert "Trained for 2 epochs" in page(folder)
+    assert "Traceback" not in page(folder)
+
+
+def test_parameters_json_repeats_the_run(ran):
+    folder, _ = ran
+    given = json.loads((folder / "models" / "small" / "parameters.json").read_text())["overrides"]
+    assert given["training"]["number_of_epochs"] == 2
+    assert given["augmentation"]["rotation"] == 10
+    assert list(given) == ["data", "augmentation", "training"]
+
+
+def only(name: str, wanted: set[str], monkeypatch):
+    """Leave out the code of all sections but those wanted, as a user who does not run them."""
+    load, section = run.load_notebook_node, "0"
+
+    def shortened(path):
+        nonlocal section
+        notebook, kept = load(path), []
+        for cell in notebook.cells:
+            if found := re.match(r"## (\d)", cell.source):
+                section = found.group(1)
+            if cell.cell_type == "markdown" or section in wanted | {"0"}:
+                kept.append(cell)
+        notebook.cells = kept
+        return notebook
+
+    monkeypatch.setattr(run, "load_notebook_node", shortened)
+
+
+def test_a_trained_model_needs_only_sections_1_2_and_6(ran, tmp_path, monkeypatch):
+    folder, source = ran
+    only("unet_segmentation", {"1", "2", "6"}, monkeypatch)
+    values = small(tmp_path, source, prediction={"model_folder": str(folder / "models" / "small")})
+    run.execute("unet_segmentation", {"prediction": values["prediction"]}, tmp_path)
+    measured = [pd.read_csv(one / "predictions" / "measurements.csv") for one in (folder, tmp_path)]
+    pd.testing.assert_frame_equal(*measured)
+
+
+def test_a_second_run_uses_the_model_and_wrong_input_shows_one_friendly_error(ran, tmp_path, monkeypatch):
+    """The same cells again; then section 6 names a folder that is not there."""
+    folder, source = ran
+    history = (folder / "models" / "small" / "history.csv").read_bytes()
+    weights = (folder / "models" / "small" / "weights.h5").read_bytes()
+    values = small(folder, source, prediction={"data_folder": str(tmp_path / "missing")})
+    with pytest.raises(CellExecutionError) as error:
+        run.execute("unet_segmentation", values, tmp_path)
+    assert error.value.ename == "DataError"
+    assert "already trained" in page(tmp_path)
+    assert (folder / "models" / "small" / "history.csv").read_bytes() == history
+    assert (folder / "models" / "small" / "weights.h5").read_bytes() == weights
+    assert f"There is no folder {tmp_path / 'missing'}" in page(tmp_path)
+    assert "Please check your data" in page(tmp_path)
+    assert "Traceback" not in page(tmp_path)
+    assert "site-packages" not in page(tmp_path)
+
+
+def test_a_failed_run_has_no_score(tmp_path):
+    assert run.headline(tmp_path) == "-"
+
+
+def test_an_undefined_score_does_not_break_the_summary(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "scores.json").write_text('{"headline": {"name": "Mean foreground IoU", "value": null}}')
+    assert "Mean foreground IoU" in run.headline(tmp_path)

@@ -1,0 +1,80 @@
+"""What the README tells people to type must exist and do what it says."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from notebooks import run as runner
+from utils.paths import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+LINES = [
+    line.split("#")[0].strip()
+    for block in re.findall(r"```(?:bash|powershell)\n(.*?)```", README, flags=re.DOTALL)
+    for line in block.splitlines()
+]
+MAKE = sorted(
+    {line for line in LINES if line.startswith("make ")} | {f"make {t}" for t in ("lint", "format", "notebooks")}
+)
+MODULES = sorted(set(re.findall(r"-m ((?:notebooks|data_samples|tests)\.[\w.]+)", README)))
+
+
+@pytest.mark.parametrize("command", MAKE)
+def test_every_make_command_of_the_readme_is_a_target(command):
+    done = subprocess.run(shlex.split(command) + ["-n"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_of_the_readme_answers_to_help(module):
+    done = subprocess.run([sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "usage" in done.stdout
+
+
+def test_every_notebook_is_in_the_table_and_every_file_that_is_linked_exists():
+    assert [name for name in runner.names() if f"| `{name}` |" not in README] == []
+    linked = re.findall(r"\]\(((?!http)[^)#]+)\)", README)
+    assert linked
+    assert [path for path in linked if not (ROOT / path).exists()] == []
+
+
+def test_each_figure_of_the_readme_names_its_command():
+    table = README.partition("## How good, how fast")[2].partition("\n## ")[0]
+    rows = [line for line in table.splitlines() if line.startswith("|")][2:]
+    assert rows
+    assert [row for row in rows if not re.search(r"`(python -m|make) [^`]+`", row)] == []
+
+
+def test_environment_for_conda_reads_the_same_list_of_versions():
+    text = (ROOT / "environment.yml").read_text(encoding="utf-8")
+    assert "--requirement requirements.txt" in text
+    assert "==" not in text
+
+
+def test_no_file_of_the_project_names_a_folder_of_somebodys_machine():
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    texts = [
+        path for path in tracked if Path(path).suffix in {".py", ".md", ".ipynb", ".toml", ".yml", ".in", ".txt", ""}
+    ]
+    pattern = re.compile(r"(^|[^\w./])/(work|farm|root|home/[a-z]+)/")
+    assert [path for path in texts if pattern.search((ROOT / path).read_text(encoding="utf-8"))] == []
+
+
+@pytest.mark.slow
+def test_papermill_line_repeats_a_run_and_make_run_can_be_run_twice(tmp_path):
+    """`make run NOTEBOOK=...` twice, then the README's papermill line with the parameters.json that it wrote."""
+    command = ["make", "run", "NOTEBOOK=unet_segmentation"]
+    outputs = [subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout for _ in range(2)]
+    assert all(re.search(r"unet_segmentation +\d+ +Mean foreground IoU 0\.\d+", output) for output in outputs)
+    folder = ROOT / "results" / "unet_segmentation"
+    for name in ("unet_segmentation.html", "model/model.json", "model/report.html", "predictions/measurements.csv"):
+        assert (folder / name).is_file()
+    line = next(line for line in LINES if "papermill" in line)
+    line = line.replace("models/my_unet", str(folder / "model")).replace("run.ipynb", str(tmp_path / "run.ipynb"))
+    subprocess.run(shlex.split(line), cwd=ROOT, capture_output=True, check=True)
+    assert (tmp_path / "run.ipynb").is_file()

@@ -1,0 +1,67 @@
+"""What a person sees while a training runs: a bar with the remaining time and a curve that grows."""
+
+import time
+from pathlib import Path
+
+import keras
+import pandas as pd
+from IPython.display import display
+from tqdm.auto import tqdm
+
+from utils.checkpoints import load_state
+from utils.plot_scores import learning_curves
+from utils.plots import as_image
+
+SECONDS_BETWEEN_DRAWINGS = 5
+SHARE_OF_TIME = 0.01  # drawing may take this share of the training's time
+
+
+class LiveProgress(keras.callbacks.Callback):
+    """Progress bar over all epochs and live curves of the losses.
+
+    Parameters
+    ----------
+    folder
+        The training's checkpoints, whose history (earlier sessions included) is drawn.
+    """
+
+    def __init__(self, folder: Path):
+        super().__init__()
+        self.folder, self.picture, self.bar, self.history = folder, None, None, []
+        self.next_drawing = time.monotonic() + SECONDS_BETWEEN_DRAWINGS
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Make the bar, for all epochs, and name the one that begins."""
+        if self.bar is None:
+            steps = self.params["steps"]
+            total, done = self.params["epochs"] * steps, epoch * steps
+            self.bar = tqdm(total=total, initial=done, unit="step", desc="Training", mininterval=0.5)
+        self.bar.set_description(f"Epoch {epoch + 1} of {self.params['epochs']}", refresh=False)
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Move the bar."""
+        self.bar.update()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Show the losses and, from time to time, the curves."""
+        self.history = load_state(self.folder).history
+        self.bar.set_postfix_str(f"loss {logs['loss']:.3f}, validation loss {logs['val_loss']:.3f}", refresh=False)
+        if time.monotonic() >= self.next_drawing:
+            self._draw()
+
+    def close(self) -> None:
+        """Draw the final curves and stop the bar; also after an interruption."""
+        if self.bar is not None:
+            self.bar.close()
+        if self.history:
+            self._draw()
+
+    def _draw(self) -> None:
+        start = time.monotonic()
+        picture = as_image(learning_curves(pd.DataFrame(self.history)))
+        if self.picture is None:
+            self.picture = display(picture, display_id=True)
+        elif self.picture:
+            self.picture.update(picture)
+        cost = time.monotonic() - start
+        self.next_drawing = time.monotonic() + max(SECONDS_BETWEEN_DRAWINGS, cost / SHARE_OF_TIME)

@@ -1,0 +1,218 @@
+"""Predict a folder of images and write what other software opens: masks, probabilities, overlays and measurements."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tifffile
+
+from utils.errors import DataError, ModelError
+from utils.evaluation import check_channels, load_segmenter
+from utils.files import atomic, write_csv
+from utils.images import Image, find_images, read_image, write_tiff
+from utils.masks import to_values
+from utils.models import read_model
+from utils.paths import resolve
+from utils.pictures import class_colours, overlay, thin, write_png
+from utils.prediction import Segmenter
+
+MEASUREMENTS = "measurements.csv"
+OVERLAY_SIDE = 2048  # pixels; larger overlays are thinned, they are for looking
+PIXEL_SIZE_TOLERANCE = 0.2  # a network trained at one magnification is not trusted at another
+
+
+@dataclass
+class Predicted:
+    """Measurements of a folder, one row per image, and what went wrong or looks doubtful, one sentence each."""
+
+    measurements: pd.DataFrame
+    warnings: list[str] = field(default_factory=list)
+
+
+def predict_folder(
+    model_folder: Path,
+    data_folder: Path,
+    result_folder: Path,
+    axes: str = "automatic",
+    save_probabilities: bool = False,
+    progress: Callable[[list[Path]], Iterator[Path]] = iter,
+) -> Predicted:
+    """Segment all images of a folder, one in memory at a time.
+
+    Parameters
+    ----------
+    model_folder
+        A U-Net model folder; nothing else is needed.
+    data_folder
+        Images of any size.
+    result_folder
+        Gets masks/, overlays/, measurements.csv and, if asked for, probabilities/.
+    axes
+        See `utils.images.read_image`.
+    save_probabilities
+        Also write float32 class probabilities, one channel per class.
+    progress
+        Wraps the list of files, for a progress bar.
+
+    Returns
+    -------
+    Predicted
+        An image that cannot be read is named among the warnings; the others are predicted all the same.
+
+    Raises
+    ------
+    DataError
+        No image could be predicted, or a result would overwrite another or a mask that is no result.
+    """
+    description = read_model(model_folder, "unet")
+    segmenter = load_segmenter(model_folder)
+    files = find_images(data_folder)
+    _check_names(files, result_folder)
+    rows, warnings, sizes = [], [], []
+    for path in progress(files):
+        try:
+            image = read_image(path, axes, memory_map=True)
+            check_channels(image.array, path, description)
+        except DataError as error:
+            warnings.append(f"Left out: {error}")
+            continue
+        ids = _predict_one(segmenter, image, result_folder, save_probabilities)
+        rows.append(measure(ids, image, segmenter.classes))
+        sizes.append(image.pixel_size_um)
+        write_csv(result_folder / MEASUREMENTS, pd.DataFrame(rows))
+    if not rows:
+        raise DataError("No image could be predicted. " + " ".join(warnings[:3]))
+    warnings += _doubts(sizes, description["pixel_size_um"])
+    return Predicted(pd.DataFrame(rows), warnings)
+
+
+def chosen_model(model_folder: str, project) -> Path:
+    """Folder of the model to predict with: the one named in the form, else the one trained in this session."""
+    if model_folder:
+        return resolve(model_folder)
+    if project is None:
+        raise ModelError(
+            "No model was trained in this session. Write the folder of a trained model in the field model_folder, for "
+            "example models/my_unet."
+        )
+    return project.folder
+
+
+def _check_names(files: list[Path], result_folder: Path) -> None:
+    """Refuse to write two results under one name, or over masks that are not results, such as annotations."""
+    stems = Counter(path.stem for path in files)
+    doubled = sorted(stem for stem, count in stems.items() if count > 1)
+    if doubled:
+        raise DataError(
+            f"Several images are called {doubled[0]} (with different endings), their results would overwrite each "
+            "other. Rename them or move all but one away."
+        )
+    others = [path for stem in stems if (path := result_folder / "masks" / f"{stem}.tif").exists()]
+    if others and not (result_folder / MEASUREMENTS).exists():
+        raise DataError(
+            f"{others[0]} exists and was not written by a prediction; it would be overwritten. Choose an empty or new "
+            "folder in the field result_folder."
+        )
+
+
+def _doubts(sizes: list[float | None], trained: float | None) -> list[str]:
+    """Warning where images have another pixel size than the training images."""
+    off = [size for size in sizes if size and trained and abs(np.log(size / trained)) > PIXEL_SIZE_TOLERANCE]
+    if not off:
+        return []
+    return [
+        f"{len(off)} images have another pixel size (for example {off[0]:.3g} um) than the training images "
+        f"({trained:.3g} um). Objects look larger or smaller than the model has learned: rescale the images or check."
+    ]
+
+
+def _predict_one(segmenter: Segmenter, image: Image, folder: Path, save_probabilities: bool) -> np.ndarray:
+    """Predict and write one image; returns its class ids (Y, X)."""
+    name, classes = f"{image.path.stem}.tif", segmenter.classes
+    if save_probabilities:
+        with _probability_file(folder / "probabilities" / name, image, len(classes)) as writer:
+            ids = segmenter.class_ids(image.array, writer)
+    else:
+        ids = segmenter.class_ids(image.array)
+    # The overlay first: its working memory and the mask's values are then never there together.
+    picture = overlay(thin(image.array, OVERLAY_SIDE), thin(ids, OVERLAY_SIDE), classes)
+    write_png(folder / "overlays" / f"{image.path.stem}.png", picture)
+    values, colours = _mask_values(ids, classes), class_colours(classes)
+    table = {one["value"]: tuple(round(255 * part) for part in colours[one["id"]]) for one in classes}
+    small = values.dtype == np.uint8
+    write_tiff(
+        folder / "masks" / name,
+        values,
+        image.pixel_size_um,
+        colours=table if small else None,
+        value_range=None if small else (0, max(table)),
+    )
+    return ids
+
+
+def _mask_values(ids: np.ndarray, classes: list[dict]) -> np.ndarray:
+    """`to_values` row by row: numpy would look up a whole image with 8 bytes per pixel."""
+    values = np.empty(ids.shape, to_values(ids[:0], classes).dtype)
+    for source, target in zip(ids, values, strict=True):
+        target[:] = to_values(source, classes)
+    return values
+
+
+@contextmanager
+def _probability_file(path: Path, image: Image, n_classes: int) -> Iterator[Callable[[slice, np.ndarray], None]]:
+    """Float32 TIFF (classes, Y, X); yields a function that writes bands of probabilities (rows, X, classes) into it.
+
+    Written, not mapped into memory: a full disk would then kill the kernel, and written pages would count as memory.
+    """
+    (height, width), size = image.array.shape[:2], image.pixel_size_um
+    metadata = {"axes": "CYX", "unit": "um"} if size else {"axes": "CYX"}
+    options = {"imagej": True, "photometric": "minisblack", "metadata": metadata, "resolutionunit": "NONE"}
+    if size:
+        options["resolution"] = (1 / size, 1 / size)
+    with atomic(path) as temporary:
+        shape = (n_classes, height, width)
+        start, _ = tifffile.imwrite(temporary, shape=shape, dtype="<f4", returnoffset=True, **options)
+        with temporary.open("r+b") as stream:
+
+            def write(rows: slice, block: np.ndarray) -> None:
+                for number in range(n_classes):
+                    stream.seek(start + 4 * width * (number * height + rows.start))
+                    stream.write(block[..., number].astype("<f4").tobytes())
+
+            yield write
+
+
+def measure(ids: np.ndarray, image: Image, classes: list[dict]) -> dict:
+    """Area and share of each class.
+
+    Parameters
+    ----------
+    ids
+        (Y, X) class ids.
+    image
+        Gives name and pixel size.
+    classes
+        Class table.
+
+    Returns
+    -------
+    dict
+        One row of measurements.csv, units in the names: file, width and height, pixel size, and per class its area in
+        pixels (and um2 where the pixel size is known), its share of the image and, without background, of all that is
+        not background.
+    """
+    counts = sum(np.bincount(row, minlength=len(classes)) for row in ids)  # by row: bincount takes 8 bytes per pixel
+    size, foreground = image.pixel_size_um, counts[1:].sum()
+    row = {"file": image.path.name, "width [px]": ids.shape[1], "height [px]": ids.shape[0], "pixel size [um]": size}
+    for one, count in zip(classes, counts, strict=True):
+        name = one["name"]
+        row[f"{name} [px]"] = int(count)
+        row[f"{name} [um2]"] = count * size**2 if size else np.nan
+        row[f"{name} [% of image]"] = 100 * count / ids.size
+        if one["id"] and len(classes) > 2:
+            row[f"{name} [% of all but {classes[0]['name']}]"] = 100 * count / foreground if foreground else np.nan
+    return row

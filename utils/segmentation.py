@@ -1,0 +1,280 @@
+"""U-Net segmentation from the forms' values to a model folder; the notebook calls these functions in this order."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from utils import models, networks
+from utils.augmentation import Augmentation
+from utils.checks import Dataset, Example, automatic_patch, check_patch, load_examples, raise_errors
+from utils.errors import DataError, ModelError
+from utils.files import file_sha256
+from utils.losses import class_weights, segmentation_loss
+from utils.metrics import best_threshold
+from utils.paths import resolve
+from utils.prediction import Segmenter, normalisation_range
+from utils.samples import sample_of
+from utils.splits import split, split_table
+from utils.training import (
+    Source,
+    TrainingPatches,
+    TrainingStopped,
+    ValidationPatches,
+    automatic_steps,
+    fit,
+    history_table,
+)
+
+NORMALISATION = {"kind": "percentile", "low": 1, "high": 99.8, "per": "image", "channels": "separate"}
+
+
+@dataclass(frozen=True)
+class Project:
+    """Checked data with their split.
+
+    Attributes
+    ----------
+    dataset
+        Images, masks, classes and problems.
+    roles
+        (n,) "training", "validation" or "test" for each image.
+    split
+        Table file, sha256, group, role, ... as written to split.csv.
+    folder
+        Where the model will lie.
+    """
+
+    dataset: Dataset
+    roles: np.ndarray
+    split: pd.DataFrame
+    folder: Path
+
+    def examples(self, role: str) -> list[Example]:
+        """Images with the given role."""
+        return [example for example, its in zip(self.dataset.examples, self.roles, strict=True) if its == role]
+
+
+def open_project(data: Mapping, seed: int = 0) -> Project:
+    """Read, check and split the training data.
+
+    Parameters
+    ----------
+    data
+        Values of the form `data`. The test images of a bundled sample lie in a folder of their own: nothing is set
+        aside then.
+    seed
+        Of the split.
+
+    Raises
+    ------
+    DataError
+        Every error found in the folders, together.
+    """
+    folder = models.folder_of(data["model_path"], data["model_name"])
+    dataset = load_examples(
+        data["training_source"], data["training_target"], data["axes"], data["mask_type"], data["group_rule"]
+    )
+    raise_errors(dataset.problems)
+    name_classes(dataset.classes, data.get("class_names", ""))
+    percentage_test = 0 if sample_of(data["training_source"]) else data["percentage_test"]
+    groups = [example.group for example in dataset.examples]
+    roles = split(groups, percentage_test, data["percentage_validation"], seed)
+    table = split_table([example.image.path for example in dataset.examples], groups, roles)
+    table["mask_sha256"] = [file_sha256(example.mask_path) for example in dataset.examples]  # a corrected mask counts
+    return Project(dataset, roles, table, folder)
+
+
+def name_classes(classes: list[dict], names: str) -> None:
+    """Give the classes the names that the user wrote, separated by commas, in order of mask value, background first."""
+    given = [name.strip() for name in names.split(",") if name.strip()]
+    if not given:
+        return
+    if len(given) != len(classes) or len(set(given)) != len(given):
+        values = ", ".join(str(one["value"]) for one in classes)
+        raise DataError(
+            f"The field class_names lists {len(given)} names, but the masks hold {len(classes)} values ({values}). "
+            "Write one different name for each value, in this order, background first, or leave the field empty."
+        )
+    for one, name in zip(classes, given, strict=True):
+        one["name"] = name
+
+
+def sources(examples: Sequence[Example]) -> list[Source]:
+    """Arrays of images with the percentiles that normalise them."""
+    return [Source(one.image.array, one.mask, *normalisation_range(one.image.array, NORMALISATION)) for one in examples]
+
+
+def patch_size(project: Project, training: Mapping) -> tuple[int, int]:
+    """Height and width of the training patches: as in the form, or the largest that fits where it says 0."""
+    used = project.examples("training") + project.examples("validation")
+    sizes = [one.mask.shape for one in used]
+    multiple = networks.input_multiple(training["pooling_steps"], training["half_resolution"])
+    automatic = automatic_patch(sizes, multiple)
+    patch = training["patch_height"] or automatic[0], training["patch_width"] or automatic[1]
+    check_patch(sizes, patch, multiple, [one.name for one in used])
+    return patch
+
+
+def train(
+    project: Project,
+    parameters: Mapping,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> str:
+    """Train a U-Net, or go on with it, or say that it is done; afterwards the model folder is complete.
+
+    Parameters
+    ----------
+    project
+        From `open_project`.
+    parameters
+        {"overrides": {form: {field: value}}} with the forms data, augmentation and training.
+    callbacks
+        For display.
+
+    Returns
+    -------
+    str
+        One sentence on what was done.
+
+    Raises
+    ------
+    ModelError
+        Something else is in the folder, or the starting model does not fit.
+    TrainingStopped
+        The user stopped it; the best weights so far are in the model folder, and the checkpoint to go on from.
+    """
+    forms = parameters["overrides"]
+    data, training = forms["data"], forms["training"]
+    patch = patch_size(project, training)
+    description = describe(project, training, patch)
+    starting = _starting_model(data.get("starting_model", ""), description)
+    status = models.open_folder(project.folder, parameters, project.split, data["if_model_exists"])
+    if status == "finished":
+        return (
+            f"The model {project.folder.name} is already trained with these data and parameters: it is used as it is."
+        )
+    keras.utils.set_random_seed(training["seed"])
+    with training_precision():
+        network = networks.unet(**description["network"])
+    if starting is not None:
+        network.set_weights(starting.get_weights())
+    try:
+        state = _fit(network, project, forms, patch, callbacks)
+    except TrainingStopped as stopped:
+        if stopped.state.epoch:
+            _publish(project, network, description, stopped.state)
+        raise
+    _publish(project, network, description, state)
+    models.finish(project.folder)
+    return f"Trained for {state.epoch} epochs; the best weights, of epoch {state.best_epoch}, are in {project.folder}."
+
+
+def describe(project: Project, training: Mapping, patch: tuple[int, int]) -> dict:
+    """Content of model.json but for what is known only after training (threshold, checksums)."""
+    first = project.dataset.examples[0].image
+    sizes = {example.image.pixel_size_um for example in project.dataset.examples}
+    channels = first.array.shape[-1]
+    network = {name: training[name] for name in ("filters", "pooling_steps", "half_resolution")}
+    return {
+        "task": "unet",
+        "network": {"channels": channels, "classes": len(project.dataset.classes), **network},
+        "axes": "YXC",
+        "channels": ["red", "green", "blue"] if channels == 3 else [f"channel {i + 1}" for i in range(channels)],
+        "classes": project.dataset.classes,
+        "mask_type": project.dataset.mask_type,
+        "normalisation": NORMALISATION,
+        "threshold": 0.5,
+        "input": {"patch": list(patch), "multiple_of": networks.input_multiple(**_depth(network))},
+        "pixel_size_um": sizes.pop() if len(sizes) == 1 else None,
+    }
+
+
+def _depth(network: Mapping) -> dict:
+    return {name: network[name] for name in ("pooling_steps", "half_resolution")}
+
+
+def _starting_model(starting_model: str, description: dict) -> keras.Model | None:
+    """Network to start from, with its weights; its shape replaces the one in `description`, data must fit it."""
+    if not starting_model:
+        return None
+    folder = resolve(starting_model)
+    old = models.read_model(folder, "unet")
+    for what, name in (("channels of the images", "channels"), ("classes", "classes")):
+        if old["network"][name] != description["network"][name]:
+            raise ModelError(
+                f"The starting model {folder} was trained for {old['network'][name]} {what}, your data have "
+                f"{description['network'][name]}. Choose another starting model, or leave starting_model empty."
+            )
+    if old["network"] != description["network"]:
+        fields = {name: old["network"][name] for name in ("filters", "pooling_steps", "half_resolution")}
+        raise ModelError(f"The starting model {folder} was trained with {fields}. Set these fields to the same values.")
+    return models.load_network(folder, old)
+
+
+def starting_note(project: Project, data: Mapping, training: Mapping) -> str:
+    """One sentence on the model that training starts from; ModelError where it does not fit the data."""
+    description = describe(project, training, patch_size(project, training))
+    if _starting_model(data["starting_model"], description) is None:
+        return "Training starts from scratch."
+    return f"Training starts from the weights in {resolve(data['starting_model'])}."
+
+
+@contextmanager
+def training_precision():
+    """Build networks for mixed float16 and float32 while a GPU is there: faster on it, slower on a CPU."""
+    before = keras.config.dtype_policy()
+    if tf.config.list_physical_devices("GPU"):
+        keras.config.set_dtype_policy("mixed_float16")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _fit(network, project, forms, patch, callbacks):
+    """Compile the logits of `network` and train them."""
+    training, data = forms["training"], sources(project.examples("training"))
+    steps = training["number_of_steps"] or automatic_steps(data, patch, training["batch_size"])
+    batches = TrainingPatches(
+        data,
+        patch,
+        training["batch_size"],
+        steps,
+        training["min_fraction"],
+        Augmentation(**forms["augmentation"]),
+        training["seed"],
+    )
+    validation = ValidationPatches(sources(project.examples("validation")), patch, training["batch_size"])
+    weights = class_weights([source.mask for source in data], len(project.dataset.classes))
+    with training_precision():  # the policy of this model decides whether Keras scales the loss up for float16
+        logits = keras.Model(network.input, network.get_layer("logits").output)
+        logits.compile(keras.optimizers.Adam(), segmentation_loss(training["loss"], weights))
+    return fit(
+        logits,
+        batches,
+        validation,
+        project.folder / models.UNFINISHED,
+        callbacks=callbacks,
+        **{
+            name: training[name]
+            for name in ("number_of_epochs", "initial_learning_rate", "learning_rate_schedule", "patience")
+        },
+    )
+
+
+def _publish(project, network, description, state) -> None:
+    """Write the model folder from the trained network, with a threshold chosen on validation images only."""
+    plain = networks.unet(**description["network"])
+    plain.set_weights(network.get_weights())
+    if len(description["classes"]) == 2:
+        segmenter = Segmenter(plain, description)
+        validation = project.examples("validation")
+        pairs = ((one.mask, segmenter.foreground_probability(one.image.array)) for one in validation)
+        description = description | {"threshold": best_threshold(pairs)}
+    models.save_model(project.folder, plain, description, history_table(state))
