@@ -22,6 +22,7 @@ CHANNEL_COLOURS = {
     2: ((0, 1, 0), (1, 0, 1)),  # green and magenta: the pair that red-green blind readers see
     3: ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
 }
+STRIP = 128  # rows of an overlay that are painted at a time, which bounds the memory
 MANY_CHANNEL_COLOURS = ((0, 1, 1), (1, 0, 1), (1, 1, 0), (0, 1, 0), (1, 0.4, 0), (0.3, 0.4, 1))
 
 
@@ -171,10 +172,20 @@ def overlay(
     """
     if image.shape[:2] != ids.shape:
         raise ValueError(f"the image is {image.shape[:2]} pixels, the mask {ids.shape}")
-    picture, ids = display_image(thin(image, max_side), limits), thin(ids, max_side)
+    image, ids = thin(image, max_side), thin(ids, max_side)
+    limits = display_limits(image) if limits is None else limits
     lines = _outlines(ids) if contours else np.zeros_like(ids)
-    opacity = 0.3 if contours else 0.45
-    for number, colour in class_colours(classes).items():
+    painted = np.empty((*ids.shape, 3), np.uint8)
+    for y in range(0, len(ids), STRIP):
+        rows = slice(y, y + STRIP)
+        picture = display_image(image[rows], limits)
+        painted[rows] = _paint(picture, ids[rows], lines[rows], class_colours(classes), 0.3 if contours else 0.45)
+    return painted
+
+
+def _paint(picture: np.ndarray, ids: np.ndarray, lines: np.ndarray, colours: dict, opacity: float) -> np.ndarray:
+    """Tint and outline a picture (Y, X, 3) of 0 to 1, which is changed; returns uint8."""
+    for number, colour in colours.items():
         if number > 0:
             picture[ids == number] *= 1 - opacity
             picture[ids == number] += opacity * np.asarray(colour, np.float32)

@@ -80,8 +80,7 @@ def predict_folder(
         except DataError as error:
             warnings.append(f"Left out: {error}")
             continue
-        ids = _predict_one(segmenter, image, result_folder, save_probabilities)
-        rows.append(measure(ids, image, segmenter.classes))
+        rows.append(_predict_one(segmenter, image, result_folder, save_probabilities))
         sizes.append(image.pixel_size_um)
         write_csv(result_folder / MEASUREMENTS, pd.DataFrame(rows))
     if not rows:
@@ -130,15 +129,15 @@ def _doubts(sizes: list[float | None], trained: float | None) -> list[str]:
     ]
 
 
-def _predict_one(segmenter: Segmenter, image: Image, folder: Path, save_probabilities: bool) -> np.ndarray:
-    """Predict and write one image; returns its class ids (Y, X)."""
+def _predict_one(segmenter: Segmenter, image: Image, folder: Path, save_probabilities: bool) -> dict:
+    """Predict and write one image; returns its row of measurements.csv."""
     name, classes = f"{image.path.stem}.tif", segmenter.classes
     if save_probabilities:
         with _probability_file(folder / "probabilities" / name, image, len(classes)) as writer:
             ids = segmenter.class_ids(image.array, writer)
     else:
         ids = segmenter.class_ids(image.array)
-    # The overlay first: its working memory and the mask's values are then never there together.
+    row = measure(ids, image, classes)
     picture = overlay(thin(image.array, OVERLAY_SIDE), thin(ids, OVERLAY_SIDE), classes)
     write_png(folder / "overlays" / f"{image.path.stem}.png", picture)
     values, colours = _mask_values(ids, classes), class_colours(classes)
@@ -151,12 +150,13 @@ def _predict_one(segmenter: Segmenter, image: Image, folder: Path, save_probabil
         colours=table if small else None,
         value_range=None if small else (0, max(table)),
     )
-    return ids
+    return row
 
 
 def _mask_values(ids: np.ndarray, classes: list[dict]) -> np.ndarray:
-    """`to_values` row by row: numpy would look up a whole image with 8 bytes per pixel."""
-    values = np.empty(ids.shape, to_values(ids[:0], classes).dtype)
+    """`to_values`, changing `ids` itself where the values fit; row by row: numpy looks up with 8 bytes per pixel."""
+    dtype = to_values(ids[:0], classes).dtype
+    values = ids if dtype == ids.dtype else np.empty(ids.shape, dtype)
     for source, target in zip(ids, values, strict=True):
         target[:] = to_values(source, classes)
     return values
