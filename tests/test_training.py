@@ -326,8 +326,9 @@ def test_validation_patches_are_few_but_from_all_images():
 
 def test_automatic_steps():
     sources = [source(np.random.default_rng(0), (64, 64))] * 5
-    assert automatic_steps(sources, (16, 16), 2) == 40  # 5 * 4096 / (256 * 2)
-    assert automatic_steps(sources, (64, 64), 4) == 10
+    assert automatic_steps(sources, (16, 16), 1) == 80  # 5 * 4096 / 256
+    assert automatic_steps(sources, (64, 64), 4) == 50, "few images need no fewer steps"
+    assert automatic_steps(sources, (8, 8), 1) == 200, "an epoch of a large set must end"
 
 
 def test_learning_rate():

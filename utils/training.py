@@ -109,9 +109,12 @@ class ValidationPatches(keras.utils.PyDataset):
 
 
 def automatic_steps(sources: Sequence[Source], patch: tuple[int, int], batch_size: int) -> int:
-    """Steps per epoch with which an epoch sees about as many pixels as the training images have, at least 10."""
+    """Steps per epoch with which an epoch sees about as many pixels as the training images have, 50 to 200.
+
+    Few images need no fewer steps to learn from, and a large set must not make a round of training endless.
+    """
     pixels = sum(source.mask.size for source in sources)
-    return max(10, math.ceil(pixels / (patch[0] * patch[1] * batch_size)))
+    return min(max(50, math.ceil(pixels / (patch[0] * patch[1] * batch_size))), 200)
 
 
 class _Bookkeeping(keras.callbacks.Callback):

@@ -128,9 +128,9 @@ class Advanced(Form):
 class Training(Advanced):
     quick = {"initial_learning_rate": 0.003, "learning_rate_schedule": "cosine", "patience": 0, "half_resolution": True}
     quick |= {"patch_height": 128, "patch_width": 128}
-    presets = {"Quick on a CPU": {"number_of_epochs": 30, **quick}, "Try out": {"number_of_epochs": 8, **quick}}
+    presets = {"Quick on a CPU": {"number_of_epochs": 12, **quick}, "Try out": {"number_of_epochs": 3, **quick}}
     preset = Enum(["Default", "Quick on a CPU", "Try out"], help="fills the fields below")
-    number_of_epochs = Int(100, min=1, max=5000, help="rounds of training; 30 to 200, more for few images")
+    number_of_epochs = Int(100, min=1, max=5000, help="rounds of training; 10 to 200, more give a better model")
     number_of_steps = Int(0, min=0, max=100000, help="batches per round; 0 = as many as the images' area asks for")
     batch_size = Int(4, min=1, max=256, help="patches looked at together; 4 to 16, less if memory runs out")
     initial_learning_rate = Float(3e-4, min=1e-7, max=1.0, help="size of the learning steps; 0.0001 to 0.005")
