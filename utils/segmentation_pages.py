@@ -57,15 +57,37 @@ def overview(project: Project, patch: tuple[int, int]) -> str:
     return "\n\n".join(lines)
 
 
-def verdict(evaluation: Evaluation) -> str:
-    """Markdown with the headline score, its interval and where the test images come from."""
+def cautions(folder: Path, test_set: TestSet) -> list[str]:
+    """Sentences on why the score of a model must not be taken for a result; usually none."""
+    found = [] if test_set.independent else [f"Tested on {test_set.origin}."]
+    parameters = json.loads((folder / models.PARAMETERS).read_text(encoding="utf-8"))["overrides"]
+    if parameters.get("training", {}).get("preset") == "Try out":
+        found.append(
+            'Made with the preset "Try out", to see how everything works: this is no result. Train with another preset.'
+        )
+    return found
+
+
+def per_image(evaluation: Evaluation) -> pd.DataFrame:
+    """Scores of each test image, short enough for the page: without background, shares in percent."""
+    table, names = evaluation.scores.per_image, [one["name"] for one in evaluation.segmenter.classes[1:]]
+    shown = table[["file", "foreground_iou"]].rename(columns={"foreground_iou": "foreground IoU"})
+    for name in names:
+        shown[f"Dice {name}"] = table[f"dice_{name}"]
+        shown[f"{name}, true [%]"] = 100 * table[f"true_share_{name}"]
+        shown[f"{name}, predicted [%]"] = 100 * table[f"predicted_share_{name}"]
+    return shown
+
+
+def verdict(evaluation: Evaluation, folder: Path) -> str:
+    """Markdown with the headline score, its interval, where the test images come from, and what to be wary of."""
     best, test_set = evaluation.headline, evaluation.test_set
     interval = f" (95 % interval {best['low']:.2f} to {best['high']:.2f})" if best["low"] == best["low"] else ""
-    warning = "" if test_set.independent else "**Warning:** "
+    warnings = "".join(f"\n\n**Warning:** {caution}" for caution in cautions(folder, test_set))
     return (
         f"## {best['name']}: {best['value']:.2f}{interval}\n\n{best['meaning']}\n\n"
-        f"{warning}Scored on {len(test_set.examples)} images: {test_set.origin}. "
-        f"{interval_note([one.group for one in test_set.examples])}"
+        f"Scored on {len(test_set.examples)} images: {test_set.origin}. "
+        f"{interval_note([one.group for one in test_set.examples])}{warnings}"
     )
 
 
@@ -182,7 +204,6 @@ def report(folder: Path, evaluation: Evaluation, warnings: list[str]) -> Path:
     parameters = json.loads((folder / models.PARAMETERS).read_text(encoding="utf-8"))["overrides"]
     split, history = read_split(folder / models.SPLIT), pd.read_csv(folder / models.HISTORY)
     counts = split.groupby("role").agg(images=("file", "size"), groups=("group", "nunique")).reset_index()
-    independent = [] if evaluation.test_set.independent else [f"Tested on {evaluation.test_set.origin}."]
     classes = description["classes"]
     examples = show_pairs(evaluation.test_set.examples, classes)
     path = folder / "report.html"
@@ -193,7 +214,7 @@ def report(folder: Path, evaluation: Evaluation, warnings: list[str]) -> Path:
         tables={
             "Images the model was made from": counts,
             "Scores on the test images": readable_table(evaluation.table),
-            "Scores of each test image": evaluation.scores.per_image,
+            "Scores of each test image": per_image(evaluation),
         },
         figures={
             "Learning curves": learning_curves(history),
@@ -201,7 +222,7 @@ def report(folder: Path, evaluation: Evaluation, warnings: list[str]) -> Path:
             **evaluation_figures(evaluation, classes),
         },
         parameters=parameters,
-        warnings=[*independent, *warnings],
+        warnings=[*cautions(folder, evaluation.test_set), *warnings],
         versions=description["versions"],
         headline=evaluation.headline,
     )

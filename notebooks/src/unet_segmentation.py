@@ -268,9 +268,9 @@ from utils.scores import readable_table
 model_folder = resolve(evaluation.model_folder) if evaluation.model_folder else project.folder
 test_set = scoring.find_test_set(model_folder, evaluation.test_source, evaluation.test_target)
 result = scoring.evaluate(model_folder, test_set)
-display(Markdown(pages.verdict(result)))
+display(Markdown(pages.verdict(result, model_folder)))
 display(pages.tidy(readable_table(result.table)))
-display(Markdown("**Each test image**"), pages.tidy(result.scores.per_image.head(20)))
+display(Markdown("**Each test image**"), pages.tidy(pages.per_image(result).head(20)))
 
 # %% [markdown]
 # **The errors, image by image**, the worst first: where does the model mark too much, where too little?

@@ -1,0 +1,92 @@
+"""What the page says beside the figures: warnings that must not be missed, and tables whose numbers agree."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.test_evaluation import model_of
+from tests.tiny import parameters, write_data
+from utils import evaluation, models, segmentation
+from utils import segmentation_pages as pages
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pages")
+    return model_of(folder, write_data(folder / "data", 8, classes=3), 3)
+
+
+@pytest.fixture(scope="module")
+def result(project):
+    return evaluation.evaluate(project.folder, evaluation.find_test_set(project.folder))
+
+
+def set_preset(project, preset):
+    path = project.folder / models.PARAMETERS
+    given = json.loads(path.read_text())
+    given["overrides"]["training"]["preset"] = preset
+    path.write_text(json.dumps(given))
+
+
+def test_try_out_is_said_to_be_no_result(project, result):
+    set_preset(project, "Quick on a CPU")
+    assert "no result" not in pages.verdict(result, project.folder)
+    set_preset(project, "Try out")
+    assert "**Warning:** " in pages.verdict(result, project.folder)
+    assert "this is no result" in pages.verdict(result, project.folder)
+    report = pages.report(project.folder, result, ["one more"]).read_text()
+    assert "this is no result" in report
+    assert "one more" in report
+
+
+def test_a_test_that_is_not_independent_is_said_on_the_page(project, result):
+    dependent = replace(result, test_set=replace(result.test_set, independent=False, origin="the validation images"))
+    assert "**Warning:** Tested on the validation images" in pages.verdict(dependent, project.folder)
+    assert "Tested on" not in pages.verdict(result, project.folder)
+
+
+def test_shares_of_each_image_are_those_of_the_masks(result):
+    table = pages.per_image(result).set_index("file")
+    for one in result.test_set.examples:
+        predicted = result.segmenter.class_ids(one.image.array)
+        for name in (entry["name"] for entry in result.segmenter.classes[1:]):
+            i = next(entry["id"] for entry in result.segmenter.classes if entry["name"] == name)
+            assert table.loc[one.name, f"{name}, true [%]"] == pytest.approx(100 * np.mean(one.mask == i))
+            assert table.loc[one.name, f"{name}, predicted [%]"] == pytest.approx(100 * np.mean(predicted == i))
+
+
+def test_overview_counts_images_and_warns_of_few_images_and_large_patches(project):
+    text = pages.overview(project, (32, 32))
+    assert f"**{len(project.dataset.examples)} images**" in text
+    assert "images are few" in text
+    assert "above 512" not in text
+    assert "above 512" in pages.overview(project, (32, 1024))
+
+
+def test_duplicates_across_roles_come_first(project):
+    names = {role: [one.name for one in project.examples(role)] for role in ("training", "test")}
+    within, across = names["training"][:2], (names["training"][0], names["test"][0])
+    copies = pd.DataFrame([(*within, 0.99), (*across, 0.8)], columns=["file_a", "file_b", "similarity"])
+    table = pages.with_roles(copies, project)
+    assert table["role_b"].tolist() == ["test", "training"]
+    assert len(pages.with_roles(copies[:0], project)) == 0
+
+
+def test_a_test_image_that_is_a_flipped_training_image_is_found(project):
+    known = project.examples("training")[0]
+    copy = replace(known.image, array=np.flip(known.image.array, 0).copy(), path=known.image.path.with_name("new.tif"))
+    other = evaluation.TestSet([replace(known, image=copy)], "a folder", independent=True)
+    found = pages.lookalikes(project, other)
+    assert found["similarity"].min() > 0.9
+    assert set(found[["file_a", "file_b"]].iloc[0]) == {known.name, f"{known.name} (test)"}
+    assert len(pages.lookalikes(project, evaluation.TestSet(project.examples("test"), "set aside", True))) == 0
+
+
+def test_preview_shows_patches_as_they_are_beside_augmented_ones(tmp_path):
+    given = parameters(write_data(tmp_path / "data", 6), tmp_path)["overrides"]
+    project = segmentation.open_project(given["data"])
+    figure = pages.augmentation_preview(project, given["training"], given["augmentation"])
+    assert len([axes for axes in figure.axes if axes.images]) == 8
