@@ -1,5 +1,5 @@
 # `make run` and `make test` are all that is needed; both make .venv first. Needs Python 3.11 to 3.13.
-PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.13,$(shell command -v python$(v) 2>/dev/null)) python3)
+PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.13,$(shell python$(v) -c "import sys; print(sys.executable)" 2>/dev/null)) python3)
 BIN = .venv/bin
 NOTEBOOKS = $(patsubst notebooks/src/%.py,notebooks/%.ipynb,$(wildcard notebooks/src/*.py))
 export TF_CPP_MIN_LOG_LEVEL = 3
