@@ -10,7 +10,7 @@ from sklearn.metrics import f1_score, jaccard_score
 
 from tests.conftest import save_untrained
 from tests.tiny import parameters, write_data
-from utils import evaluation, models, samples, segmentation
+from utils import evaluation, models, projects, samples
 from utils.checks import Example
 from utils.errors import DataError, ModelError
 from utils.images import Image, read_image, write_tiff
@@ -19,7 +19,7 @@ from utils.images import Image, read_image, write_tiff
 def model_of(tmp_path, source, classes=2, percentage_test=30, seed=1, **settings):
     """A model folder as after a training on `source`, with random weights."""
     given = parameters(source, tmp_path, data={"percentage_test": percentage_test})
-    project = segmentation.open_project(given["overrides"]["data"])
+    project = projects.open_project(given["overrides"]["data"])
     models.open_folder(project.folder, given, project.split)
     values = tuple(one["value"] for one in project.dataset.classes)
     assert len(values) == classes

@@ -14,14 +14,15 @@ import pytest
 
 from tests.conftest import NORMALISATION, save_untrained
 from tests.tiny import blobs, open_and_train, parameters, tree, write_data
-from utils import models, progress, samples, segmentation
+from utils import models, progress, projects, samples, segmentation
+from utils.batches import TrainingPatches
 from utils.checkpoints import TrainingState, load_state, write_json
 from utils.errors import DataError, ModelError
 from utils.evaluation import load_segmenter
 from utils.paths import ROOT
 from utils.prediction import Segmenter
 from utils.progress import LiveProgress
-from utils.training import TrainingPatches, TrainingStopped
+from utils.training import TrainingStopped
 
 FILES = ["history.csv", "model.json", "parameters.json", "split.csv", "weights.h5"]
 EPOCHS = {"training": {"number_of_epochs": 3}}
@@ -157,7 +158,7 @@ def test_no_pixel_of_validation_or_test_images_is_trained_on(trained, monkeypatc
         original(self, sources, *arguments)
 
     monkeypatch.setattr(TrainingPatches, "__init__", spy)
-    moved = segmentation.Project(project.dataset, project.roles, project.split, project.folder.with_name("other"))
+    moved = projects.Project(project.dataset, project.roles, project.split, project.folder.with_name("other"))
     with pytest.raises(TrainingStopped):
         segmentation.train(moved, given, [Stop()])
     assert sorted(project.roles) == ["test"] + 4 * ["training"] + ["validation"]
@@ -221,43 +222,43 @@ def test_a_starting_model_that_does_not_fit_is_refused(message, source, tmp_path
         open_and_train(given)
     forms = given["overrides"]
     with pytest.raises(ModelError, match=message):
-        segmentation.starting_note(segmentation.open_project(forms["data"]), forms["data"], forms["training"])
+        segmentation.starting_note(projects.open_project(forms["data"]), forms["data"], forms["training"])
     assert tree(tmp_path) == before
 
 
 def test_nothing_is_set_aside_from_a_sample_with_test_images_of_its_own(source, tmp_path, monkeypatch):
     data = parameters(source, tmp_path)["overrides"]["data"]
-    assert (segmentation.open_project(data).roles == "test").sum() == 1
+    assert (projects.open_project(data).roles == "test").sum() == 1
     monkeypatch.setitem(samples.SAMPLES, "tiny", {"training_source": str(source / "images")})
-    assert (segmentation.open_project(data).roles == "test").sum() == 0
+    assert (projects.open_project(data).roles == "test").sum() == 0
 
 
 def test_a_corrected_mask_is_another_training(source, tmp_path):
     copied = write_data(tmp_path / "data")
     data = parameters(copied, tmp_path)["overrides"]["data"]
-    before = segmentation.open_project(data).split
-    pd.testing.assert_frame_equal(segmentation.open_project(data).split, before)
+    before = projects.open_project(data).split
+    pd.testing.assert_frame_equal(projects.open_project(data).split, before)
     write_data(tmp_path / "other", seed=1)
     (tmp_path / "other" / "masks" / "image_3.tif").replace(copied / "masks" / "image_3.tif")
-    after = segmentation.open_project(data).split
+    after = projects.open_project(data).split
     assert (after["mask_sha256"] != before["mask_sha256"]).sum() == 1
     pd.testing.assert_frame_equal(after.drop(columns="mask_sha256"), before.drop(columns="mask_sha256"))
 
 
 def test_class_names(source, tmp_path):
     data = parameters(source, tmp_path)["overrides"]["data"]
-    named = segmentation.open_project(data | {"class_names": " glass ,fibrosis"}).dataset.classes
+    named = projects.open_project(data | {"class_names": " glass ,fibrosis"}).dataset.classes
     assert [one["name"] for one in named] == ["glass", "fibrosis"]
     for wrong in ("glass", "a, a", "a, b, c"):
         with pytest.raises(DataError, match="class_names lists .* the masks hold 2 values .0, 255.*or leave"):
-            segmentation.open_project(data | {"class_names": wrong})
+            projects.open_project(data | {"class_names": wrong})
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b"])
 def test_a_model_name_that_is_no_name_is_refused(name, source, tmp_path):
     data = parameters(source, tmp_path / "models")["overrides"]["data"] | {"model_name": name}
     with pytest.raises(Exception, match="model_name"):
-        segmentation.open_project(data)
+        projects.open_project(data)
 
 
 def test_losses_are_scaled_where_gradients_have_half_precision(trained, monkeypatch):
@@ -272,7 +273,7 @@ def test_losses_are_scaled_where_gradients_have_half_precision(trained, monkeypa
             raise KeyboardInterrupt
 
     project, _, given = trained
-    moved = segmentation.Project(project.dataset, project.roles, project.split, project.folder.with_name("gpu"))
+    moved = projects.Project(project.dataset, project.roles, project.split, project.folder.with_name("gpu"))
     with pytest.raises(TrainingStopped):
         segmentation.train(moved, given, [Look()])
     optimizer, dtype = seen[0]

@@ -9,7 +9,7 @@ import pytest
 
 from tests.test_evaluation import model_of
 from tests.tiny import parameters, write_data
-from utils import evaluation, models, segmentation
+from utils import evaluation, models, projects
 from utils import segmentation_pages as pages
 
 
@@ -87,6 +87,6 @@ def test_a_test_image_that_is_a_flipped_training_image_is_found(project):
 
 def test_preview_shows_patches_as_they_are_beside_augmented_ones(tmp_path):
     given = parameters(write_data(tmp_path / "data", 6), tmp_path)["overrides"]
-    project = segmentation.open_project(given["data"])
+    project = projects.open_project(given["data"])
     figure = pages.augmentation_preview(project, given["training"], given["augmentation"])
     assert len([axes for axes in figure.axes if axes.images]) == 8

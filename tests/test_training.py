@@ -7,23 +7,20 @@ import numpy as np
 import pytest
 
 from tests.tiny import blobs
-from utils import checkpoints, training
+from utils import checkpoints
 from utils.augmentation import Augmentation
+from utils.batches import (
+    VALIDATION_PATCHES,
+    Source,
+    TrainingPatches,
+    ValidationPatches,
+    automatic_steps,
+)
 from utils.checkpoints import load_state
 from utils.errors import DataError, UserError
 from utils.images import percentiles
 from utils.losses import segmentation_loss
-from utils.training import (
-    SCHEDULES,
-    Source,
-    TrainingPatches,
-    TrainingStopped,
-    ValidationPatches,
-    automatic_steps,
-    fit,
-    history_table,
-    learning_rate,
-)
+from utils.training import SCHEDULES, TrainingStopped, fit, history_table, learning_rate
 
 EPOCHS, STEPS = 6, 3
 PATCH = (16, 16)
@@ -319,8 +316,8 @@ def test_validation_patches_cover_every_pixel_and_are_not_changed(shape):
 def test_validation_patches_are_few_but_from_all_images():
     sources = [source(np.random.default_rng(i), (64, 64)) for i in range(10)]
     data = ValidationPatches(sources, PATCH, 5)
-    assert len(data.places) == training.VALIDATION_PATCHES
-    assert sum(len(data[i][0]) for i in range(len(data))) == training.VALIDATION_PATCHES
+    assert len(data.places) == VALIDATION_PATCHES
+    assert sum(len(data[i][0]) for i in range(len(data))) == VALIDATION_PATCHES
     assert {id(place[0]) for place in data.places} == {id(one) for one in sources}
 
 

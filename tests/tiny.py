@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.notebook_forms import default_values
-from utils import segmentation
+from utils import projects, segmentation
 from utils.images import write_tiff
 
 SMALL = {
@@ -60,10 +60,10 @@ def parameters(source: Path, models: Path, **overrides) -> dict:
     return {"overrides": {form: values[form] for form in ("data", "augmentation", "training")}}
 
 
-def open_and_train(given: dict, callbacks=()) -> tuple[segmentation.Project, str]:
+def open_and_train(given: dict, callbacks=()) -> tuple[projects.Project, str]:
     """What sections 3 and 4 of the notebook do."""
     forms = given["overrides"]
-    project = segmentation.open_project(forms["data"], forms["training"]["seed"])
+    project = projects.open_project(forms["data"], forms["training"]["seed"])
     return project, segmentation.train(project, given, callbacks)
 
 

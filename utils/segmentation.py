@@ -1,108 +1,24 @@
-"""U-Net segmentation from the forms' values to a model folder; the notebook calls these functions in this order."""
+"""U-Net training from a project and the forms' values to a model folder."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
 import keras
-import numpy as np
-import pandas as pd
 import tensorflow as tf
 
 from utils import models, networks
 from utils.augmentation import Augmentation
-from utils.checks import Dataset, Example, automatic_patch, check_patch, load_examples, raise_errors
-from utils.errors import DataError, ModelError
-from utils.files import file_sha256
+from utils.batches import Source, TrainingPatches, ValidationPatches, automatic_steps
+from utils.checks import Example, automatic_patch, check_patch
+from utils.errors import ModelError
 from utils.losses import class_weights, segmentation_loss
 from utils.metrics import best_threshold
 from utils.paths import resolve
 from utils.prediction import Segmenter, normalisation_range
-from utils.samples import sample_of
-from utils.splits import split, split_table
-from utils.training import (
-    Source,
-    TrainingPatches,
-    TrainingStopped,
-    ValidationPatches,
-    automatic_steps,
-    fit,
-    history_table,
-)
+from utils.projects import Project
+from utils.training import TrainingStopped, fit, history_table
 
 NORMALISATION = {"kind": "percentile", "low": 1, "high": 99.8, "per": "image", "channels": "separate"}
-
-
-@dataclass(frozen=True)
-class Project:
-    """Checked data with their split.
-
-    Attributes
-    ----------
-    dataset
-        Images, masks, classes and problems.
-    roles
-        (n,) "training", "validation" or "test" for each image.
-    split
-        Table file, sha256, group, role, ... as written to split.csv.
-    folder
-        Where the model will lie.
-    """
-
-    dataset: Dataset
-    roles: np.ndarray
-    split: pd.DataFrame
-    folder: Path
-
-    def examples(self, role: str) -> list[Example]:
-        """Images with the given role."""
-        return [example for example, its in zip(self.dataset.examples, self.roles, strict=True) if its == role]
-
-
-def open_project(data: Mapping, seed: int = 0) -> Project:
-    """Read, check and split the training data.
-
-    Parameters
-    ----------
-    data
-        Values of the form `data`. The test images of a bundled sample lie in a folder of their own: nothing is set
-        aside then.
-    seed
-        Of the split.
-
-    Raises
-    ------
-    DataError
-        Every error found in the folders, together.
-    """
-    folder = models.folder_of(data["model_path"], data["model_name"])
-    dataset = load_examples(
-        data["training_source"], data["training_target"], data["axes"], data["mask_type"], data["group_rule"]
-    )
-    raise_errors(dataset.problems)
-    name_classes(dataset.classes, data.get("class_names", ""))
-    percentage_test = 0 if sample_of(data["training_source"]) else data["percentage_test"]
-    groups = [example.group for example in dataset.examples]
-    roles = split(groups, percentage_test, data["percentage_validation"], seed)
-    table = split_table([example.image.path for example in dataset.examples], groups, roles)
-    table["mask_sha256"] = [file_sha256(example.mask_path) for example in dataset.examples]  # a corrected mask counts
-    return Project(dataset, roles, table, folder)
-
-
-def name_classes(classes: list[dict], names: str) -> None:
-    """Give the classes the names that the user wrote, separated by commas, in order of mask value, background first."""
-    given = [name.strip() for name in names.split(",") if name.strip()]
-    if not given:
-        return
-    if len(given) != len(classes) or len(set(given)) != len(given):
-        values = ", ".join(str(one["value"]) for one in classes)
-        raise DataError(
-            f"The field class_names lists {len(given)} names, but the masks hold {len(classes)} values ({values}). "
-            "Write one different name for each value, in this order, background first, or leave the field empty."
-        )
-    for one, name in zip(classes, given, strict=True):
-        one["name"] = name
 
 
 def sources(examples: Sequence[Example]) -> list[Source]:
@@ -131,7 +47,7 @@ def train(
     Parameters
     ----------
     project
-        From `open_project`.
+        From `projects.open_project`.
     parameters
         {"overrides": {form: {field: value}}} with the forms data, augmentation and training.
     callbacks

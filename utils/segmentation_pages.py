@@ -17,10 +17,11 @@ from utils.evaluation import Evaluation, TestSet
 from utils.intervals import interval_note
 from utils.plot_scores import confusion_figure, error_map, learning_curves, share_agreement
 from utils.plots import add_picture, as_image, picture_grid, show_augmented, show_pairs
+from utils.projects import Project
 from utils.quality import duplicates
 from utils.report import write_report
 from utils.scores import readable_table
-from utils.segmentation import Project, patch_size, sources
+from utils.segmentation import patch_size, sources
 from utils.splits import read_split
 
 PREVIEWS = 4
@@ -146,7 +147,7 @@ def augmentation_preview(project: Project, training: Mapping, augmentation: Mapp
     Parameters
     ----------
     project
-        From `segmentation.open_project`.
+        From `projects.open_project`.
     training, augmentation
         Values of these forms.
     seed

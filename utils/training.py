@@ -1,21 +1,17 @@
-"""From arrays to a trained network: patches as a Keras data set, and a fit that survives interruptions."""
+"""A fit that survives interruptions: schedule, best weights, early stopping and checkpoints."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
 
-from utils.augmentation import Augmentation, draw_patch
 from utils.checkpoints import TrainingState, load_state, load_weights, restore, save_state
 from utils.errors import UserError
-from utils.patching import grid_positions
 
 SCHEDULES = ["constant", "reduce on plateau", "cosine"]
-VALIDATION_PATCHES = 64  # enough for a steady validation loss, a few percent of the training's cost
 
 
 class TrainingStopped(UserError):
@@ -26,95 +22,6 @@ class TrainingStopped(UserError):
     def __init__(self, message: str, state: TrainingState):
         super().__init__(message)
         self.state = state
-
-
-@dataclass(frozen=True)
-class Source:
-    """An image that patches are drawn from: (Y, X, C) as read, (Y, X) class ids, (C,) values that become 0 and 1."""
-
-    image: np.ndarray
-    mask: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-
-
-class TrainingPatches(keras.utils.PyDataset):
-    """Random augmented patches, drawn when they are needed; those of epoch e depend only on (seed, e).
-
-    Parameters
-    ----------
-    sources
-        Training images. One is drawn with probability proportional to the square root of its number of pixels:
-        large images give more patches, but do not drown the small ones.
-    patch
-        (height, width) in pixels.
-    batch_size, steps
-        Patches per batch and batches per epoch.
-    min_fraction
-        Smallest share of foreground of a patch.
-    augmentation
-        Random changes.
-    seed
-        Of everything that is drawn.
-    """
-
-    def __init__(self, sources: Sequence[Source], patch, batch_size, steps, min_fraction, augmentation, seed):
-        super().__init__()
-        self.sources, self.patch, self.batch_size, self.steps = list(sources), patch, batch_size, steps
-        self.min_fraction, self.augmentation, self.seed = min_fraction, augmentation, seed
-        area = np.sqrt([source.mask.size for source in self.sources])
-        self.probability = area / area.sum()
-        self.epoch = 0
-
-    def __len__(self) -> int:
-        return self.steps
-
-    def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Batch `step`: float32 (batch, Y, X, C) and class ids (batch, Y, X)."""
-        rng = np.random.default_rng((self.seed, self.epoch, step))
-        chosen = rng.choice(len(self.sources), self.batch_size, p=self.probability)
-        patches = [self._draw(self.sources[i], rng) for i in chosen]
-        return np.stack([image for image, _ in patches]), np.stack([mask for _, mask in patches])
-
-    def _draw(self, source, rng):
-        return draw_patch(
-            source.image, source.mask, source.low, source.high, self.patch, self.min_fraction, self.augmentation, rng
-        )
-
-
-class ValidationPatches(keras.utils.PyDataset):
-    """Patches on a grid over the validation images, never augmented; at most `VALIDATION_PATCHES`, evenly chosen."""
-
-    def __init__(self, sources: Sequence[Source], patch: tuple[int, int], batch_size: int):
-        super().__init__()
-        places = [(source, y, x) for source in sources for y, x in grid_positions(source.mask.shape, patch)]
-        keep = np.linspace(0, len(places) - 1, min(len(places), VALIDATION_PATCHES)).round().astype(int)
-        self.places, self.patch, self.batch_size = [places[i] for i in keep], patch, batch_size
-
-    def __len__(self) -> int:
-        return math.ceil(len(self.places) / self.batch_size)
-
-    def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Batch `step`, like `TrainingPatches`."""
-        places = self.places[step * self.batch_size : (step + 1) * self.batch_size]
-        patches = [self._cut(*place) for place in places]
-        return np.stack([image for image, _ in patches]), np.stack([mask for _, mask in patches])
-
-    def _cut(self, source, y, x):
-        window = np.s_[y : y + self.patch[0], x : x + self.patch[1]]
-        nothing = Augmentation()
-        rng = np.random.default_rng(0)
-        low, high = source.low, source.high
-        return draw_patch(source.image[window], source.mask[window], low, high, self.patch, 0, nothing, rng)
-
-
-def automatic_steps(sources: Sequence[Source], patch: tuple[int, int], batch_size: int) -> int:
-    """Steps per epoch with which an epoch sees about as many pixels as the training images have, 50 to 200.
-
-    Few images need no fewer steps to learn from, and a large set must not make a round of training endless.
-    """
-    pixels = sum(source.mask.size for source in sources)
-    return min(max(50, math.ceil(pixels / (patch[0] * patch[1] * batch_size))), 200)
 
 
 class _Bookkeeping(keras.callbacks.Callback):
@@ -221,31 +128,10 @@ def fit(
     state = load_state(folder) or TrainingState()
     if state.epoch:
         restore(folder, model, state)
-    book = _Bookkeeping(
-        state,
-        folder,
-        training_data,
-        number_of_epochs,
-        len(training_data),
-        initial_learning_rate,
-        learning_rate_schedule,
-        patience,
-    )
-    stopped = bool(patience) and state.waited >= patience
-    interrupted = False
-    try:
-        if not stopped and state.epoch < number_of_epochs:
-            model.fit(
-                training_data,
-                validation_data=validation_data,
-                epochs=number_of_epochs,
-                initial_epoch=state.epoch,
-                callbacks=[book, *callbacks],
-                shuffle=False,  # batches are random already; Keras's shuffling would not be the same after a resume
-                verbose=0,
-            )
-    except KeyboardInterrupt:
-        interrupted = True
+    schedule = (number_of_epochs, len(training_data), initial_learning_rate, learning_rate_schedule, patience)
+    book = _Bookkeeping(state, folder, training_data, *schedule)
+    interrupted = _run(model, training_data, validation_data, book, callbacks)
+    if interrupted:
         state = load_state(folder) or TrainingState()  # it may have come while a checkpoint was written
     if state.epoch:
         load_weights(model, folder / state.files["best"])
@@ -256,6 +142,26 @@ def fit(
             state,
         )
     return state
+
+
+def _run(model, training_data, validation_data, book: _Bookkeeping, callbacks) -> bool:
+    """Train for the epochs that are left, if any; returns whether the user interrupted it."""
+    stopped_early = bool(book.patience) and book.state.waited >= book.patience
+    if stopped_early or book.state.epoch >= book.epochs:
+        return False
+    try:
+        model.fit(
+            training_data,
+            validation_data=validation_data,
+            epochs=book.epochs,
+            initial_epoch=book.state.epoch,
+            callbacks=[book, *callbacks],
+            shuffle=False,  # batches are random already; Keras's shuffling would not be the same after a resume
+            verbose=0,
+        )
+    except KeyboardInterrupt:
+        return True
+    return False
 
 
 def history_table(state: TrainingState) -> pd.DataFrame:

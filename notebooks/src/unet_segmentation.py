@@ -153,11 +153,11 @@ training
 # %% cellView="form" jupyter={"source_hidden": true}
 from IPython.display import Markdown, display
 
-from utils import plots, quality, segmentation
+from utils import plots, projects, quality, segmentation
 from utils import segmentation_pages as pages
 from utils.problems import problem_table
 
-project = segmentation.open_project(data.values(), training.seed)
+project = projects.open_project(data.values(), training.seed)
 patch = segmentation.patch_size(project, training.values())
 display(Markdown(pages.overview(project, patch)))
 display(pages.tidy(pages.shares(quality.class_shares(project.dataset, project.roles))))

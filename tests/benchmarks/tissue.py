@@ -13,7 +13,7 @@ import time
 import numpy as np
 
 from tests.notebook_forms import default_values
-from utils import evaluation, segmentation
+from utils import evaluation, projects, segmentation
 from utils.evaluation import TestSet
 from utils.samples import SAMPLES
 
@@ -43,7 +43,7 @@ def run(folder: str, seed: int, given: argparse.Namespace) -> dict:
     }
     forms = default_values("unet_segmentation", values)
     start = time.monotonic()
-    project = segmentation.open_project(forms["data"], seed)
+    project = projects.open_project(forms["data"], seed)
     segmentation.train(project, {"overrides": forms})
     trained = time.monotonic() - start
     test_set = evaluation.find_test_set(project.folder)

@@ -77,7 +77,7 @@ def run(data: Path, preset: str, seed: int, tune: bool, factor: float, changes: 
     """Train and score once; returns the measurements."""
     import tensorflow  # noqa: F401  imported before the clock starts: a notebook pays for it in its set-up
 
-    from utils import evaluation, segmentation
+    from utils import evaluation, projects, segmentation
     from utils.progress import LiveProgress
 
     with tempfile.TemporaryDirectory() as name:
@@ -87,7 +87,7 @@ def run(data: Path, preset: str, seed: int, tune: bool, factor: float, changes: 
         training = parameters["overrides"]["training"]
         training["number_of_epochs"] = round(training["number_of_epochs"] * factor)
         parameters["overrides"]["augmentation"].update(augmentation)
-        project = segmentation.open_project(parameters["overrides"]["data"], seed)
+        project = projects.open_project(parameters["overrides"]["data"], seed)
         progress = LiveProgress(project.folder / "training")
         start, wall = cpu_seconds(), time.monotonic()
         segmentation.train(project, parameters, [progress])

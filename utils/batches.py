@@ -1,0 +1,102 @@
+"""Batches of patches as Keras data sets: random and augmented for training, on a grid and unchanged for validation."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from utils.augmentation import Augmentation, draw_patch
+from utils.patching import grid_positions
+
+VALIDATION_PATCHES = 64  # enough for a steady validation loss, a few percent of the training's cost
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image that patches are drawn from: (Y, X, C) as read, (Y, X) class ids, (C,) values that become 0 and 1."""
+
+    image: np.ndarray
+    mask: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+class TrainingPatches(keras.utils.PyDataset):
+    """Random augmented patches, drawn when they are needed; those of epoch e depend only on (seed, e).
+
+    Parameters
+    ----------
+    sources
+        Training images. One is drawn with probability proportional to the square root of its number of pixels:
+        large images give more patches, but do not drown the small ones.
+    patch
+        (height, width) in pixels.
+    batch_size, steps
+        Patches per batch and batches per epoch.
+    min_fraction
+        Smallest share of foreground of a patch.
+    augmentation
+        Random changes.
+    seed
+        Of everything that is drawn.
+    """
+
+    def __init__(self, sources: Sequence[Source], patch, batch_size, steps, min_fraction, augmentation, seed):
+        super().__init__()
+        self.sources, self.patch, self.batch_size, self.steps = list(sources), patch, batch_size, steps
+        self.min_fraction, self.augmentation, self.seed = min_fraction, augmentation, seed
+        area = np.sqrt([source.mask.size for source in self.sources])
+        self.probability = area / area.sum()
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Batch `step`: float32 (batch, Y, X, C) and class ids (batch, Y, X)."""
+        rng = np.random.default_rng((self.seed, self.epoch, step))
+        chosen = rng.choice(len(self.sources), self.batch_size, p=self.probability)
+        patches = [self._draw(self.sources[i], rng) for i in chosen]
+        return np.stack([image for image, _ in patches]), np.stack([mask for _, mask in patches])
+
+    def _draw(self, source, rng):
+        return draw_patch(
+            source.image, source.mask, source.low, source.high, self.patch, self.min_fraction, self.augmentation, rng
+        )
+
+
+class ValidationPatches(keras.utils.PyDataset):
+    """Patches on a grid over the validation images, never augmented; at most `VALIDATION_PATCHES`, evenly chosen."""
+
+    def __init__(self, sources: Sequence[Source], patch: tuple[int, int], batch_size: int):
+        super().__init__()
+        places = [(source, y, x) for source in sources for y, x in grid_positions(source.mask.shape, patch)]
+        keep = np.linspace(0, len(places) - 1, min(len(places), VALIDATION_PATCHES)).round().astype(int)
+        self.places, self.patch, self.batch_size = [places[i] for i in keep], patch, batch_size
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.places) / self.batch_size)
+
+    def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Batch `step`, like `TrainingPatches`."""
+        places = self.places[step * self.batch_size : (step + 1) * self.batch_size]
+        patches = [self._cut(*place) for place in places]
+        return np.stack([image for image, _ in patches]), np.stack([mask for _, mask in patches])
+
+    def _cut(self, source, y, x):
+        window = np.s_[y : y + self.patch[0], x : x + self.patch[1]]
+        nothing = Augmentation()
+        rng = np.random.default_rng(0)
+        low, high = source.low, source.high
+        return draw_patch(source.image[window], source.mask[window], low, high, self.patch, 0, nothing, rng)
+
+
+def automatic_steps(sources: Sequence[Source], patch: tuple[int, int], batch_size: int) -> int:
+    """Steps per epoch with which an epoch sees about as many pixels as the training images have, 50 to 200.
+
+    Few images need no fewer steps to learn from, and a large set must not make a round of training endless.
+    """
+    pixels = sum(source.mask.size for source in sources)
+    return min(max(50, math.ceil(pixels / (patch[0] * patch[1] * batch_size))), 200)
