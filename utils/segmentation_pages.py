@@ -95,7 +95,7 @@ def verdict(evaluation: Evaluation, folder: Path) -> str:
 def tidy(table: pd.DataFrame, precision: int = 2):
     """A table as the page shows it: no row numbers, few digits, a dash for what is missing, no empty columns."""
     shown = table.dropna(axis="columns", how="all") if len(table) else table
-    return shown.style.format(precision=precision, na_rep="-", thousands=" ").hide(axis="index")
+    return shown.style.format(precision=precision, na_rep="-", thousands="\u202f").hide(axis="index")
 
 
 def shares(table: pd.DataFrame) -> pd.DataFrame:

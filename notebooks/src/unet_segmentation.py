@@ -12,9 +12,8 @@
 # # U-Net segmentation: which pixels are what, and what share?
 #
 # Train a small neural network to sort every pixel of an image into classes, for example *fibrosis*, *tissue* and
-# *glass*,
-# or *nucleus* and *background*. You give images and, for some of them, masks drawn by hand. You get a trained model, an
-# honest score, and masks and area tables for new images that open in Fiji and QuPath.
+# *glass*, or *nucleus* and *background*. You give images and, for some of them, masks drawn by hand. You get a
+# trained model, an honest score, and masks and area tables for new images that open in Fiji and QuPath.
 #
 # **How to use this page.** Run the cells from top to bottom (menu *Run*, or Shift + Enter cell by cell). Where a form
 # appears, fill it in, then go on. With nothing filled in, everything runs on a small set of real images that comes
@@ -22,8 +21,9 @@
 #
 # **You already have a trained model?** Run sections 1, 2 and 6 only.
 #
-# U-Net: Ronneberger, Fischer and Brox, 2015, [doi:10.1007/978-3-319-24574-4_28](https://doi.org/10.1007/978-3-319-24574-4_28).
-# Please cite it when you publish results.
+# U-Net: Ronneberger, Fischer and Brox, 2015,
+# [doi:10.1007/978-3-319-24574-4_28](https://doi.org/10.1007/978-3-319-24574-4_28). Please cite it when you publish
+# results.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["parameters"]
 overrides = {}  # values given headless: {"training": {"number_of_epochs": 20}}
@@ -31,8 +31,8 @@ overrides = {}  # values given headless: {"training": {"number_of_epochs": 20}}
 # %% [markdown]
 # ## 1. Set-up
 #
-# Loads the software. This takes a few seconds (on Colab a minute or two the first time). It went well when a line with
-# versions appears.
+# Loads the software. This takes a few seconds (on Colab a minute or two the first time). It went well when a line
+# with versions appears.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 import sys
@@ -70,13 +70,11 @@ for name in ("nuclei_real", "tissue", "nuclei"):
 #
 # ### 3.1 Fill in the form
 #
-# **Your data**: one folder of images and one folder of masks with the same file names. A mask is an image of the
-# same size in
-# which 0 is background and every class has its own number; a mask with a number per object works too.
+# **Your data**: one folder of images and one folder of masks with the same file names. A mask is an image of the same
+# size in which 0 is background and every class has its own number; a mask with a number per object works too.
 #
-# **Training**: start with a preset. *Try out* takes a minute or two and shows how everything works, but its result
-# is no
-# result. *Quick on a CPU* gives a good model in minutes. *Default* are the values taught with this method, and
+# **Training**: start with a preset. *Try out* takes a minute or two and shows how everything works, but its result is
+# no result. *Quick on a CPU* gives a good model in minutes. *Default* are the values taught with this method, and
 # take long without a graphics card. A preset fills the fields below it; what is shown is what runs.
 
 
@@ -145,10 +143,9 @@ training
 # %% [markdown]
 # ### 3.2 Look at the data
 #
-# Most failures of deep learning come from the data: **too little**, **uneven** (one day or patient looks different), or
-# **faulty annotation**. Here every problem is named with its file and what to do. It went well when the outlines
-# below follow
-# what you would have drawn yourself.
+# Most failures of deep learning come from the data: **too little**, **uneven** (one day or patient looks different),
+# or **faulty annotation**. Here every problem is named with its file and what to do. It went well when the outlines
+# below follow what you would have drawn yourself.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 from IPython.display import Markdown, display
@@ -165,9 +162,8 @@ plots.show(plots.show_pairs(project.examples("training"), project.dataset.classe
 
 # %% [markdown]
 # **Problems found, uneven images, duplicates.** Empty tables are good news. An image named as *uneven* is not wrong,
-# but look at
-# it: another exposure, focus or magnification than the rest? A *duplicate* across training and test makes the score
-# too good.
+# but look at it: another exposure, focus or magnification than the rest? A *duplicate* across training and test makes
+# the score too good.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 examples = project.dataset.examples
@@ -186,9 +182,8 @@ for title, table in {
 # ### 3.3 Augmentation
 #
 # Every time a patch is used it is changed a little, so that the network does not learn the few images by heart.
-# Choose only
-# changes that could happen at your microscope: below, the upper pictures are as they are, the lower
-# ones as changed. They are drawn anew when you change a value. Masks follow every turn and zoom exactly.
+# Choose only changes that could happen at your microscope: below, the upper pictures are as they are, the lower ones
+# as changed. They are drawn anew when you change a value. Masks follow every turn and zoom exactly.
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
@@ -211,9 +206,8 @@ pages.live(augmentation, lambda: pages.augmentation_preview(project, training.va
 # ### 3.4 Start from a trained model
 #
 # With the field *starting_model* of the first form the training starts from the weights of an earlier model folder,
-# which needs
-# fewer images and less time. The channels and classes must be the same; if not, it is said here, and nothing is
-# trained.
+# which needs fewer images and less time. The channels and classes must be the same; if not, it is said here, and
+# nothing is trained.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 print(segmentation.starting_note(project, data.values(), training.values()))
@@ -221,10 +215,9 @@ print(segmentation.starting_note(project, data.values(), training.values()))
 # %% [markdown]
 # ## 4. Train
 #
-# A bar shows the remaining time; the curve is redrawn while the training runs. It goes well when both losses fall
-# and then
-# level out. If the validation loss rises again while the training loss falls, the network learns by heart: use more
-# images or more augmentation; the best weights are kept in any case.
+# A bar shows the remaining time; the curve is redrawn while the training runs. It goes well when both losses fall and
+# then level out. If the validation loss rises again while the training loss falls, the network learns by heart: use
+# more images or more augmentation; the best weights are kept in any case.
 #
 # You may **stop** with the stop button (square) and run the cell again to go on, even after a crash of the computer.
 
@@ -243,10 +236,9 @@ finally:
 # ## 5. Evaluate
 #
 # How good is the model on images that it has never seen? Leave *test_source* empty to use the images set aside (or
-# the test
-# images of the sample). *IoU* is the area that model and annotation have in common, divided by the area that either
-# marks:
-# 1 is perfect, above 0.8 is usually good, below 0.5 is poor. *Dice* is a similar measure and always a bit higher.
+# the test images of the sample). *IoU* is the area that model and annotation have in common, divided by the area that
+# either marks: 1 is perfect, above 0.8 is usually good, below 0.5 is poor. *Dice* is a similar measure and always a
+# bit higher.
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
@@ -283,9 +275,8 @@ for caption, figure in figures.items():
 
 # %% [markdown]
 # **Faulty annotation?** The images whose annotation disagrees most with the model. Look at the first ones: is the
-# model wrong,
-# or the mask? The training images are listed too: the model has seen their masks, so a low value there is a strong
-# hint.
+# model wrong, or the mask? The training images are listed too: the model has seen their masks, so a low value there
+# is a strong hint.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 warnings = []
@@ -304,8 +295,7 @@ print(f"A page to keep or send: {report}")
 # ## 6. Predict on new images
 #
 # Segments every image of a folder, of any size. For each image you get a mask (opens in Fiji with its pixel size), a
-# picture with
-# outlines to look at, and a row in `measurements.csv` with area and share of each class.
+# picture with outlines to look at, and a row in `measurements.csv` with area and share of each class.
 #
 # With a model trained earlier, run sections 1, 2 and 6 and name its folder in *model_folder*.
 
