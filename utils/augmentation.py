@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.color import hed_from_rgb, rgb_from_hed
 
-from utils.patching import draw_position
+from utils.patching import draw_position, normalise
 
 FULL_SCALES = (1, 255, 1023, 4095, 16383, 65535)  # white in floats and in 8 to 16 bits, whatever the file's dtype
 DARKEST = 1 / 255  # share of white below which there is no stain to tell, as in 8 bits
@@ -82,7 +82,7 @@ def draw_patch(image, mask, low, high, patch, min_fraction, augmentation: Augmen
     image, mask = _turn(image, mask, augmentation, rng)
     if augmentation.stain and image.shape[-1] == 3:
         image = _jitter_stains(image, _white(high), augmentation.stain / 100, rng)
-    image = (image.astype(np.float32) - low) / (high - low)
+    image = normalise(image, low, high)
     return _change_intensity(image, augmentation, rng), mask
 
 

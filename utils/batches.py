@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from utils.augmentation import Augmentation, draw_patch
-from utils.patching import grid_positions
+from utils.augmentation import draw_patch
+from utils.patching import grid_positions, normalise
 
 VALIDATION_PATCHES = 64  # enough for a steady validation loss, a few percent of the training's cost
 
@@ -87,10 +87,7 @@ class ValidationPatches(keras.utils.PyDataset):
 
     def _cut(self, source, y, x):
         window = np.s_[y : y + self.patch[0], x : x + self.patch[1]]
-        nothing = Augmentation()
-        rng = np.random.default_rng(0)
-        low, high = source.low, source.high
-        return draw_patch(source.image[window], source.mask[window], low, high, self.patch, 0, nothing, rng)
+        return normalise(source.image[window], source.low, source.high), source.mask[window]
 
 
 def automatic_steps(sources: Sequence[Source], patch: tuple[int, int], batch_size: int) -> int:

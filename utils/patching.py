@@ -8,6 +8,11 @@ ROWS = 64  # rows of a predicted image that are handed on at a time
 ATTEMPTS = 20  # positions tried per patch before the one with most foreground is taken
 
 
+def normalise(array: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Patch or tile (Y, X, C) of any dtype as float32 in which `low` (C,) is 0 and `high` (C,) is 1."""
+    return (array.astype(np.float32) - low) / (high - low)
+
+
 def draw_position(
     mask: np.ndarray, patch: tuple[int, int], min_fraction: float, rng: np.random.Generator
 ) -> tuple[int, int]:

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from utils.images import percentiles
-from utils.patching import predict_in_tiles
+from utils.patching import normalise, predict_in_tiles
 
 TILE = 512  # side of a prediction tile in pixels; bounds the memory, whatever the image's size
 OVERLAP = 64  # pixels that neighbouring tiles share and blend over, more than the default U-Net sees around a pixel
@@ -49,8 +49,7 @@ class Segmenter:
         low, high = normalisation_range(array, self.normalisation)
 
         def predict(rows: slice, columns: slice) -> np.ndarray:
-            tile = (array[rows, columns].astype(np.float32) - low) / (high - low)
-            return self._padded(tile)
+            return self._padded(normalise(array[rows, columns], low, high))
 
         return predict_in_tiles(array.shape[:2], predict, TILE, OVERLAP, self.multiple)
 

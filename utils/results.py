@@ -11,11 +11,11 @@ import pandas as pd
 import tifffile
 
 from utils.errors import DataError, ModelError
-from utils.evaluation import check_channels, load_segmenter
+from utils.evaluation import check_channels
 from utils.files import atomic, write_csv
 from utils.images import Image, find_images, read_image, write_tiff
 from utils.masks import to_values
-from utils.models import read_model
+from utils.models import load_network, read_model
 from utils.paths import resolve
 from utils.pictures import class_colours, overlay, thin, write_png
 from utils.prediction import Segmenter
@@ -69,7 +69,7 @@ def predict_folder(
         No image could be predicted, or a result would overwrite another or a mask that is no result.
     """
     description = read_model(model_folder, "unet")
-    segmenter = load_segmenter(model_folder)
+    segmenter = Segmenter(load_network(model_folder, description), description)
     files = find_images(data_folder)
     _check_names(files, result_folder)
     rows, warnings, sizes = [], [], []

@@ -116,7 +116,7 @@ def _depth(network: Mapping) -> dict:
 
 
 def _starting_model(starting_model: str, description: dict) -> keras.Model | None:
-    """Network to start from, with its weights; its shape replaces the one in `description`, data must fit it."""
+    """Network to start from, with its weights; ModelError where it is not the network of `description`."""
     if not starting_model:
         return None
     folder = resolve(starting_model)
