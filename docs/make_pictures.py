@@ -11,7 +11,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from utils import evaluation  # noqa: E402
+from utils import evaluation, held_out  # noqa: E402
 from utils.images import read_image, read_mask  # noqa: E402
 from utils.pictures import display_image, overlay  # noqa: E402
 from utils.plot_scores import error_map  # noqa: E402
@@ -23,7 +23,7 @@ NUCLEI = ROOT / "data_samples" / "nuclei_real" / "train"
 
 def result(folder: Path) -> None:
     """Image, annotation, prediction and errors of one test image of the real nuclei."""
-    segmenter, example = evaluation.load_segmenter(folder), evaluation.find_test_set(folder).examples[1]
+    segmenter, example = evaluation.load_segmenter(folder), held_out.find_test_set(folder).examples[1]
     predicted = segmenter.class_ids(example.image.array)
     figure = error_map(example.image.array, example.mask, predicted, segmenter.classes)
     (DOCS / "result.png").write_bytes(png(figure, dpi=80))

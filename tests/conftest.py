@@ -60,3 +60,13 @@ def untrained_model(tmp_path):
         return folder, *save_untrained(folder, seed, **settings)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def finder(tmp_path_factory):
+    """Project of a StarDist model that has learned to find discs (`tests.tiny_objects`)."""
+    from tests.tiny_objects import open_and_train, parameters, write_objects
+
+    folder = tmp_path_factory.mktemp("finder")
+    quick = {"number_of_epochs": 4, "number_of_steps": 60, "filters": 8}
+    return open_and_train(parameters(write_objects(folder / "data"), folder, training=quick))[0]

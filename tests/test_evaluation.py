@@ -10,7 +10,7 @@ from sklearn.metrics import f1_score, jaccard_score
 
 from tests.conftest import save_untrained
 from tests.tiny import parameters, write_data
-from utils import evaluation, models, projects, samples
+from utils import evaluation, held_out, models, projects, samples
 from utils.checks import Example
 from utils.errors import DataError, ModelError
 from utils.images import Image, read_image, write_tiff
@@ -37,7 +37,7 @@ def project(request, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def result(project):
-    return evaluation.evaluate(project.folder, evaluation.find_test_set(project.folder))
+    return evaluation.evaluate(project.folder, held_out.find_test_set(project.folder))
 
 
 def test_the_images_set_aside_are_scored(project, result):
@@ -90,7 +90,7 @@ def test_the_worst_images_come_first(result):
 def test_intervals_where_there_are_enough_images(project, tmp_path):
     classes = len(project.dataset.classes)
     other = write_data(tmp_path / "test", 5, seed=9, classes=classes)
-    found = evaluation.find_test_set(project.folder, str(other / "images"), str(other / "masks"))
+    found = held_out.find_test_set(project.folder, str(other / "images"), str(other / "masks"))
     assert found.independent
     assert len(found.examples) == 5
     scored = evaluation.evaluate(project.folder, found)
@@ -104,7 +104,7 @@ def test_a_class_absent_from_the_test_set(project, tmp_path):
     for path in (other / "masks").iterdir():
         mask = read_image(path).array[..., 0]
         write_tiff(path, np.where(mask == mask.max(), 0, mask).astype(mask.dtype))
-    found = evaluation.find_test_set(project.folder, str(other / "images"), str(other / "masks"))
+    found = held_out.find_test_set(project.folder, str(other / "images"), str(other / "masks"))
     scored = evaluation.evaluate(project.folder, found)
     assert len(scored.scores.per_image) == 3
     json.loads((project.folder / "scores.json").read_text(), parse_constant=pytest.fail)
@@ -117,13 +117,13 @@ def test_images_that_were_trained_on_are_refused(project, tmp_path):
         shutil.copy(seen.image.path, other / "images" / f"renamed_{role}.tif")
         shutil.copy(seen.mask_path, other / "masks" / f"renamed_{role}.tif")
         with pytest.raises(DataError, match=f"renamed_{role}.tif.* used in training.*Take them out"):
-            evaluation.find_test_set(project.folder, str(other / "images"), str(other / "masks"))
+            held_out.find_test_set(project.folder, str(other / "images"), str(other / "masks"))
         (other / "images" / f"renamed_{role}.tif").unlink()
         (other / "masks" / f"renamed_{role}.tif").unlink()
     aside = project.examples("test")[0]
     shutil.copy(aside.image.path, other / "images")
     shutil.copy(aside.mask_path, other / "masks")
-    assert len(evaluation.find_test_set(project.folder, str(other / "images"), str(other / "masks")).examples) == 3
+    assert len(held_out.find_test_set(project.folder, str(other / "images"), str(other / "masks")).examples) == 3
 
 
 def test_a_copy_of_a_training_image_among_those_set_aside_is_refused(tmp_path):
@@ -134,12 +134,12 @@ def test_a_copy_of_a_training_image_among_those_set_aside_is_refused(tmp_path):
     project = model_of(tmp_path, source)
     assert project.split.groupby("sha256")["role"].nunique().max() > 1
     with pytest.raises(DataError, match="(copy|image)_[012].tif.* used in training"):
-        evaluation.find_test_set(project.folder)
+        held_out.find_test_set(project.folder)
 
 
 def test_without_test_images_the_figures_are_called_optimistic(tmp_path):
     project = model_of(tmp_path, write_data(tmp_path / "data", 4), percentage_test=0)
-    found = evaluation.find_test_set(project.folder)
+    found = held_out.find_test_set(project.folder)
     assert not found.independent
     assert "no independent test" in found.origin
     assert "optimistic" in found.origin
@@ -153,14 +153,14 @@ def test_a_sample_is_scored_on_its_own_test_images_and_other_models_never(tmp_pa
     own = model_of(tmp_path / "own", write_data(tmp_path / "data", 6, seed=7))
     places = {"training_source": source / "images", "test_source": test / "images", "test_target": test / "masks"}
     monkeypatch.setattr(samples, "SAMPLES", {"tiny": {name: str(path) for name, path in places.items()}})
-    monkeypatch.setattr(evaluation, "SAMPLES", samples.SAMPLES)
+    monkeypatch.setattr(held_out, "SAMPLES", samples.SAMPLES)
     project = model_of(tmp_path / "models", source)
     assert "test" not in project.roles
-    found = evaluation.find_test_set(project.folder)
+    found = held_out.find_test_set(project.folder)
     assert {one.image.path.parent for one in found.examples} == {test / "images"}
     assert found.independent
     assert "sample tiny" in found.origin
-    assert {one.image.path.parent for one in evaluation.find_test_set(own.folder).examples} == {
+    assert {one.image.path.parent for one in held_out.find_test_set(own.folder).examples} == {
         tmp_path / "data" / "images"
     }
 
@@ -171,24 +171,24 @@ def test_changed_or_lost_test_images_are_told(tmp_path):
     gone.image.path.unlink()
     gone.mask_path.unlink()
     with pytest.raises(DataError, match="1 of the test images .* are no longer in .*data.*Put them back"):
-        evaluation.find_test_set(project.folder)
+        held_out.find_test_set(project.folder)
 
 
 def test_images_without_their_masks_folder_are_told(project, tmp_path):
     other = write_data(tmp_path / "test", 2, seed=9, classes=len(project.dataset.classes))
     for given in ((str(other / "images"), ""), ("", str(other / "masks"))):
         with pytest.raises(DataError, match="test_source and test_target"):
-            evaluation.find_test_set(project.folder, *given)
+            held_out.find_test_set(project.folder, *given)
 
 
 def test_test_images_that_do_not_fit_are_told(project, tmp_path):
     colour = write_data(tmp_path / "colour", 2, channels=3, classes=len(project.dataset.classes))
     with pytest.raises(DataError, match="image_0.tif has 3 channels, the model was trained on 1"):
-        evaluation.find_test_set(project.folder, str(colour / "images"), str(colour / "masks"))
+        held_out.find_test_set(project.folder, str(colour / "images"), str(colour / "masks"))
     if len(project.dataset.classes) == 3:
         other = write_data(tmp_path / "other", 2, seed=3, classes=4)
         with pytest.raises(DataError, match="image_0.tif.*unexpected values 300|unexpected value"):
-            evaluation.find_test_set(project.folder, str(other / "images"), str(other / "masks"))
+            held_out.find_test_set(project.folder, str(other / "images"), str(other / "masks"))
 
 
 @pytest.mark.parametrize("text", [None, "", "[]", "{}", '{"overrides": {"data": 3}}'])
@@ -199,7 +199,7 @@ def test_damaged_parameters_are_told(text, tmp_path):
     else:
         (project.folder / "parameters.json").write_text(text)
     with pytest.raises(ModelError, match="parameters.json is missing or damaged"):
-        evaluation.find_test_set(project.folder)
+        held_out.find_test_set(project.folder)
 
 
 class Fixed:

@@ -10,11 +10,25 @@ import pytest
 from matplotlib.colors import to_rgb
 from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 from PIL import Image as PillowImage
+from scipy.spatial import KDTree
+from skimage.segmentation import find_boundaries
 
 from utils import pictures
+from utils.colours import class_colours, label_colours
+from utils.display import display_image, thin
 from utils.errors import DataError
+from utils.object_scores import object_scores, score_table
 from utils.paths import ROOT
-from utils.pictures import class_colours, display_image, overlay, thin, write_png
+from utils.pictures import label_outlines, label_overlay, overlay, write_png
+from utils.plot_objects import (
+    KINDS,
+    OUTLINES,
+    ap_curve,
+    count_agreement,
+    object_errors,
+    show_augmented_objects,
+    show_objects,
+)
 from utils.plot_scores import confusion_figure, error_map, learning_curves, share_agreement
 from utils.plots import png, show_augmented, show_pairs
 
@@ -278,3 +292,224 @@ def test_a_notebook_shows_the_figure_once(tmp_path):
     outputs = notebook.cells[0].outputs
     assert [output.output_type for output in outputs] == ["display_data"]
     assert "image/png" in outputs[0].data
+
+
+def touching_objects(shape=(40, 52)):
+    """Nine boxes side by side, and one apart."""
+    labels = np.zeros(shape, np.uint16)
+    for i, (y, x) in enumerate(np.ndindex(3, 3)):
+        labels[4 + 8 * y : 12 + 8 * y, 4 + 8 * x : 12 + 8 * x] = i + 1
+    labels[32:38, 40:50] = 10
+    return labels
+
+
+def spread_objects(rng, n=60, shape=(200, 240)):
+    """Cells that touch, as in a tissue: each pixel belongs to the nearest of some points, or to the background."""
+    points = rng.uniform(0, 1, (n, 2)) * shape
+    distance, nearest = KDTree(points).query(np.argwhere(np.ones(shape)))
+    return np.where(distance < rng.uniform(8, 30), nearest + 1, 0).reshape(shape).astype(np.int32)
+
+
+@pytest.mark.parametrize("contours", [True, False])
+@pytest.mark.parametrize("n_channels", [1, 3, 4])
+def test_label_overlay_tints_objects_and_leaves_the_background(contours, n_channels):
+    image, labels = random_image(np.random.default_rng(0), n_channels, np.uint16), touching_objects()
+    painted = label_overlay(image, labels, contours)
+    assert painted.dtype == np.uint8
+    assert painted.shape == (*labels.shape, 3)
+    plain = np.round(255 * display_image(image)).astype(np.uint8)
+    np.testing.assert_array_equal(painted[labels == 0], plain[labels == 0])
+    colours = np.round(255 * label_colours(labels))
+    for number in range(1, 11):
+        inside = label_outlines(labels) & (labels == number)
+        assert (painted[inside] == colours[number]).all(axis=-1).all() == contours
+        rest = (labels == number) & ~inside
+        before, after = (np.abs(one[rest].astype(float) - colours[number]).sum() for one in (plain, painted))
+        assert after < before
+
+
+def test_touching_objects_differ_in_colour():
+    rng = np.random.default_rng(1)
+    for labels in [touching_objects(), *(spread_objects(rng) for _ in range(5))]:
+        colours = label_colours(labels)
+        assert colours.shape == (labels.max() + 1, 3)
+        same = touching = 0
+        for a, b in ((labels[1:], labels[:-1]), (labels[:, 1:], labels[:, :-1])):
+            border = (a != b) & (a > 0) & (b > 0)
+            touching += border.sum()
+            same += (colours[a[border]] == colours[b[border]]).all(axis=-1).sum()
+        assert touching > 40
+        assert same == 0
+        assert len(np.unique(colours[1:], axis=0)) == 6  # all colours are used, also for objects that stand alone
+
+
+def test_more_neighbours_than_colours_share_those_that_fewest_have():
+    labels = np.zeros((7, 60), int)
+    labels[3] = 1 + np.arange(60) // 2
+    assert len(label_colours(labels)) == 31
+    crowd = np.arange(1, 10).reshape(3, 3)  # each within three pixels of each other
+    counts = np.unique(label_colours(crowd)[1:], axis=0, return_counts=True)[1]
+    assert sorted(counts) == [1, 1, 1, 2, 2, 2]
+
+
+def test_outlines_lie_inside_of_both_touching_objects():
+    labels = touching_objects()
+    lines = label_outlines(labels)
+    assert not (lines & (labels == 0)).any()
+    assert lines[4:28, 11].all()  # right border of the first column of boxes
+    assert lines[4:28, 12].all()  # left border of the second
+    assert not lines[6:10, 6:10].any()
+    rng = np.random.default_rng(2)
+    cells = spread_objects(rng)
+    expected = find_boundaries(cells, mode="inner", connectivity=2)
+    np.testing.assert_array_equal(label_outlines(cells), expected)
+    large = np.zeros((1500, 1500), np.uint16)
+    large[300:900, 300:900] = 1
+    assert label_outlines(large)[600].sum() == 6  # thicker on what will be shown smaller
+
+
+def test_label_overlay_in_the_colours_of_the_classes():
+    image, labels = random_image(np.random.default_rng(0), 1, np.uint8), touching_objects() * 7
+    class_ids = {7 * number: 1 + number % 2 for number in range(1, 11)}
+    painted = label_overlay(image, labels, class_ids=class_ids)
+    colours = class_colours(TISSUE)
+    for label, class_id in class_ids.items():
+        inside = label_outlines(labels) & (labels == label)
+        assert (painted[inside] == np.round(255 * np.array(colours[class_id]))).all()
+    with pytest.raises(KeyError):
+        label_overlay(image, labels, class_ids={7: 1})
+
+
+def test_label_overlay_of_large_and_empty_images():
+    image, labels = np.zeros((100, 900, 1), np.uint8), np.zeros((100, 900), np.uint32)
+    assert label_overlay(image, labels).shape == (100, 900, 3)
+    assert label_overlay(image[:1, :1], labels[:1, :1]).shape == (1, 1, 3)
+    labels[50:, 450:], labels[10, 11] = 70_000, 3  # the small one is lost by thinning
+    painted = label_overlay(image, labels, contours=False, max_side=300)
+    np.testing.assert_array_equal(painted.any(axis=-1), thin(labels, 300) == 70_000)
+    with pytest.raises(ValueError, match="pixels"):
+        label_overlay(image, labels.T)
+    with pytest.raises(ValueError):
+        label_overlay(image, -labels.astype(int))
+
+
+def object_example(name="cell.tif", pixel_size_um=None, seed=0):
+    one = example(name, pixel_size_um=pixel_size_um, seed=seed)
+    one.mask = np.roll(touching_objects(), seed, axis=1)
+    return one
+
+
+@pytest.mark.parametrize("n", [0, 1, 3, 6])
+def test_objects_are_shown_below_their_images(n):
+    examples = [object_example(f"{i}.tif", 0.5, i) for i in range(n)]
+    figure = show_objects(examples, n=10)
+    filled = [ax for ax in figure.axes if ax.images]
+    assert len(png(figure)) > 1000
+    titled = {ax.get_title().split(".")[0]: shown(ax) for ax in filled if ax.get_title()}
+    assert sorted(titled) == [str(i) for i in range(n)]
+    for i, picture in titled.items():
+        np.testing.assert_allclose(picture, display_image(examples[int(i)].image.array))
+    painted = {shown(ax).tobytes() for ax in filled if not ax.get_title()}
+    assert painted == {label_overlay(one.image.array, one.mask).tobytes() for one in examples}
+    assert sum(len(ax.artists) for ax in filled) == n  # scale bars
+
+
+def test_augmented_objects_share_their_contrast():
+    before = np.random.default_rng(0).random((8, 40, 52, 1)).astype(np.float32)
+    labels = np.stack([touching_objects()] * 8)
+    figure = show_augmented_objects(before, labels, 0.5 * before, labels[:, ::-1])
+    pictures_shown = [shown(ax).astype(float) for ax in figure.axes if ax.images]
+    assert len(pictures_shown) == 12
+    for above, below in zip(pictures_shown[:6], pictures_shown[6:], strict=True):
+        assert below[:4].mean() < 0.6 * above[:4].mean()
+    assert pictures_shown[6][33, 45].tolist() != pictures_shown[0][33, 45].tolist()
+
+
+def errors_of(true, predicted):
+    """Truth and prediction of boxes in a row: (start, stop) of each object."""
+    labels = np.zeros((2, 20, 100), np.uint16)
+    for one, objects in zip(labels, (true, predicted), strict=True):
+        for number, (start, stop) in enumerate(objects, start=1):
+            one[5:15, start:stop] = number
+    return labels
+
+
+def test_object_errors_have_their_colours_and_numbers():
+    y_true, y_pred = errors_of(
+        [(0, 10), (12, 18), (24, 32), (32, 40), (44, 64)], [(0, 10), (24, 40), (44, 53), (53, 62), (80, 90)]
+    )
+    image = np.zeros((20, 100, 1), np.uint8)
+    figure = object_errors(image, y_true, y_pred, pixel_size_um=0.5, name="cell.tif")
+    assert figure.get_suptitle() == "cell.tif"
+    assert figure.axes[0].artists  # scale bar
+    assert [ax.get_title() for ax in figure.axes[2:]] == [
+        "5 annotated objects: 2 matched, 1 missed, 1 merged, 1 split",
+        "5 predicted objects: 2 matched, 1 false, 2 splitting",
+    ]
+    kinds = (
+        ["matched", "missed", "matched", "merged", "split"],
+        ["matched", "matched", "splitting", "splitting", "false"],
+    )
+    for ax, labels, of in zip(figure.axes[2:], (y_true, y_pred), kinds, strict=True):
+        for number, kind in enumerate(of, start=1):
+            edge = shown(ax)[label_outlines(labels) & (labels == number)]
+            np.testing.assert_allclose(edge, np.broadcast_to(KINDS[kind][0], edge.shape), atol=1e-6)
+    outlines = shown(figure.axes[1])
+    assert outlines[5, 5].tolist() == pytest.approx(OUTLINES["both"])
+    assert outlines[5, 15].tolist() == pytest.approx(OUTLINES["annotated"])
+    assert outlines[5, 85].tolist() == pytest.approx(OUTLINES["predicted"])
+    (legend,) = [one for one in figure.legends if not one.get_title().get_text()]
+    colours = [to_rgb(patch.get_facecolor()) for patch in legend.get_patches()]
+    assert len(colours) == len(set(colours)) == 5
+
+
+def test_object_errors_with_nothing_in_them():
+    image = np.zeros((20, 100, 1), np.uint8)
+    nothing, some = errors_of([], [(0, 10)])
+    titles = [ax.get_title() for ax in object_errors(image, nothing, some).axes]
+    assert titles[2:] == ["0 annotated objects", "1 predicted objects: 1 false"]
+    figure = object_errors(image, nothing, nothing)
+    assert len(png(figure)) > 1000
+    assert legend_texts(figure) == ["annotated", "predicted", "both"]
+
+
+def scores_for_figures(n_images=6):
+    rng = np.random.default_rng(0)
+    pairs = []
+    for i in range(n_images):
+        y_true = touching_objects()
+        y_pred = np.where(rng.permutation(11)[y_true] > 2, y_true, 0)
+        pairs.append((f"{i}.tif", f"{i}.tif", y_true, np.roll(y_pred, i % 3, axis=1), None, None))
+    return object_scores(pairs)
+
+
+def test_ap_curve_shows_the_table():
+    table = score_table(scores_for_figures())
+    figure = ap_curve(table)
+    ap_ax, others_ax = figure.axes
+    np.testing.assert_array_equal(ap_ax.lines[0].get_ydata(), table["AP"])
+    np.testing.assert_array_equal(ap_ax.lines[0].get_xdata(), table["iou_threshold"])
+    band = ap_ax.collections[0].get_paths()[0].vertices
+    assert band[:, 1].min() == pytest.approx(table["AP low"].min())
+    assert band[:, 1].max() == pytest.approx(table["AP high"].max())
+    assert [line.get_label() for line in others_ax.lines] == ["precision", "recall", "F1", "PQ"]
+    for line in others_ax.lines:
+        np.testing.assert_array_equal(line.get_ydata(), table[line.get_label()])
+    assert len({line.get_linestyle() for line in others_ax.lines}) == 4  # told apart without colours
+    assert "TP / (TP + FP + FN)" in ap_ax.get_legend().get_texts()[0].get_text()
+
+
+def test_ap_curve_without_an_interval_and_without_objects():
+    assert not ap_curve(score_table(scores_for_figures(2))).axes[0].collections
+    empty = np.zeros((4, 4), np.uint16)
+    assert len(png(ap_curve(score_table(object_scores([("a", "a", empty, empty, None, None)]))))) > 1000
+
+
+def test_count_agreement_has_a_point_per_image():
+    per_image = pd.DataFrame({"true objects": [10, 20, 0], "predicted objects": [12, 20, 1]})
+    (ax,) = count_agreement(per_image).axes
+    np.testing.assert_array_equal(ax.collections[0].get_offsets(), [[10, 12], [20, 20], [0, 1]])
+    assert "off by 1.0 on average" in ax.get_title()
+    assert ax.get_xlabel() == "annotated number of objects"
+    np.testing.assert_array_equal(ax.lines[0].get_xdata(), ax.lines[0].get_ydata())
+    assert len(png(count_agreement(per_image[2:]))) > 1000

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
 from tests.conftest import NORMALISATION, save_untrained
 from tests.tiny import blobs, open_and_train, parameters, tree, write_data
@@ -263,8 +264,8 @@ def test_a_model_name_that_is_no_name_is_refused(name, source, tmp_path):
 
 def test_losses_are_scaled_where_gradients_have_half_precision(trained, monkeypatch):
     """Small gradients become 0 in float16 unless the loss is scaled up; Keras does so for models of that policy."""
-    devices = segmentation.tf.config.list_physical_devices()
-    monkeypatch.setattr(segmentation.tf.config, "list_physical_devices", lambda kind=None: devices)
+    devices = tf.config.list_physical_devices()
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: devices)
     seen = []
 
     class Look(keras.callbacks.Callback):

@@ -9,8 +9,8 @@ import pytest
 
 from tests.test_evaluation import model_of
 from tests.tiny import parameters, write_data
-from utils import evaluation, models, projects
-from utils import segmentation_pages as pages
+from utils import evaluation, held_out, models, pages, projects
+from utils import segmentation_pages as unet_pages
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def project(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def result(project):
-    return evaluation.evaluate(project.folder, evaluation.find_test_set(project.folder))
+    return evaluation.evaluate(project.folder, held_out.find_test_set(project.folder))
 
 
 def set_preset(project, preset):
@@ -37,7 +37,7 @@ def test_try_out_is_said_to_be_no_result(project, result):
     set_preset(project, "Try out")
     assert "**Warning:** " in pages.verdict(result, project.folder)
     assert "this is no result" in pages.verdict(result, project.folder)
-    report = pages.report(project.folder, result, ["one more"]).read_text()
+    report = unet_pages.report(project.folder, result, ["one more"]).read_text()
     assert "this is no result" in report
     assert "one more" in report
 
@@ -49,7 +49,7 @@ def test_a_test_that_is_not_independent_is_said_on_the_page(project, result):
 
 
 def test_shares_of_each_image_are_those_of_the_masks(result):
-    table = pages.per_image(result).set_index("file")
+    table = unet_pages.per_image(result).set_index("file")
     for one in result.test_set.examples:
         predicted = result.segmenter.class_ids(one.image.array)
         for name in (entry["name"] for entry in result.segmenter.classes[1:]):
@@ -78,15 +78,15 @@ def test_duplicates_across_roles_come_first(project):
 def test_a_test_image_that_is_a_flipped_training_image_is_found(project):
     known = project.examples("training")[0]
     copy = replace(known.image, array=np.flip(known.image.array, 0).copy(), path=known.image.path.with_name("new.tif"))
-    other = evaluation.TestSet([replace(known, image=copy)], "a folder", independent=True)
+    other = held_out.TestSet([replace(known, image=copy)], "a folder", independent=True)
     found = pages.lookalikes(project, other)
     assert found["similarity"].min() > 0.9
     assert set(found[["file_a", "file_b"]].iloc[0]) == {known.name, f"{known.name} (test)"}
-    assert len(pages.lookalikes(project, evaluation.TestSet(project.examples("test"), "set aside", True))) == 0
+    assert len(pages.lookalikes(project, held_out.TestSet(project.examples("test"), "set aside", True))) == 0
 
 
 def test_preview_shows_patches_as_they_are_beside_augmented_ones(tmp_path):
     given = parameters(write_data(tmp_path / "data", 6), tmp_path)["overrides"]
     project = projects.open_project(given["data"])
-    figure = pages.augmentation_preview(project, given["training"], given["augmentation"])
+    figure = unet_pages.augmentation_preview(project, given["training"], given["augmentation"])
     assert len([axes for axes in figure.axes if axes.images]) == 8

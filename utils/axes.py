@@ -1,4 +1,4 @@
-"""The meaning of the dimensions of an image: which are height, width and channels."""
+"""The meaning of the dimensions of an image: which are height, width, channels, time and depth."""
 
 from pathlib import Path
 
@@ -6,7 +6,8 @@ import numpy as np
 
 from utils.errors import DataError
 
-AXES = ("automatic", "YX", "YXC", "CYX")
+AXES = ("automatic", "YX", "YXC", "CYX")  # of a plane
+STACK_AXES = (*AXES, "TYX", "ZYX", "TYXC", "TCYX", "ZYXC", "ZCYX", "CZYX", "TZYX", "TZYXC", "TZCYX")
 MOST_CHANNELS = 64  # more are a sign of axes read in the wrong order
 
 
@@ -34,30 +35,70 @@ def to_yxc(array: np.ndarray, stored: str, axes: str, path: str | Path) -> np.nd
     DataError
         Stack, time series, unknown dimensions, or `axes` that do not go with the array.
     """
-    kept = [i for i, length in enumerate(array.shape) if length > 1 or stored[i] in "YX"]
-    array, stored = array.squeeze(tuple(set(range(array.ndim)) - set(kept))), "".join(stored[i] for i in kept)
-    order = "YX" if array.ndim == 2 else _order(array.shape, stored, path) if axes == "automatic" else axes
-    if len(order) != array.ndim:
-        raise DataError(f"{path} has the dimensions {array.shape}, which do not go with {order} in the field axes.")
+    return plane_to_yxc(array, dimension_letters(array.shape, stored, axes, path), path)
+
+
+def plane_to_yxc(array: np.ndarray, letters: str, path: str | Path) -> np.ndarray:
+    """View (Y, X, C) of a plane whose dimensions have the `letters` "Y", "X", at most one "C", and "1" (dropped)."""
+    array = array.squeeze(tuple(i for i, letter in enumerate(letters) if letter == "1"))
+    order = letters.replace("1", "")
     array = array[..., np.newaxis] if order == "YX" else np.moveaxis(array, order.index("C"), -1)
     if array.shape[-1] > MOST_CHANNELS:
         raise DataError(f"{path} would have {array.shape[-1]} channels. Check the field axes.")
     return array
 
 
-def _order(shape: tuple[int, ...], stored: str, path: str | Path) -> str:
-    """Order "YX", "YXC" or "CYX" from the letters of the file; DataError where they are no plane or not known."""
+def dimension_letters(shape: tuple[int, ...], stored: str, axes: str, path: str | Path, stacks: bool = False) -> str:
+    """Meaning of each dimension of a plane or a stack.
+
+    Parameters
+    ----------
+    shape, stored
+        Length and letter of each dimension as the file says, see `to_yxc`.
+    axes : str
+        One of `STACK_AXES`.
+    path : str or Path
+        For messages.
+    stacks : bool
+        Whether stacks and time series are welcome.
+
+    Returns
+    -------
+    str
+        For each dimension T (time), Z (depth), C, Y or X, or "1" where it has the length 1 and does not count.
+
+    Raises
+    ------
+    DataError
+        Unknown dimensions, `axes` that do not go with the shape, or a stack where planes are needed.
+    """
+    kept = [i for i, length in enumerate(shape) if length > 1 or stored[i] in "YX"]
+    lengths, known = tuple(shape[i] for i in kept), "".join(stored[i] for i in kept)
+    order = "YX" if len(kept) == 2 else axes if axes != "automatic" else _order(lengths, known)
+    if not order or (set(order) & set("TZ") and not stacks):
+        raise _question(lengths, known, path, stacks)
+    if len(order) != len(kept) or ("S" in known and order[known.index("S")] != "C"):
+        raise DataError(f"{path} has the dimensions {lengths}, which do not go with {order} in the field axes.")
+    letters = dict(zip(kept, order, strict=True))
+    return "".join(letters.get(i, "1") for i in range(len(shape)))
+
+
+def _order(shape: tuple[int, ...], stored: str) -> str:
+    """Letters of the file where they say all, "YXC" for a last axis of 3 or 4, "" where they are not known."""
     known = stored.replace("S", "C")
-    if known in ("YX", "YXC", "CYX"):
+    if "YX" in known and set(known) <= set("TZCYX") and len(set(known)) == len(known):
         return known
-    if len(shape) == 3 and shape[-1] in (3, 4) and set(known) & set("QI"):
-        return "YXC"
-    remedy = (
-        "If the first are channels, write CYX in the field axes; if the last are, write YXC; "
-        "otherwise save each plane as a file of its own."
-    )
-    if set(known) & set("TZ"):
+    return "YXC" if len(shape) == 3 and shape[-1] in (3, 4) and set(known) & set("QI") else ""
+
+
+def _question(shape: tuple[int, ...], stored: str, path: str | Path, stacks: bool) -> DataError:
+    """Error that asks what the dimensions of a file mean, or for single planes."""
+    if set(stored) & set("TZ"):
         what = f"{path} is a 3D stack or a time series with the dimensions {shape} ({stored}); one plane is needed."
     else:
         what = f"{path} has the dimensions {shape} and does not say what they mean."
-    raise DataError(f"{what} {remedy}")
+    frames = "if they are frames or slices, write TYX or ZYX; " if stacks else ""
+    return DataError(
+        f"{what} If the first are channels, write CYX in the field axes; if the last are, write YXC; {frames}"
+        "otherwise save each plane as a file of its own."
+    )

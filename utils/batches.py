@@ -56,10 +56,14 @@ class TrainingPatches(keras.utils.PyDataset):
 
     def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Batch `step`: float32 (batch, Y, X, C) and class ids (batch, Y, X)."""
+        return self.draw(step)[1:]
+
+    def draw(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Indices of the sources of batch `step` (batch,), their patches (batch, Y, X, C) and masks (batch, Y, X)."""
         rng = np.random.default_rng((self.seed, self.epoch, step))
         chosen = rng.choice(len(self.sources), self.batch_size, p=self.probability)
         patches = [self._draw(self.sources[i], rng) for i in chosen]
-        return np.stack([image for image, _ in patches]), np.stack([mask for _, mask in patches])
+        return chosen, np.stack([image for image, _ in patches]), np.stack([mask for _, mask in patches])
 
     def _draw(self, source, rng):
         return draw_patch(
@@ -72,20 +76,27 @@ class ValidationPatches(keras.utils.PyDataset):
 
     def __init__(self, sources: Sequence[Source], patch: tuple[int, int], batch_size: int):
         super().__init__()
-        places = [(source, y, x) for source in sources for y, x in grid_positions(source.mask.shape, patch)]
+        places = [(i, y, x) for i, source in enumerate(sources) for y, x in grid_positions(source.mask.shape, patch)]
         keep = np.linspace(0, len(places) - 1, min(len(places), VALIDATION_PATCHES)).round().astype(int)
-        self.places, self.patch, self.batch_size = [places[i] for i in keep], patch, batch_size
+        self.sources, self.patch, self.batch_size = list(sources), patch, batch_size
+        self.places = [places[i] for i in keep]  # index of the source, y, x
 
     def __len__(self) -> int:
         return math.ceil(len(self.places) / self.batch_size)
 
     def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Batch `step`, like `TrainingPatches`."""
+        return self.draw(step)[1:]
+
+    def draw(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Sources, patches and masks of batch `step`, like `TrainingPatches.draw`."""
         places = self.places[step * self.batch_size : (step + 1) * self.batch_size]
         patches = [self._cut(*place) for place in places]
-        return np.stack([image for image, _ in patches]), np.stack([mask for _, mask in patches])
+        chosen = np.array([index for index, _, _ in places])
+        return chosen, np.stack([image for image, _ in patches]), np.stack([mask for _, mask in patches])
 
-    def _cut(self, source, y, x):
+    def _cut(self, index, y, x):
+        source = self.sources[index]
         window = np.s_[y : y + self.patch[0], x : x + self.patch[1]]
         return normalise(source.image[window], source.low, source.high), source.mask[window]
 

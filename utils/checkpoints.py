@@ -52,8 +52,7 @@ def save_weights(model: keras.Model, path: Path) -> None:
     The optimiser of a compiled model is left out: it triples the file.
     """
     with atomic(path) as temporary:
-        temporary.write_bytes(bytes(_room(model)))  # on a full disk this is refused, while HDF5 ends the process
-        temporary.unlink()
+        make_room(model, temporary)
         written = temporary.with_name(f"{temporary.name}.weights.h5")
         try:
             _uncompiled(model).save_weights(written)
@@ -62,9 +61,10 @@ def save_weights(model: keras.Model, path: Path) -> None:
             written.unlink(missing_ok=True)
 
 
-def _room(model: keras.Model) -> int:
-    """Bytes that a file of the weights takes, generously."""
-    return 1_000_000 + 2 * sum(weight.nbytes for weight in model.get_weights())
+def make_room(model: keras.Model, path: Path) -> None:
+    """Raise OSError where the disk has no room for the weights of `model` at `path`: HDF5 would end the process."""
+    path.write_bytes(bytes(1_000_000 + 2 * sum(weight.nbytes for weight in model.get_weights())))
+    path.unlink()
 
 
 def _uncompiled(model: keras.Model) -> keras.Model:

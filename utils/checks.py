@@ -1,8 +1,9 @@
 """Images and masks of a folder, read and checked: every problem is found before training starts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -10,7 +11,9 @@ from utils import masks as mask_values
 from utils.consistency import compare, not_read
 from utils.errors import DataError
 from utils.images import Image, find_images, read_image, read_mask
+from utils.object_classes import assign_classes, object_class_table, read_class_table
 from utils.pairs import pair
+from utils.patch_sizes import automatic_patch, check_patch
 from utils.paths import resolve
 from utils.problems import Problem, problem_table, raise_errors
 from utils.splits import group_of
@@ -25,18 +28,32 @@ __all__ = [
     "problem_table",
     "raise_errors",
 ]
-LARGEST_AUTOMATIC_PATCH = 512
 
 
 @dataclass(frozen=True)
 class Example:
-    """An image and its mask: `mask` (Y, X) uint8 class ids; `name` is the image's file name, with sub-folder if any."""
+    """An image and its annotation.
+
+    Attributes
+    ----------
+    name : str
+        The image's file name, with sub-folder if any.
+    image : Image
+    mask : ndarray
+        Shape (Y, X). Class ids, uint8; or labels of objects, uint16: 0 is background, 1 to n are the objects.
+    group : str
+        See `utils.splits.group_of`.
+    mask_path : Path
+    object_classes : mapping of int to int, optional
+        Class id of each label, where a class table was given.
+    """
 
     name: str
     image: Image
     mask: np.ndarray
     group: str
     mask_path: Path
+    object_classes: Mapping[int, int] | None = None
 
 
 @dataclass
@@ -48,6 +65,7 @@ class Dataset:
     mask_type: str = "automatic"
     why: str = ""
     problems: list[Problem] = field(default_factory=list)
+    annotation: Literal["classes", "objects"] = "classes"
 
 
 def load_examples(
@@ -57,6 +75,8 @@ def load_examples(
     mask_type: str = "automatic",
     group_rule: str = "",
     classes: Sequence[dict] | None = None,
+    annotation: Literal["classes", "objects"] = "classes",
+    class_table: str | Path = "",
 ) -> Dataset:
     """Read a folder of images and a folder of masks, and gather every problem; see `raise_errors`.
 
@@ -73,20 +93,32 @@ def load_examples(
     classes : sequence of dict, optional
         The class table that must be kept to (test images, fine-tuning); None: made from the masks, and then at least
         two images are needed, since one must be left for validation.
+    annotation : {"classes", "objects"}
+        What the masks are read as: a class of each pixel, or labels, one for each object. Binary masks become labels
+        by connected components, with a warning; masks of classes are no labels and are refused.
+    class_table : str or Path
+        CSV file that names the class of each object (`utils.object_classes.read_class_table`); "": objects are alike.
 
     Returns
     -------
     Dataset
         Nothing is raised for bad data: it is in `problems`, and examples that are bad are left out.
     """
-    dataset = Dataset(mask_type=mask_type, classes=list(classes or []))
+    dataset = Dataset(mask_type=mask_type, classes=list(classes or []), annotation=annotation)
     pairs = _find_pairs(training_source, training_target, group_rule == "folder", dataset.problems)
     if len(pairs) == 1 and classes is None:
         remedy = "Add images: at least one must be left for validation."
         dataset.problems.append(Problem("error", str(pairs[0][0]), "there is one image only", remedy))
     read = [one for one in (_read_pair(*files, axes, dataset.problems) for files in pairs) if one is not None]
-    if read and _settle_classes(dataset, [mask for _, mask, _ in read], str(resolve(training_target))):
-        found = (_example(*one, resolve(training_source), group_rule, dataset) for one in read)
+    target = str(resolve(training_target)) if read else ""
+    if read and _settle_classes(dataset, [mask for _, mask, _ in read], target, class_table):
+        names = (
+            _name_objects(dataset, read, class_table, bool(classes)) if annotation == "objects" else [None] * len(read)
+        )
+        found = (
+            _example(*one, own, resolve(training_source), group_rule, dataset)
+            for one, own in zip(read, names, strict=True)
+        )
         dataset.examples = [example for example in found if example is not None]
     dataset.problems += compare([image for image, _, _ in read])
     return dataset
@@ -144,13 +176,17 @@ def _read_pair(
     return image, mask, mask_path
 
 
-def _settle_classes(dataset: Dataset, masks: list[np.ndarray], folder: str) -> bool:
+def _settle_classes(dataset: Dataset, masks: list[np.ndarray], folder: str, class_table: str | Path) -> bool:
     """Set mask type, reason and class table of `dataset` where they are not given; False where that is impossible."""
     try:
-        if dataset.mask_type == "automatic":
-            dataset.mask_type, dataset.why = mask_values.recognise_mask_type(masks)
-        else:
+        if dataset.mask_type != "automatic":
             dataset.why = "As the field mask_type says."
+        elif class_table:
+            dataset.mask_type, dataset.why = "instance labels", "The class table tells of single objects."
+        else:
+            dataset.mask_type, dataset.why = mask_values.recognise_mask_type(masks)
+        if dataset.annotation == "objects":
+            _check_objects(dataset, folder, class_table)
         dataset.classes = dataset.classes or mask_values.class_table(masks, dataset.mask_type)
     except DataError as error:
         dataset.problems.append(_problem(folder, error))
@@ -158,86 +194,75 @@ def _settle_classes(dataset: Dataset, masks: list[np.ndarray], folder: str) -> b
     return True
 
 
+def _check_objects(dataset: Dataset, folder: str, class_table: str | Path) -> None:
+    """Refuse masks that do not tell objects apart, by a DataError; warn of those that may not."""
+    if dataset.mask_type == "classes":
+        raise DataError(
+            "The masks hold classes, not objects. Give each object a number of its own and write instance labels in "
+            "the field mask_type, or train a U-Net on these masks"
+        )
+    if dataset.mask_type == "binary" and class_table:
+        raise DataError(
+            "The masks are binary, so that the class table cannot name their objects. "
+            "Give each object a number of its own, or leave the class table out"
+        )
+    if dataset.mask_type == "binary":
+        remedy = "Where objects touch, give each a number of its own: then they are learned as separate."
+        dataset.problems.append(Problem("warning", folder, "binary masks: objects that touch become one", remedy))
+
+
+def _name_objects(
+    dataset: Dataset, read: Sequence[tuple[Image, np.ndarray, Path]], class_table: str | Path, given: bool
+) -> list[dict[int, str] | None]:
+    """Class name of each label of each mask, None without a class table; makes the classes unless given."""
+    if not class_table:
+        dataset.classes = dataset.classes if given else object_class_table()
+        return [None] * len(read)
+    table, known = resolve(class_table), [entry["name"] for entry in dataset.classes[1:]] if given else []
+    try:
+        rows = read_class_table(table, dataset.problems)
+    except DataError as error:
+        dataset.problems.append(_problem(str(table), error))
+        return [None] * len(read)
+    labels = [mask_values.values_of(mask) for _, mask, _ in read]
+    labels = [values[values > 0].tolist() for values in labels]
+    names = assign_classes(
+        rows, [(image.path, path) for image, _, path in read], labels, table, known, dataset.problems
+    )
+    if not given:
+        dataset.classes = object_class_table(name for one in names for name in one.values())
+    return names
+
+
 def _example(
-    image: Image, mask: np.ndarray, mask_path: Path, folder: Path, group_rule: str, dataset: Dataset
+    image: Image,
+    mask: np.ndarray,
+    mask_path: Path,
+    names: Mapping[int, str] | None,
+    folder: Path,
+    group_rule: str,
+    dataset: Dataset,
 ) -> Example | None:
     """The finished example; None, with the problem added, where its mask or its name does not fit."""
     path = mask_path
     try:
-        ids = mask_values.to_class_ids(mask, dataset.classes, dataset.mask_type)
+        annotation, object_classes = _annotation(mask, names, dataset)
         path = image.path
         group = group_of(path, group_rule, folder)
     except DataError as error:
         dataset.problems.append(_problem(str(path), error))
         return None
-    return Example(path.relative_to(folder).as_posix(), image, ids, group, mask_path)
+    return Example(path.relative_to(folder).as_posix(), image, annotation, group, mask_path, object_classes)
 
 
-def check_patch(
-    sizes: Sequence[tuple[int, int]],
-    patch: tuple[int, int],
-    multiple_of: int,
-    names: Sequence[str] | None = None,
-) -> None:
-    """Refuse a patch that does not fit.
-
-    Parameters
-    ----------
-    sizes : sequence of (int, int)
-        Height and width of each image.
-    patch : (int, int)
-        Height and width of the patch.
-    multiple_of : int
-        2 ** pooling_steps.
-    names : sequence of str, optional
-        Name of each image, for the message.
-
-    Raises
-    ------
-    DataError
-        Patch larger than the smallest image, or a side that `multiple_of` does not divide.
-    """
-    small = [i for i, size in enumerate(sizes) if size[0] < patch[0] or size[1] < patch[1]]
-    if small:
-        least = min(small, key=lambda i: sizes[i][0] * sizes[i][1])
-        name = f" {names[least]}" if names is not None else ""
-        raise DataError(
-            f"The patch of {patch[0]} x {patch[1]} pixels (height x width) is larger than {len(small)} of the images; "
-            f"the smallest,{name}, has {sizes[least][0]} x {sizes[least][1]}. "
-            "Choose smaller patch_height and patch_width (0 = automatic), or leave the small images out."
-        )
-    if not all(side > 0 and side % multiple_of == 0 for side in patch):
-        raise DataError(
-            f"The patch of {patch[0]} x {patch[1]} pixels cannot be halved pooling_steps times. "
-            f"Choose multiples of {multiple_of} for patch_height and patch_width."
-        )
-
-
-def automatic_patch(sizes: Sequence[tuple[int, int]], multiple_of: int) -> tuple[int, int]:
-    """Side of the largest square patch of 2**n pixels that fits the smallest image, at most 512.
-
-    Parameters
-    ----------
-    sizes : sequence of (int, int)
-        Height and width of each image.
-    multiple_of : int
-        2 ** pooling_steps.
-
-    Returns
-    -------
-    (int, int)
-        Height and width.
-
-    Raises
-    ------
-    DataError
-        Where the smallest image is smaller than `multiple_of`.
-    """
-    shortest = min(min(size) for size in sizes)
-    side = min(LARGEST_AUTOMATIC_PATCH, 2 ** (int(shortest).bit_length() - 1))
-    if side < multiple_of:
-        raise DataError(
-            f"The smallest image has a side of {shortest} pixels, too small to be halved pooling_steps times "
-            f"(it needs {multiple_of}). Choose fewer pooling_steps, or leave the small images out."
-        )
-    return side, side
+def _annotation(
+    mask: np.ndarray, names: Mapping[int, str] | None, dataset: Dataset
+) -> tuple[np.ndarray, dict[int, int] | None]:
+    """Class ids, or labels with the class id of each where `names` are known (those without a class left out)."""
+    if dataset.annotation == "classes":
+        return mask_values.to_class_ids(mask, dataset.classes, dataset.mask_type), None
+    labels, values = mask_values.to_objects(mask, dataset.mask_type)
+    if names is None:
+        return labels, None
+    ids = {entry["name"]: entry["id"] for entry in dataset.classes}
+    return labels, {i: ids[names[v]] for i, v in enumerate(values.tolist(), 1) if names.get(v) in ids}

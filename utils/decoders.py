@@ -2,6 +2,8 @@
 
 import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -56,21 +58,34 @@ def read_pixels(path: Path, memory_map: bool = False, palette: bool = False) -> 
     DataError
         Missing, damaged or truncated file; several images in one; colours that stand for nothing.
     """
-    try:
-        if path.suffix.lower() in {".tif", ".tiff"}:
+    with reading(path):
+        if is_tiff(path):
             return _read_tiff(path, memory_map, palette)
         array = _read_png(path, palette) if path.suffix.lower() == ".png" else _read_jpeg(path)
+    return array, "YXS"[: array.ndim], None
+
+
+def is_tiff(path: Path) -> bool:
+    """Whether the name says that the file is a TIFF."""
+    return path.suffix.lower() in {".tif", ".tiff"}
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Tell whatever goes wrong while a file is read as a DataError that names it."""
+    try:
+        yield
     except DataError:
         raise
     except FileNotFoundError as error:
         raise DataError(f"There is no file {path}.") from error
     except Exception as error:  # decoders raise errors of many kinds on damaged files
         raise DataError(f"{path} cannot be read: damaged, truncated or no image. Copy or export it again.") from error
-    return array, "YXS"[: array.ndim], None
 
 
-def _read_tiff(path: Path, memory_map: bool, palette: bool) -> tuple[np.ndarray, str, float | None]:
-    """The one image of a TIFF file; see `read_pixels`."""
+@contextmanager
+def open_tiff(path: Path, palette: bool = False) -> Iterator[tuple[tifffile.TiffFile, tifffile.TiffPageSeries]]:
+    """Open a TIFF file that is whole and holds one image (or one stack); see `read_pixels`."""
     with tifffile.TiffFile(path) as tif:
         _check_complete(tif, path)
         series = [s for s in tif.series if not s.keyframe.is_reduced]
@@ -79,18 +94,21 @@ def _read_tiff(path: Path, memory_map: bool, palette: bool) -> tuple[np.ndarray,
         page = series[0].keyframe
         if page.photometric == tifffile.PHOTOMETRIC.PALETTE and not palette:
             _check_brightness_scale(page.colormap, path)
-        mapped = memory_map and series[0].dataoffset is not None
-        array = tifffile.memmap(path, mode="r") if mapped else series[0].asarray()
-        axes = series[0].axes
-        if set(page.extrasamples) & set(ALPHA) and axes.endswith("S"):
-            array = array[..., : -len(page.extrasamples)]
-        return array.reshape(_shape(array, series[0], axes)), axes, _pixel_size_um(tif, page)
+        yield tif, series[0]
 
 
-def _shape(array: np.ndarray, series: tifffile.TiffPageSeries, axes: str) -> tuple[int, ...]:
-    """Shape that goes with `axes` (`tifffile.memmap` may keep axes of length 1); the last may have lost alpha."""
-    shape = tuple(series.shape)
-    return (*shape[:-1], array.shape[-1]) if axes.endswith("S") else shape
+def _read_tiff(path: Path, memory_map: bool, palette: bool) -> tuple[np.ndarray, str, float | None]:
+    """The one image of a TIFF file; see `read_pixels`."""
+    with open_tiff(path, palette) as (tif, series):
+        mapped = memory_map and series.dataoffset is not None
+        array = tifffile.memmap(path, mode="r") if mapped else series.asarray()
+        return without_alpha(array.reshape(series.shape), series), series.axes, pixel_size_um(tif, series)
+
+
+def without_alpha(array: np.ndarray, series: tifffile.TiffPageSeries) -> np.ndarray:
+    """View of `array`, whose last dimension is that of the series, without its transparency."""
+    extra = series.keyframe.extrasamples
+    return array[..., : -len(extra)] if set(extra) & set(ALPHA) and series.axes.endswith("S") else array
 
 
 def _check_complete(tif: tifffile.TiffFile, path: Path) -> None:
@@ -116,8 +134,9 @@ def _check_brightness_scale(colormap: np.ndarray, path: Path) -> None:
         )
 
 
-def _pixel_size_um(tif: tifffile.TiffFile, page: tifffile.TiffPage) -> float | None:
+def pixel_size_um(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> float | None:
     """Pixel width in micrometres from OME-XML, else ImageJ metadata, else the resolution tags."""
+    page = series.keyframe
     if tif.ome_metadata:
         size = _ome_pixel_size(tif.ome_metadata)
     elif tif.is_imagej:

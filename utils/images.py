@@ -94,10 +94,15 @@ def read_image(path: str | Path, axes: str = "automatic", memory_map: bool = Fal
         Unreadable or truncated file, stack or time series, unknown axes, NaN or infinite values, unsupported dtype.
     """
     array, stored, pixel_size = read_pixels(resolve(path), memory_map)
-    array = _standard_dtype(to_yxc(array, stored, axes, path), path)
+    return checked_image(to_yxc(array, stored, axes, path), path, pixel_size, stored)
+
+
+def checked_image(array: np.ndarray, path: str | Path, pixel_size_um: float | None, axes: str) -> Image:
+    """Image of a plane (Y, X, C) as it was stored; dtypes and errors as `read_image`."""
+    array = _standard_dtype(array, path)
     if not _is_finite(array):
         raise DataError(f"{path} holds NaN or infinite values. Replace them (Fiji: Process > Math > NaN Background).")
-    return Image(Path(path), array, pixel_size, stored)
+    return Image(Path(path), array, pixel_size_um, axes)
 
 
 def read_mask(path: str | Path) -> np.ndarray:
@@ -172,6 +177,7 @@ def write_tiff(
     pixel_size_um: float | None = None,
     colours: Mapping[int, tuple[int, int, int]] | None = None,
     value_range: tuple[float, float] | None = None,
+    software: str | None = None,
 ) -> None:
     """Write a TIFF that Fiji, QuPath and Python read alike; whole or not at all.
 
@@ -187,6 +193,8 @@ def write_tiff(
         Colour 0 to 255 of each value of a uint8 mask; other values are black. The values are stored unchanged.
     value_range : (float, float), optional
         What Fiji shows as black and white, where there are no colours: it would stretch their table over the range.
+    software : str, optional
+        Said in the file to have written it.
 
     Raises
     ------
@@ -194,22 +202,44 @@ def write_tiff(
         Where the disk is full or the folder cannot be written to.
     """
     array = array.astype(np.uint8) if array.dtype == bool else array
-    imagej = array.dtype != np.uint32  # ImageJ has no such type; a plain TIFF keeps labels above 65535 exact
     rgb = array.ndim == 3 and array.shape[-1] == 3 and array.dtype == np.uint8
-    metadata: dict = {"axes": "YX" if array.ndim == 2 else "YXS" if rgb else "CYX"}
-    options: dict = {"photometric": "rgb" if rgb else "minisblack", "imagej": imagej, "metadata": metadata}
+    axes = "YX" if array.ndim == 2 else "YXS" if rgb else "CYX"
+    shown = (0, 255) if colours is not None else value_range  # value v is shown in colour v of the table
+    options = tiff_options(axes, array.dtype != np.uint32, pixel_size_um, shown) | {"software": software}
+    if rgb:
+        options["photometric"] = "rgb"
+    if colours is not None:
+        options |= {"photometric": "palette", "colormap": _colour_table(colours)}
+    pixels = np.moveaxis(array, -1, 0) if axes == "CYX" else array
+    with atomic(path) as temporary:
+        tifffile.imwrite(temporary, pixels, **options)
+
+
+def tiff_options(
+    axes: str, imagej: bool, pixel_size_um: float | None = None, value_range: tuple[float, float] | None = None
+) -> dict:
+    """Arguments of `tifffile.imwrite` that tell the meaning of a file.
+
+    Parameters
+    ----------
+    axes : str
+        Letter of each dimension.
+    imagej : bool
+        In ImageJ's own format, which has neither uint32 nor more than 4 GB; a plain TIFF keeps such labels exact.
+    pixel_size_um : float, optional
+        Width of a pixel in micrometres.
+    value_range : (float, float), optional
+        What Fiji shows as black and white.
+    """
+    metadata: dict = {"axes": axes}
+    options: dict = {"photometric": "minisblack", "imagej": imagej, "metadata": metadata}
     if pixel_size_um:
         scale = 1 if imagej else 1e4  # pixels per micrometre, or per centimetre where the unit is a tag
         options |= {"resolution": (scale / pixel_size_um,) * 2, "resolutionunit": "NONE" if imagej else "CENTIMETER"}
         metadata["unit"] = "um"
-    if value_range is not None and colours is None:
+    if value_range is not None:
         metadata |= {"min": float(value_range[0]), "max": float(value_range[1])}
-    if colours is not None:
-        options |= {"photometric": "palette", "colormap": _colour_table(colours)}
-        metadata |= {"min": 0.0, "max": 255.0}  # value v is shown in colour v of the table
-    pixels = np.moveaxis(array, -1, 0) if metadata["axes"] == "CYX" else array
-    with atomic(path) as temporary:
-        tifffile.imwrite(temporary, pixels, **options)
+    return options
 
 
 def _colour_table(colours: Mapping[int, tuple[int, int, int]]) -> np.ndarray:

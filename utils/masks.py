@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from skimage.measure import label
+from skimage.segmentation import relabel_sequential
 
 from utils.errors import DataError
 
@@ -13,6 +14,8 @@ MASK_TYPES = ("binary", "classes", "instance labels")
 MOST_CLASSES = 12  # more values than this are taken for objects unless the user says otherwise
 LARGEST_CLASS_VALUE = 65535  # masks of classes are written as 8-bit or 16-bit
 MASKS_LABELLED = 20  # counting regions is slow: this many masks tell enough
+LARGEST_LABEL = 65535  # StarDist keeps labels in 16 bits
+NO_FOREGROUND = "No mask has any foreground: all values are 0. Check that these are the masks."
 ASK = "Write binary, classes or instance labels in the field mask_type."
 
 
@@ -88,7 +91,7 @@ def recognise_mask_type(masks: Iterable[np.ndarray]) -> tuple[str, str]:
         seen.add(mask)
     values = sorted(seen.occurrence)
     if not values:
-        raise DataError("No mask has any foreground: all values are 0. Check that these are the masks.")
+        raise DataError(NO_FOREGROUND)
     if len(values) == 1:
         return "binary", f"The only value besides 0 is {values[0]}."
     few = len(values) <= MOST_CLASSES
@@ -138,7 +141,7 @@ def class_table(masks: Iterable[np.ndarray], mask_type: str) -> list[dict]:
     """
     values = sorted({0}.union(*(values_of(mask).tolist() for mask in masks)))
     if len(values) < 2:
-        raise DataError("No mask has any foreground: all values are 0. Check that these are the masks.")
+        raise DataError(NO_FOREGROUND)
     if mask_type == "binary" and len(values) > 2:
         raise DataError(
             f"Binary masks hold 0 and one other value, but these hold {_listed(values)}. "
@@ -180,11 +183,7 @@ def to_class_ids(mask: np.ndarray, classes: Sequence[dict], mask_type: str) -> n
         A value that is not in the table; more than one value above 0 in a binary mask.
     """
     values = values_of(mask)
-    if mask_type == "binary" and len(values[values > 0]) > 1:
-        raise DataError(
-            f"The mask holds the values {_listed(values.tolist())}, but a binary mask holds 0 and one other value. "
-            "Save it again, or write classes or instance labels in the field mask_type."
-        )
+    _check_binary(values, mask_type)
     if mask_type != "classes":
         return (mask > 0).astype(np.uint8)
     known = [entry["value"] for entry in classes]
@@ -199,6 +198,15 @@ def to_class_ids(mask: np.ndarray, classes: Sequence[dict], mask_type: str) -> n
     return lookup[mask]
 
 
+def _check_binary(values: np.ndarray, mask_type: str) -> None:
+    """Refuse a binary mask with more than one value above 0; `values` (n,) as of `values_of`."""
+    if mask_type == "binary" and len(values[values > 0]) > 1:
+        raise DataError(
+            f"The mask holds the values {_listed(values.tolist())}, but a binary mask holds 0 and one other value. "
+            "Save it again, or write classes or instance labels in the field mask_type."
+        )
+
+
 def to_values(ids: np.ndarray, classes: Sequence[dict]) -> np.ndarray:
     """Mask values of the training masks for class ids (any shape); uint8, or uint16 where a value is above 255."""
     values = np.array([entry["value"] for entry in classes])
@@ -209,3 +217,37 @@ def to_labels(mask: np.ndarray) -> np.ndarray:
     """Number the 8-connected regions of mask > 0 (Y, X) from 1; uint16, or uint32 where there are over 65535."""
     labels, count = label(mask > 0, connectivity=2, return_num=True)
     return labels.astype(np.uint16 if count <= 65535 else np.uint32)
+
+
+def to_objects(mask: np.ndarray, mask_type: str) -> tuple[np.ndarray, np.ndarray]:
+    """Labels of the objects of a mask, numbered from 1 without gaps in the order of their values.
+
+    Parameters
+    ----------
+    mask : ndarray
+        Shape (Y, X), unsigned integers as stored.
+    mask_type : {"binary", "instance labels"}
+        Binary: each connected region is an object (`to_labels`), so that objects that touch become one.
+
+    Returns
+    -------
+    labels : ndarray
+        Shape (Y, X), uint16; 0 is background.
+    values : ndarray
+        Shape (n,): the value that label i had in the mask is values[i - 1]; of a binary mask, 1 to n.
+
+    Raises
+    ------
+    DataError
+        More than one value above 0 in a binary mask; more than 65535 objects.
+    """
+    _check_binary(values_of(mask), mask_type)
+    mask = to_labels(mask) if mask_type == "binary" else mask
+    values = values_of(mask)
+    values = values[values > 0]
+    if len(values) > LARGEST_LABEL:
+        raise DataError(
+            f"The mask holds {len(values)} objects, but StarDist can tell no more than {LARGEST_LABEL} apart. "
+            "Cut image and mask into smaller pieces."
+        )
+    return relabel_sequential(mask)[0].astype(np.uint16), values

@@ -3,7 +3,8 @@
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 
@@ -139,8 +140,16 @@ def _changed_fields(old: Mapping, new: Mapping) -> list[str]:
     return differences
 
 
-def save_model(folder: Path, network: keras.Model, description: Mapping, history: pd.DataFrame) -> None:
-    """Write weights, history and, last of all, model.json, which makes the folder a model; all three or none.
+def save_model(
+    folder: Path,
+    network: keras.Model,
+    description: Mapping,
+    history: pd.DataFrame,
+    weights: str = WEIGHTS,
+    files: Mapping[str, Mapping] | None = None,
+    save: Callable[[keras.Model, Path], None] | None = None,
+) -> None:
+    """Write weights, history and, last of all, model.json, which makes the folder a model; all of them or none.
 
     Scores and report of earlier weights are removed.
 
@@ -154,11 +163,22 @@ def save_model(folder: Path, network: keras.Model, description: Mapping, history
         The content of model.json without format, versions and sha256, which are added here.
     history
         One row per epoch.
+    weights
+        Name of the file of weights.
+    files
+        More JSON files that the model needs: name -> content.
+    save
+        Writes the weights of a network to a path; None: as Keras weights.
     """
-    with atomic(folder / DESCRIPTION) as last, atomic(folder / HISTORY) as second, atomic(folder / WEIGHTS) as first:
-        save_weights(network, first)
+    with ExitStack() as stack:
+        last, second, first = (stack.enter_context(atomic(folder / name)) for name in (DESCRIPTION, HISTORY, weights))
+        (save or save_weights)(network, first)
+        written = {weights: first}
+        for name, content in (files or {}).items():
+            written[name] = stack.enter_context(atomic(folder / name))
+            write_json(written[name], content)
         write_csv(second, history)
-        sums = {WEIGHTS: file_sha256(first)}
+        sums = {name: file_sha256(path) for name, path in written.items()}
         write_json(last, {"format": FORMAT, **description, "versions": versions(), "sha256": sums})
         for name in JUDGED:
             (folder / name).unlink(missing_ok=True)

@@ -8,8 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
+from utils.colours import BLUE, CLASS_COLOURS, ORANGE, SKY_BLUE, VERMILION, class_colours
+from utils.display import display_image, thin
 from utils.metrics import confusion_matrix, ratio
-from utils.pictures import BLUE, CLASS_COLOURS, ORANGE, SKY_BLUE, VERMILION, class_colours, display_image, overlay, thin
+from utils.pictures import overlay
 from utils.plots import PANEL_PIXELS, WIDTH, add_legend, add_picture, class_entries, picture_grid, thinned_pixel_size
 
 MOST_MISTAKES_NAMED = 5
@@ -205,7 +207,7 @@ def share_agreement(per_image: pd.DataFrame, classes: Sequence[dict]) -> Figure:
     colours = class_colours(classes)
     for ax, one in zip(axes, shown, strict=False):
         true, predicted = (100 * per_image[f"{kind}_share_{one['name']}"] for kind in ("true", "predicted"))
-        _agreement(ax, true, predicted, colours[one["id"]])
+        agreement(ax, true, predicted, colours[one["id"]], "area (% of the image)")
         error = np.abs(true - predicted).mean()
         ax.set_title(f"{one['name']}: off by {error:.1f} percentage\npoints on average", fontsize=11)
     for ax in axes[len(shown) :]:
@@ -213,12 +215,12 @@ def share_agreement(per_image: pd.DataFrame, classes: Sequence[dict]) -> Figure:
     return figure
 
 
-def _agreement(ax: Axes, true: pd.Series, predicted: pd.Series, colour: tuple) -> None:
+def agreement(ax: Axes, true: pd.Series, predicted: pd.Series, colour: tuple, quantity: str) -> None:
     """Points and the line on which they should lie, both axes with the same range."""
     top = 1.1 * max(true.max(), predicted.max(), 1.0)
     ax.plot([0, top], [0, top], "--", color="0.4", label="perfect agreement")
     ax.scatter(true, predicted, color=colour, edgecolor="0.2", s=45, label="one test image")
     ax.set(xlim=(0, top), ylim=(0, top), aspect="equal")
-    ax.set(xlabel="annotated area (% of the image)", ylabel="predicted area (% of the image)")
+    ax.set(xlabel=f"annotated {quantity}", ylabel=f"predicted {quantity}")
     ax.legend(frameon=False, fontsize=9)
     ax.grid(alpha=0.3)

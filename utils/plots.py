@@ -4,7 +4,8 @@ Figures are made without pyplot, whose hidden list of figures grows with each on
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import zip_longest
 from types import SimpleNamespace
 
@@ -16,7 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 
-from utils.pictures import class_colours, display_image, display_limits, overlay, thin
+from utils.colours import class_colours
+from utils.display import display_image, display_limits, thin
+from utils.pictures import overlay
 
 WIDTH = 11.0  # inches, a notebook's page at 100 dpi
 PANEL_PIXELS = 1024
@@ -139,15 +142,15 @@ def thinned_pixel_size(array: np.ndarray, pixel_size_um: float | None) -> float 
     return pixel_size_um and pixel_size_um * array.shape[1] / thin(array, PANEL_PIXELS).shape[1]
 
 
-def show_pairs(examples: Sequence, classes: Sequence[dict], n: int = 4, seed: int = 0) -> Figure:
-    """Randomly drawn images, each above the same image with its mask painted over.
+def image_pairs(examples: Sequence, paint: Callable[[SimpleNamespace], np.ndarray], n: int, seed: int) -> Figure:
+    """Randomly drawn images, each above the same image with its annotation painted over.
 
     Parameters
     ----------
     examples : sequence of Example
-        With attributes name, image.array (Y, X, C), image.pixel_size_um and mask (Y, X) of class ids.
-    classes : list of dict
-        Class table as in model.json.
+        With attributes name, image.array (Y, X, C), image.pixel_size_um and mask (Y, X).
+    paint : callable
+        Example -> its painted picture (Y, X, 3), no side longer than PANEL_PIXELS.
     n : int
         How many to draw.
     seed : int
@@ -165,21 +168,69 @@ def show_pairs(examples: Sequence, classes: Sequence[dict], n: int = 4, seed: in
     height = 0.3 + width * min(1.3, max((y / x for y, x in shapes), default=1))
     figure, axes = picture_grid(2 * len(rows), per_row, (height, width))
     for i, row in enumerate(rows):
-        for image_ax, mask_ax, one in zip(axes[2 * i], axes[2 * i + 1], row, strict=True):
+        for image_ax, painted_ax, one in zip(axes[2 * i], axes[2 * i + 1], row, strict=True):
             image_ax.set_anchor("S")
-            mask_ax.set_anchor("N")
+            painted_ax.set_anchor("N")
             if one is not None:
-                _pair(image_ax, mask_ax, examples[one], classes)
+                _add_image(image_ax, examples[one])
+                add_picture(painted_ax, paint(examples[one]), "")
     figure.suptitle("Images (above), with their annotation (below)", fontsize=13)
+    return figure
+
+
+def _add_image(ax: Axes, example: SimpleNamespace) -> None:
+    array, size = example.image.array, thinned_pixel_size(example.image.array, example.image.pixel_size_um)
+    title = f"{_short(example.name)}\n{array.shape[1]} × {array.shape[0]} pixels, {array.dtype}"
+    add_picture(ax, display_image(thin(array, PANEL_PIXELS)), title, size)
+
+
+def show_pairs(examples: Sequence, classes: Sequence[dict], n: int = 4, seed: int = 0) -> Figure:
+    """Randomly drawn images, each above the same image with its mask painted over.
+
+    Parameters
+    ----------
+    examples, n, seed
+        As in `image_pairs`; masks hold class ids.
+    classes : list of dict
+        Class table as in model.json.
+
+    Returns
+    -------
+    Figure
+    """
+
+    def paint(one: SimpleNamespace) -> np.ndarray:
+        return overlay(one.image.array, one.mask, classes, max_side=PANEL_PIXELS)
+
+    figure = image_pairs(examples, paint, n, seed)
     add_legend(figure, class_entries(classes))
     return figure
 
 
-def _pair(image_ax: Axes, mask_ax: Axes, example: SimpleNamespace, classes: Sequence[dict]) -> None:
-    array, size = example.image.array, thinned_pixel_size(example.image.array, example.image.pixel_size_um)
-    title = f"{_short(example.name)}\n{array.shape[1]} × {array.shape[0]} pixels, {array.dtype}"
-    add_picture(image_ax, display_image(thin(array, PANEL_PIXELS)), title, size)
-    add_picture(mask_ax, overlay(array, example.mask, classes, max_side=PANEL_PIXELS), "")
+def augmented_pairs(patches: Sequence[np.ndarray], ids: Sequence[np.ndarray], paint: Callable) -> Figure:
+    """Training patches before and after augmentation, with their annotation painted over.
+
+    Parameters
+    ----------
+    patches : (before, after), ndarrays of shape (N, Y, X, C)
+        Patches; those of a column share one contrast, so that a change of intensity shows. At most six are drawn.
+    ids : (before, after), ndarrays of integers, shape (N, Y, X)
+        Class ids or labels.
+    paint : callable
+        ``paint(patch, ids, limits=limits)`` -> picture (Y, X, 3).
+
+    Returns
+    -------
+    Figure
+    """
+    n = min(6, len(patches[0]))
+    figure, axes = picture_grid(2, max(n, 4), (WIDTH / max(n, 4), WIDTH / max(n, 4)))
+    for i in range(n):
+        limits = display_limits(patches[0][i], together=True)  # patches are normalised: channels compare
+        for row, title in enumerate(("as it is", "augmented")):
+            add_picture(axes[row, i], paint(patches[row][i], ids[row][i], limits=limits), title)
+    figure.suptitle("Training patches as they are (above) and as the network may see them (below)", fontsize=13)
+    return figure
 
 
 def show_augmented(
@@ -194,7 +245,7 @@ def show_augmented(
     Parameters
     ----------
     patches_before, patches_after : ndarray, shape (N, Y, X, C)
-        Patches; those of a column share one contrast, so that a change of intensity shows. At most six are drawn.
+        Patches, as in `augmented_pairs`.
     masks_before, masks_after : ndarray of integers, shape (N, Y, X)
         Class ids.
     classes : list of dict
@@ -204,14 +255,7 @@ def show_augmented(
     -------
     Figure
     """
-    n = min(6, len(patches_before))
-    figure, axes = picture_grid(2, max(n, 4), (WIDTH / max(n, 4), WIDTH / max(n, 4)))
-    for i in range(n):
-        limits = display_limits(patches_before[i], together=True)  # patches are normalised: channels compare
-        before = overlay(patches_before[i], masks_before[i], classes, limits=limits)
-        after = overlay(patches_after[i], masks_after[i], classes, limits=limits)
-        add_picture(axes[0, i], before, "as it is")
-        add_picture(axes[1, i], after, "augmented")
-    figure.suptitle("Training patches as they are (above) and as the network may see them (below)", fontsize=13)
+    pairs = (patches_before, patches_after), (masks_before, masks_after)
+    figure = augmented_pairs(*pairs, partial(overlay, classes=classes))
     add_legend(figure, class_entries(classes))
     return figure

@@ -14,6 +14,8 @@ from utils.files import file_sha256
 from utils.samples import sample_of
 from utils.splits import split, split_table
 
+NORMALISATION = {"kind": "percentile", "low": 1, "high": 99.8, "per": "image", "channels": "separate"}
+
 
 @dataclass(frozen=True)
 class Project:
@@ -41,7 +43,7 @@ class Project:
         return [example for example, its in zip(self.dataset.examples, self.roles, strict=True) if its == role]
 
 
-def open_project(data: Mapping, seed: int = 0) -> Project:
+def open_project(data: Mapping, seed: int = 0, annotation: str = "classes") -> Project:
     """Read, check and split the training data.
 
     Parameters
@@ -51,6 +53,8 @@ def open_project(data: Mapping, seed: int = 0) -> Project:
         aside then.
     seed
         Of the split.
+    annotation
+        "classes" or "objects", see `checks.load_examples`.
 
     Raises
     ------
@@ -59,7 +63,13 @@ def open_project(data: Mapping, seed: int = 0) -> Project:
     """
     folder = models.folder_of(data["model_path"], data["model_name"])
     dataset = load_examples(
-        data["training_source"], data["training_target"], data["axes"], data["mask_type"], data["group_rule"]
+        data["training_source"],
+        data["training_target"],
+        data["axes"],
+        data["mask_type"],
+        data["group_rule"],
+        annotation=annotation,
+        class_table=data.get("class_table", ""),
     )
     raise_errors(dataset.problems)
     name_classes(dataset.classes, data.get("class_names", ""))
@@ -69,6 +79,20 @@ def open_project(data: Mapping, seed: int = 0) -> Project:
     table = split_table([example.image.path for example in dataset.examples], groups, roles)
     table["mask_sha256"] = [file_sha256(example.mask_path) for example in dataset.examples]  # a corrected mask counts
     return Project(dataset, roles, table, folder)
+
+
+def describe_images(project: Project) -> dict:
+    """What model.json says of the images and classes that a network is trained on, whatever the network."""
+    sizes = {example.image.pixel_size_um for example in project.dataset.examples}
+    channels = project.dataset.examples[0].image.array.shape[-1]
+    return {
+        "axes": "YXC",
+        "channels": ["red", "green", "blue"] if channels == 3 else [f"channel {i + 1}" for i in range(channels)],
+        "classes": project.dataset.classes,
+        "mask_type": project.dataset.mask_type,
+        "normalisation": NORMALISATION,
+        "pixel_size_um": sizes.pop() if len(sizes) == 1 else None,
+    }
 
 
 def name_classes(classes: list[dict], names: str) -> None:

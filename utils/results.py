@@ -1,7 +1,7 @@
 """Predict a folder of images and write what other software opens: masks, probabilities, overlays and measurements."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +11,9 @@ import pandas as pd
 import tifffile
 
 from utils.errors import DataError, ModelError
-from utils.evaluation import check_channels
 from utils.files import atomic, write_csv
-from utils.images import Image, find_images, read_image, write_tiff
+from utils.held_out import check_channels
+from utils.images import Image, find_images, read_image, tiff_options, write_tiff
 from utils.masks import to_values
 from utils.models import load_network, read_model
 from utils.paths import resolve
@@ -71,7 +71,8 @@ def predict_folder(
     description = read_model(model_folder, "unet")
     segmenter = Segmenter(load_network(model_folder, description), description)
     files = find_images(data_folder)
-    _check_names(files, result_folder)
+    check_names(files)
+    _check_masks(files, result_folder)
     rows, warnings, sizes = [], [], []
     for path in progress(files):
         try:
@@ -85,7 +86,7 @@ def predict_folder(
         write_csv(result_folder / MEASUREMENTS, pd.DataFrame(rows))
     if not rows:
         raise DataError("No image could be predicted. " + " ".join(warnings[:3]))
-    warnings += _doubts(sizes, description["pixel_size_um"])
+    warnings += pixel_size_doubts(sizes, description["pixel_size_um"])
     return Predicted(pd.DataFrame(rows), warnings)
 
 
@@ -101,8 +102,8 @@ def chosen_model(model_folder: str, project) -> Path:
     return project.folder
 
 
-def _check_names(files: list[Path], result_folder: Path) -> None:
-    """Refuse to write two results under one name, or over masks that are not results, such as annotations."""
+def check_names(files: Sequence[Path]) -> None:
+    """Refuse images whose results would have one name."""
     stems = Counter(path.stem for path in files)
     doubled = sorted(stem for stem, count in stems.items() if count > 1)
     if doubled:
@@ -110,16 +111,25 @@ def _check_names(files: list[Path], result_folder: Path) -> None:
             f"Several images are called {doubled[0]} (with different endings), their results would overwrite each "
             "other. Rename them or move all but one away."
         )
-    others = [path for stem in stems if (path := result_folder / "masks" / f"{stem}.tif").exists()]
-    if others and not (result_folder / MEASUREMENTS).exists():
-        raise DataError(
-            f"{others[0]} exists and was not written by a prediction; it would be overwritten. Choose an empty or new "
-            "folder in the field result_folder."
-        )
 
 
-def _doubts(sizes: list[float | None], trained: float | None) -> list[str]:
-    """Warning where images have another pixel size than the training images."""
+def foreign_file(path: Path) -> DataError:
+    """Error that `path` would be overwritten although no prediction has written it."""
+    return DataError(
+        f"{path} exists and was not written by a prediction; it would be overwritten. Choose an empty or new "
+        "folder in the field result_folder."
+    )
+
+
+def _check_masks(files: Sequence[Path], result_folder: Path) -> None:
+    """Refuse to write over masks that are not results, such as annotations."""
+    masks = [mask for path in files if (mask := result_folder / "masks" / f"{path.stem}.tif").exists()]
+    if masks and not (result_folder / MEASUREMENTS).exists():
+        raise foreign_file(masks[0])
+
+
+def pixel_size_doubts(sizes: list[float | None], trained: float | None) -> list[str]:
+    """Warning where images have another pixel size (um, None where unknown) than the training images, as a list."""
     off = [size for size in sizes if size and trained and abs(np.log(size / trained)) > PIXEL_SIZE_TOLERANCE]
     if not off:
         return []
@@ -168,11 +178,8 @@ def _probability_file(path: Path, image: Image, n_classes: int) -> Iterator[Call
 
     Written, not mapped into memory: a full disk would then kill the kernel, and written pages would count as memory.
     """
-    (height, width), size = image.array.shape[:2], image.pixel_size_um
-    metadata = {"axes": "CYX", "unit": "um"} if size else {"axes": "CYX"}
-    options = {"imagej": True, "photometric": "minisblack", "metadata": metadata, "resolutionunit": "NONE"}
-    if size:
-        options["resolution"] = (1 / size, 1 / size)
+    height, width = image.array.shape[:2]
+    options = tiff_options("CYX", True, image.pixel_size_um)
     with atomic(path) as temporary:
         shape = (n_classes, height, width)
         start, _ = tifffile.imwrite(temporary, shape=shape, dtype="<f4", returnoffset=True, **options)

@@ -87,7 +87,9 @@ def load_tensorflow():
     with open(os.devnull, "w", encoding="utf-8") as nothing:
         os.dup2(nothing.fileno(), 2)
         try:
-            return importlib.import_module("tensorflow")
+            tensorflow = importlib.import_module("tensorflow")
+            tensorflow.get_logger().setLevel("ERROR")  # it warns of each size of image, which it compiles anew
+            return tensorflow
         finally:
             os.dup2(kept, 2)
             os.close(kept)

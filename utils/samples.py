@@ -33,18 +33,33 @@ SAMPLES: dict[str, dict[str, str]] = {
 }
 
 
+# Images for section 5 and 6 of a notebook only: nobody trains on them.
+EXTRA: dict[str, dict[str, str]] = {
+    "nuclei_whole": {
+        "test_source": "data_samples/nuclei_whole/images",
+        "test_target": "data_samples/nuclei_whole/masks",
+        "about": "the real image of 512 x 512 pixels that nuclei_real is cut from, as a test for a model of nuclei",
+    },
+    "nuclei_he": {
+        "test_source": "data_samples/nuclei_he/images",
+        "about": "a real H&E image without annotation, to look at the results only (The Cancer Imaging Archive)",
+    },
+}
+
+
 def prepare(name: str) -> dict[str, str]:
     """Make sure that a sample is there.
 
     Parameters
     ----------
     name : str
-        Key of `SAMPLES`. Missing files of "nuclei_real" are cut from the image in the stardist package [1]_.
+        Key of `SAMPLES` or `EXTRA`. Missing files of real images are made from those in the stardist package [1]_.
 
     Returns
     -------
     dict
-        training_source, training_target, test_source, test_target (relative to the project's root) and about.
+        training_source, training_target, test_source, test_target (relative to the project's root) and about; of
+        `EXTRA` only those that there are.
 
     Raises
     ------
@@ -56,12 +71,12 @@ def prepare(name: str) -> dict[str, str]:
     .. [1] Caicedo et al. (2019) Nucleus segmentation across imaging experiments: the 2018 Data Science Bowl,
        https://doi.org/10.1038/s41592-019-0612-7
     """
-    if name not in SAMPLES:
-        raise DataError(f"There is no sample {name!r}. Choose one of {', '.join(SAMPLES)}.")
-    places = SAMPLES[name]
-    if name == REAL:
-        _cut_real_nuclei(places)
-    for field in ("training_source", "training_target", "test_source", "test_target"):
+    places = (SAMPLES | EXTRA).get(name)
+    if places is None:
+        raise DataError(f"There is no sample {name!r}. Choose one of {', '.join(SAMPLES | EXTRA)}.")
+    if name in _MAKERS:
+        _MAKERS[name](places)
+    for field in places.keys() - {"about"}:
         find_images(places[field])
     return dict(places)
 
@@ -87,3 +102,26 @@ def _cut_real_nuclei(places: dict[str, str]) -> None:
                 path = resolve(places[field]) / f"nuclei_r{row}_c{column}.tif"
                 if not path.exists():
                     write_tiff(path, array[crop])
+
+
+def _write_whole_nuclei(places: dict[str, str]) -> None:
+    """Write the real nuclei image and its labels, uncut, where they are missing."""
+    from stardist.data import test_image_nuclei_2d  # slow to import
+
+    image, labels = test_image_nuclei_2d(return_mask=True)
+    for field, array in (("test_source", image), ("test_target", labels.astype("uint16"))):
+        path = resolve(places[field]) / "nuclei.tif"
+        if not path.exists():
+            write_tiff(path, array)
+
+
+def _write_histology(places: dict[str, str]) -> None:
+    """Write the real H&E image where it is missing."""
+    from stardist.data import test_image_he_2d  # slow to import
+
+    path = resolve(places["test_source"]) / "histology.tif"
+    if not path.exists():
+        write_tiff(path, test_image_he_2d())
+
+
+_MAKERS = {REAL: _cut_real_nuclei, "nuclei_whole": _write_whole_nuclei, "nuclei_he": _write_histology}

@@ -1,10 +1,8 @@
 """U-Net training from a project and the forms' values to a model folder."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
 
 import keras
-import tensorflow as tf
 
 from utils import models, networks
 from utils.augmentation import Augmentation
@@ -15,10 +13,9 @@ from utils.losses import class_weights, segmentation_loss
 from utils.metrics import best_threshold
 from utils.paths import resolve
 from utils.prediction import Segmenter, normalisation_range
-from utils.projects import Project
-from utils.training import TrainingStopped, fit, history_table
-
-NORMALISATION = {"kind": "percentile", "low": 1, "high": 99.8, "per": "image", "channels": "separate"}
+from utils.projects import NORMALISATION, Project, describe_images
+from utils.runs import Ingredients, run, training_precision
+from utils.training import history_table
 
 
 def sources(examples: Sequence[Example]) -> list[Source]:
@@ -70,44 +67,19 @@ def train(
     patch = patch_size(project, training)
     description = describe(project, training, patch)
     starting = _starting_model(data.get("starting_model", ""), description)
-    status = models.open_folder(project.folder, parameters, project.split, data["if_model_exists"])
-    if status == "finished":
-        return (
-            f"The model {project.folder.name} is already trained with these data and parameters: it is used as it is."
-        )
-    keras.utils.set_random_seed(training["seed"])
-    with training_precision():
-        network = networks.unet(**description["network"])
-    if starting is not None:
-        network.set_weights(starting.get_weights())
-    try:
-        state = _fit(network, project, forms, patch, callbacks)
-    except TrainingStopped as stopped:
-        if stopped.state.epoch:
-            _publish(project, network, description, stopped.state)
-        raise
-    _publish(project, network, description, state)
-    models.finish(project.folder)
-    return f"Trained for {state.epoch} epochs; the best weights, of epoch {state.best_epoch}, are in {project.folder}."
+    return run(project, parameters, lambda: _ingredients(project, forms, patch, description, starting), callbacks)
 
 
 def describe(project: Project, training: Mapping, patch: tuple[int, int]) -> dict:
     """Content of model.json but for what is known only after training (threshold, checksums)."""
-    first = project.dataset.examples[0].image
-    sizes = {example.image.pixel_size_um for example in project.dataset.examples}
-    channels = first.array.shape[-1]
+    images = describe_images(project)
     network = {name: training[name] for name in ("filters", "pooling_steps", "half_resolution")}
-    return {
+    sizes = {"channels": len(images["channels"]), "classes": len(images["classes"])}
+    return images | {
         "task": "unet",
-        "network": {"channels": channels, "classes": len(project.dataset.classes), **network},
-        "axes": "YXC",
-        "channels": ["red", "green", "blue"] if channels == 3 else [f"channel {i + 1}" for i in range(channels)],
-        "classes": project.dataset.classes,
-        "mask_type": project.dataset.mask_type,
-        "normalisation": NORMALISATION,
+        "network": {**sizes, **network},
         "threshold": 0.5,
         "input": {"patch": list(patch), "multiple_of": networks.input_multiple(**_depth(network))},
-        "pixel_size_um": sizes.pop() if len(sizes) == 1 else None,
     }
 
 
@@ -141,20 +113,8 @@ def starting_note(project: Project, data: Mapping, training: Mapping) -> str:
     return f"Training starts from the weights in {resolve(data['starting_model'])}."
 
 
-@contextmanager
-def training_precision():
-    """Build networks for mixed float16 and float32 while a GPU is there: faster on it, slower on a CPU."""
-    before = keras.config.dtype_policy()
-    if tf.config.list_physical_devices("GPU"):
-        keras.config.set_dtype_policy("mixed_float16")
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
-def _fit(network, project, forms, patch, callbacks):
-    """Compile the logits of `network` and train them."""
+def _ingredients(project, forms, patch, description, starting) -> Ingredients:
+    """Network and batches; the logits of the network are what is trained."""
     training, data = forms["training"], sources(project.examples("training"))
     steps = training["number_of_steps"] or automatic_steps(data, patch, training["batch_size"])
     batches = TrainingPatches(
@@ -169,22 +129,17 @@ def _fit(network, project, forms, patch, callbacks):
     validation = ValidationPatches(sources(project.examples("validation")), patch, training["batch_size"])
     weights = class_weights([source.mask for source in data], len(project.dataset.classes))
     with training_precision():  # the policy of this model decides whether Keras scales the loss up for float16
+        network = networks.unet(**description["network"])
         logits = keras.Model(network.input, network.get_layer("logits").output)
         logits.compile(keras.optimizers.Adam(), segmentation_loss(training["loss"], weights))
-    return fit(
-        logits,
-        batches,
-        validation,
-        project.folder / models.UNFINISHED,
-        callbacks=callbacks,
-        **{
-            name: training[name]
-            for name in ("number_of_epochs", "initial_learning_rate", "learning_rate_schedule", "patience")
-        },
+    if starting is not None:
+        network.set_weights(starting.get_weights())
+    return Ingredients(
+        logits, batches, validation, lambda state: _publish(project, network, description, history_table(state))
     )
 
 
-def _publish(project, network, description, state) -> None:
+def _publish(project, network, description, history) -> None:
     """Write the model folder from the trained network, with a threshold chosen on validation images only."""
     plain = networks.unet(**description["network"])
     plain.set_weights(network.get_weights())
@@ -193,4 +148,4 @@ def _publish(project, network, description, state) -> None:
         validation = project.examples("validation")
         pairs = ((one.mask, segmenter.foreground_probability(one.image.array)) for one in validation)
         description = description | {"threshold": best_threshold(pairs)}
-    models.save_model(project.folder, plain, description, history_table(state))
+    models.save_model(project.folder, plain, description, history)

@@ -150,14 +150,14 @@ training
 # %% cellView="form" jupyter={"source_hidden": true}
 from IPython.display import Markdown, display
 
-from utils import plots, projects, quality, segmentation
-from utils import segmentation_pages as pages
+from utils import pages, plots, projects, quality, segmentation
+from utils import segmentation_pages as unet_pages
 from utils.problems import problem_table
 
 project = projects.open_project(data.values(), training.seed)
 patch = segmentation.patch_size(project, training.values())
 display(Markdown(pages.overview(project, patch)))
-display(pages.tidy(pages.shares(quality.class_shares(project.dataset, project.roles))))
+display(pages.tidy(unet_pages.shares(quality.class_shares(project.dataset, project.roles))))
 plots.show(plots.show_pairs(project.examples("training"), project.dataset.classes))
 
 # %% [markdown]
@@ -200,7 +200,7 @@ class Augmentation(Form):
 
 augmentation = Augmentation(**overrides.get("augmentation", {}))
 display(augmentation)
-pages.live(augmentation, lambda: pages.augmentation_preview(project, training.values(), augmentation.values()))
+pages.live(augmentation, lambda: unet_pages.augmentation_preview(project, training.values(), augmentation.values()))
 
 # %% [markdown]
 # ### 3.4 Start from a trained model
@@ -255,20 +255,21 @@ evaluation
 import pandas as pd
 
 from utils import evaluation as scoring
+from utils import held_out
 from utils.scores import readable_table
 
 model_folder = resolve(evaluation.model_folder) if evaluation.model_folder else project.folder
-test_set = scoring.find_test_set(model_folder, evaluation.test_source, evaluation.test_target)
+test_set = held_out.find_test_set(model_folder, evaluation.test_source, evaluation.test_target)
 result = scoring.evaluate(model_folder, test_set)
 display(Markdown(pages.verdict(result, model_folder)))
 display(pages.tidy(readable_table(result.table)))
-display(Markdown("**Each test image**"), pages.tidy(pages.per_image(result).head(20)))
+display(Markdown("**Each test image**"), pages.tidy(unet_pages.per_image(result).head(20)))
 
 # %% [markdown]
 # **The errors, image by image**, the worst first: where does the model mark too much, where too little?
 
 # %% cellView="form" jupyter={"source_hidden": true}
-figures = pages.evaluation_figures(result, scoring.load_segmenter(model_folder).classes)
+figures = unet_pages.evaluation_figures(result, scoring.load_segmenter(model_folder).classes)
 for caption, figure in figures.items():
     display(Markdown(f"**{caption}**"))
     plots.show(figure)
@@ -285,10 +286,10 @@ if model_folder == project.folder:
     display(pages.tidy(doubtful.head(10)))
     lookalikes = pages.lookalikes(project, test_set)
     display(Markdown(f"**Test images that look like a copy of a training image: {len(lookalikes) or 'none'}**"))
-    warnings = pages.warnings_of(project, uneven, pd.concat([copies, lookalikes]))
+    warnings = pages.warnings_of(project.dataset.problems, uneven, pd.concat([copies, lookalikes]))
 else:
     print("This list is made for the model of section 4 only; here you evaluated another one.")
-report = pages.report(model_folder, result, warnings)
+report = unet_pages.report(model_folder, result, warnings)
 print(f"A page to keep or send: {report}")
 
 # %% [markdown]
@@ -316,8 +317,7 @@ prediction
 from IPython.display import display
 from tqdm.auto import tqdm
 
-from utils import plots
-from utils import segmentation_pages as pages
+from utils import pages, plots
 from utils.results import chosen_model, predict_folder
 
 settings = prediction.values()

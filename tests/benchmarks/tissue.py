@@ -13,8 +13,8 @@ import time
 import numpy as np
 
 from tests.notebook_forms import default_values
-from utils import evaluation, projects, segmentation
-from utils.evaluation import TestSet
+from utils import evaluation, held_out, projects, segmentation
+from utils.held_out import TestSet
 from utils.samples import SAMPLES
 
 
@@ -46,7 +46,7 @@ def run(folder: str, seed: int, given: argparse.Namespace) -> dict:
     project = projects.open_project(forms["data"], seed)
     segmentation.train(project, {"overrides": forms})
     trained = time.monotonic() - start
-    test_set = evaluation.find_test_set(project.folder)
+    test_set = held_out.find_test_set(project.folder)
     if given.validation:
         test_set = TestSet(project.examples("validation"), "validation", independent=False)
     result = evaluation.evaluate(project.folder, test_set)

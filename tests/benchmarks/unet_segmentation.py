@@ -13,8 +13,6 @@ and system time of all its processes from calling train to its return.
 
 import argparse
 import json
-import resource
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,16 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-
-def cpu_seconds() -> float:
-    """User and system time of this process and its finished children."""
-    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
-
-
-def peak_megabytes() -> float:
-    """Largest resident memory of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+from tests.benchmarks.measure import copy, cpu_seconds, peak_megabytes
 
 
 def lay_out(data: Path, tune: bool, seed: int, folder: Path) -> Path:
@@ -44,16 +33,9 @@ def lay_out(data: Path, tune: bool, seed: int, folder: Path) -> Path:
     if tune:
         rest = [names[i] for i in np.random.RandomState(100 + seed).permutation(order[40:])]
         chosen, test = rest[:30], folder / "test"
-        _copy(data / "train", test, rest[30:])
-    _copy(data / "train", folder / "train", chosen)
+        copy(data / "train", test, rest[30:])
+    copy(data / "train", folder / "train", chosen)
     return test
-
-
-def _copy(source: Path, target: Path, names: list[str]) -> None:
-    for kind in ("images", "masks"):
-        (target / kind).mkdir(parents=True)
-        for name in names:
-            shutil.copy(source / kind / name, target / kind / name)
 
 
 def forms(folder: Path, preset: str, changes: dict, seed: int) -> dict:
@@ -77,7 +59,7 @@ def run(data: Path, preset: str, seed: int, tune: bool, factor: float, changes: 
     """Train and score once; returns the measurements."""
     import tensorflow  # noqa: F401  imported before the clock starts: a notebook pays for it in its set-up
 
-    from utils import evaluation, projects, segmentation
+    from utils import evaluation, held_out, projects, segmentation
     from utils.progress import LiveProgress
 
     with tempfile.TemporaryDirectory() as name:
@@ -93,7 +75,7 @@ def run(data: Path, preset: str, seed: int, tune: bool, factor: float, changes: 
         segmentation.train(project, parameters, [progress])
         progress.close()
         trained, elapsed = cpu_seconds() - start, time.monotonic() - wall
-        test_set = evaluation.find_test_set(project.folder, str(test / "images"), str(test / "masks"))
+        test_set = held_out.find_test_set(project.folder, str(test / "images"), str(test / "masks"))
         start = cpu_seconds()
         result = evaluation.evaluate(project.folder, test_set)
         pixels = sum(one.mask.size for one in test_set.examples)

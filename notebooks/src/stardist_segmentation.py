@@ -1,0 +1,340 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+#   language_info:
+#     name: python
+# ---
+
+# %% [markdown]
+# # StarDist: where are the nuclei, and how many?
+#
+# Train a neural network to find single round objects, such as nuclei or cells, also where they touch. You give images
+# and, for some of them, *label images*: pictures of the same size in which every object has a number of its own. You
+# get a trained model, an honest score, and for new images the outlines, the number and the measurements of all
+# objects, which open in Fiji and QuPath.
+#
+# **How to use this page.** Run the cells from top to bottom (menu *Run*, or Shift + Enter cell by cell). Where a form
+# appears, fill it in, then go on. With nothing filled in, everything runs on small sample images that come with it.
+#
+# **You already have a trained model?** Run sections 1, 2 and 6 only. **Your objects are long, branched or hollow?**
+# StarDist draws outlines that are seen whole from one point inside; for other shapes use the U-Net notebook.
+#
+# StarDist: Schmidt, Weigert, Broaddus and Myers, 2018,
+# [doi:10.1007/978-3-030-00934-2_30](https://doi.org/10.1007/978-3-030-00934-2_30). Please cite it when you publish
+# results.
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["parameters"]
+overrides = {}  # values given headless: {"training": {"number_of_epochs": 20}}
+
+# %% [markdown]
+# ## 1. Set-up
+#
+# Loads the software. This takes a few seconds (on Colab a minute or two the first time). It went well when a line
+# with versions appears.
+
+# %% cellView="form" jupyter={"source_hidden": true}
+import sys
+from pathlib import Path
+
+ROOT = next(folder for folder in [Path.cwd(), *Path.cwd().parents] if (folder / "utils" / "forms.py").is_file())
+sys.path.insert(0, str(ROOT))
+from utils import runtime
+
+runtime.prepare()
+from traitlets import Bool, Enum, Float, Int, Unicode
+
+from utils import forms, samples
+from utils.axes import STACK_AXES
+from utils.forms import Form
+from utils.paths import resolve
+
+forms.notebook("stardist_segmentation")
+print(f"Ready: {', '.join(f'{name} {number}' for name, number in runtime.versions().items())}")
+
+# %% [markdown]
+# ## 2. Runtime and data folder
+#
+# Says which processor is used and where files are looked for: a path such as `data_samples/nuclei` is taken from the
+# folder shown here; a full path works too. The bundled samples are made ready.
+
+# %% cellView="form" jupyter={"source_hidden": true}
+print(runtime.describe())
+print(f"Folder of the project: {ROOT}")
+for name in ("nuclei", "nuclei_real", "nuclei_whole", "nuclei_he"):
+    print(f"Sample {name}: {samples.prepare(name)['about']}")
+
+# %% [markdown]
+# ## 3. Data and parameters
+#
+# ### 3.1 Fill in the form
+#
+# **Your data**: one folder of images and one folder of label images with the same file names. In a label image 0 is
+# background and every object has a number of its own (1, 2, 3, ...), also where two objects touch. Fiji, QuPath,
+# Napari, Cellpose and ilastik can write such images. A black-and-white mask works too, but objects that touch then
+# count as one.
+#
+# **Training**: start with a preset. *Try out* takes a minute or two and shows how everything works, but its result is
+# no result. *Quick on a CPU* gives a good model in minutes. *Default* are the values taught with this method, and
+# take long without a graphics card. A preset fills the fields below it; what is shown is what runs.
+
+
+# %% cellView="form" jupyter={"source_hidden": true}
+class Data(Form):
+    training_source = Unicode("data_samples/nuclei/train/images", help="folder of training images").tag(path=True)
+    training_target = Unicode("data_samples/nuclei/train/masks", help="folder of their label images").tag(path=True)
+    mask_type = Enum(["automatic", "instance labels", "binary"], help="binary: objects that touch count as one")
+    class_table = Unicode("", help="CSV with the columns file, label, class; empty = one kind of object").tag(path=True)
+    model_name = Unicode("my_stardist", help="name of the model, a folder of that name is made")
+    starting_model = Unicode(
+        "", help="a model folder or 2D_versatile_fluo, 2D_versatile_he, ... (3.4); empty = from scratch"
+    )
+    percentage_test = Int(20, min=0, max=80, help="% of images set aside for section 5; not used for a sample")
+    percentage_validation = Int(
+        10, min=1, max=80, help="% of the rest that watches over the training; usually 10 to 20"
+    )
+    group_rule = Unicode(
+        "", help="keeps images of one patient together: {group}_* takes the name up to the first _"
+    ).tag(advanced=True)
+    axes = Enum(["automatic", "YX", "YXC", "CYX"], help="order of height Y, width X and channels C").tag(advanced=True)
+    model_path = Unicode("models", help="folder that models are kept in").tag(path=True, advanced=True)
+    if_model_exists = Enum(["ask", "replace"], help="replace: an older model of that name is kept, with its date").tag(
+        advanced=True
+    )
+
+
+data = Data(**overrides.get("data", {}))
+data
+
+
+# %% cellView="form" jupyter={"source_hidden": true}
+class Advanced(Form):
+    learning_rate_schedule = Enum(["reduce on plateau", "constant", "cosine"], help="how the steps shrink").tag(
+        advanced=True
+    )
+    patience = Int(40, min=0, max=1000, help="stop after so many rounds without progress; 0 = never").tag(advanced=True)
+    min_fraction = Float(0.02, min=0, max=1, help="smallest share of objects in a patch; 0 to 0.1").tag(advanced=True)
+    filters = Int(32, min=4, max=128, help="width of the network; 16 to 64").tag(advanced=True)
+    batch_normalisation = Bool(False, help="steadier learning with batches of 8 and more").tag(advanced=True)
+    seed = Int(0, min=0, max=10**6, help="another number gives another random start and split").tag(advanced=True)
+
+
+# %% cellView="form" jupyter={"source_hidden": true}
+class Training(Advanced):
+    quick = {"initial_learning_rate": 0.002, "learning_rate_schedule": "cosine", "patience": 0, "filters": 16}
+    quick |= {"batch_normalisation": True, "patch_height": 128, "patch_width": 128}
+    presets = {"Quick on a CPU": {"number_of_epochs": 24, **quick}, "Try out": {"number_of_epochs": 10, **quick}}
+    preset = Enum(["Default", "Quick on a CPU", "Try out"], help="fills the fields below")
+    number_of_epochs = Int(100, min=1, max=5000, help="rounds of training; 50 to 400, more give a better model")
+    number_of_steps = Int(0, min=0, max=100000, help="batches per round; 0 = as many as the images' area asks for")
+    batch_size = Int(4, min=1, max=256, help="patches looked at together; 4 to 16, less if memory runs out")
+    initial_learning_rate = Float(3e-4, min=1e-7, max=1.0, help="size of the learning steps; 0.0001 to 0.001")
+    patch_height = Int(0, min=0, max=4096, help="pixels; 0 = the largest that fits, up to 256; larger than any object")
+    patch_width = Int(0, min=0, max=4096, help="pixels; 0 = the largest that fits, up to 256; larger than any object")
+    n_rays = Int(32, min=4, max=128, help="corners of an outline; 32 is right for most, 64 for large objects")
+    grid = Enum([2, 1, 4], help="coarseness: 1 for objects below 10 pixels, 4 for objects above 60 pixels, else 2")
+
+
+training = Training(**overrides.get("training", {}))
+training
+
+# %% [markdown]
+# ### 3.2 Look at the data
+#
+# Most failures of deep learning come from the data: **too little**, **uneven** (one day or patient looks different),
+# or **faulty annotation**. Here every problem is named with its file and what to do. It went well when each object
+# below has one outline, drawn where you would have drawn it.
+
+# %% cellView="form" jupyter={"source_hidden": true}
+from IPython.display import Markdown, display
+
+from utils import object_pages, object_training, pages, plot_objects, plots, projects, quality
+from utils.problems import problem_table
+
+project = projects.open_project(data.values(), training.seed, "objects")
+patch = object_training.patch_size(project, training.values())
+display(Markdown(pages.overview(project, patch)))
+display(pages.tidy(object_pages.sizes_by_role(project)))
+plots.show(plot_objects.show_objects(project.examples("training")))
+
+# %% [markdown]
+# **Problems found, uneven images, duplicates.** Empty tables are good news. A warning is no order: look at the object
+# that it names. An image named as *uneven* is not wrong, but look at it: another exposure, focus or magnification
+# than the rest? A *duplicate* across training and test makes the score too good.
+
+# %% cellView="form" jupyter={"source_hidden": true}
+examples = project.dataset.examples
+problems = object_pages.problems(project, training.values())
+uneven = quality.outliers(quality.image_features(examples))
+copies = quality.duplicates(examples)
+for title, table in {
+    "Problems": problem_table(problems),
+    "Uneven images": uneven,
+    "Duplicates": pages.with_roles(copies, project),
+}.items():
+    display(Markdown(f"**{title}: {len(table) or 'none found'}**"))
+    if len(table):
+        display(pages.tidy(table))
+
+# %% [markdown]
+# ### 3.3 Augmentation
+#
+# Every time a patch is used it is changed a little, so that the network does not learn the few images by heart.
+# Choose only changes that could happen at your microscope: below, the upper pictures are as they are, the lower ones
+# as changed. They are drawn anew when you change a value. The labels follow every turn and zoom exactly.
+
+
+# %% cellView="form" jupyter={"source_hidden": true}
+class Augmentation(Form):
+    flip = Bool(True, help="mirror; off only if left and right differ in your images")
+    rotate_90 = Bool(True, help="quarter turns; off only if up and down differ in your images")
+    rotation = Int(0, min=0, max=180, help="free rotation to either side in degrees; 0 = off, 10 to 45 for few images")
+    zoom = Int(0, min=0, max=100, help="larger or smaller by up to this %; 0 = off, 10 to 30 if sizes vary")
+    intensity = Int(20, min=0, max=90, help="contrast and brightness by up to this %; 10 to 40")
+    blur = Float(0, min=0, max=5, help="blur by up to this many pixels; 0 = off, 1 if focus varies").tag(advanced=True)
+    noise = Int(0, min=0, max=50, help="noise of up to this % of the intensity range; 0 = off, 2 to 10")
+    stain = Int(20, min=0, max=50, help="strength of each stain by up to this %; only used for colour images")
+
+
+augmentation = Augmentation(**overrides.get("augmentation", {}))
+display(augmentation)
+pages.live(augmentation, lambda: object_pages.augmentation_preview(project, training.values(), augmentation.values()))
+
+# %% [markdown]
+# ### 3.4 Start from a trained model
+#
+# With the field *starting_model* of the first form the training starts from the weights of an earlier model folder,
+# or of a model that the authors of StarDist publish, which needs fewer images and less time: `2D_versatile_fluo`
+# (fluorescent nuclei), `2D_versatile_he` (nuclei in H&E, colour), `2D_paper_dsb2018`, `2D_demo`. Channels, rays, grid
+# and filters must be the same; if not, it is said here what to change, and nothing is trained.
+
+# %% cellView="form" jupyter={"source_hidden": true}
+print(object_training.starting_note(project, data.values(), training.values()))
+
+# %% [markdown]
+# ## 4. Train
+#
+# A bar shows the remaining time; the curve is redrawn while the training runs. It goes well when both losses fall and
+# then level out. If the validation loss rises again while the training loss falls, the network learns by heart: use
+# more images or more augmentation; the best weights are kept in any case. At the end two thresholds are chosen on the
+# validation images (three more bars).
+#
+# You may **stop** with the stop button (square) and run the cell again to go on, even after a crash of the computer.
+
+# %% cellView="form" jupyter={"source_hidden": true}
+from utils.progress import LiveProgress
+
+parameters = forms.parameters(data, augmentation, training)
+forms.save_settings(data, augmentation, training)
+progress = LiveProgress(project.folder / "training")
+try:
+    print(object_training.train(project, parameters, [progress]))
+finally:
+    progress.close()
+
+# %% [markdown]
+# ## 5. Evaluate
+#
+# How good is the model on images that it has never seen? Leave *test_source* empty to use the images set aside (or
+# the test images of the sample). An object counts as found if its outline and the annotated one overlap enough:
+# *IoU* is the area they have in common, divided by the area that either covers; 0.5 is a clear hit, 0.9 an exact
+# outline. *AP* = TP / (TP + FP + FN): objects found, divided by all objects that were found, invented (FP) or missed
+# (FN). Above 0.8 at IoU 0.5 is usually good, below 0.5 is poor.
+
+
+# %% cellView="form" jupyter={"source_hidden": true}
+class Evaluation(Form):
+    test_source = Unicode("", help="folder of test images; empty = those set aside").tag(path=True)
+    test_target = Unicode("", help="folder of their label images").tag(path=True)
+    class_table = Unicode("", help="CSV with the class of each of their objects, if the model knows classes").tag(
+        path=True
+    )
+    model_folder = Unicode("", help="a model folder; empty = the model just trained").tag(path=True)
+
+
+evaluation = Evaluation(**overrides.get("evaluation", {}))
+evaluation
+
+# %% cellView="form" jupyter={"source_hidden": true}
+import pandas as pd
+
+from utils import held_out
+from utils import object_evaluation as scoring
+
+model_folder = resolve(evaluation.model_folder) if evaluation.model_folder else project.folder
+test_set = held_out.find_test_set(model_folder, evaluation.test_source, evaluation.test_target, evaluation.class_table)
+result = scoring.evaluate(model_folder, test_set)
+display(Markdown(pages.verdict(result, model_folder)))
+display(Markdown(object_pages.count_sentence(result)))
+display(pages.tidy(object_pages.readable_table(result.table)))
+display(Markdown("**Each test image, at IoU 0.5**"), pages.tidy(result.scores.per_image.head(20)))
+
+# %% [markdown]
+# **The errors, image by image**, the worst first: which objects are missed, invented, merged or split?
+
+# %% cellView="form" jupyter={"source_hidden": true}
+for caption, figure in object_pages.evaluation_figures(result).items():
+    display(Markdown(f"**{caption}**"))
+    plots.show(figure)
+
+# %% [markdown]
+# **Faulty annotation?** The images whose annotation disagrees most with the model. Look at the first ones: is the
+# model wrong, or the annotation? The training images are listed too: the model has seen their labels, so a low value
+# there is a strong hint.
+
+# %% cellView="form" jupyter={"source_hidden": true}
+warnings = []
+if model_folder == project.folder:
+    doubtful = scoring.disagreement(model_folder, project.dataset.examples, project.roles)
+    display(pages.tidy(doubtful.head(10)))
+    lookalikes = pages.lookalikes(project, test_set)
+    display(Markdown(f"**Test images that look like a copy of a training image: {len(lookalikes) or 'none'}**"))
+    warnings = pages.warnings_of(problems, uneven, pd.concat([copies, lookalikes]))
+else:
+    print("This list is made for the model of section 4 only; here you evaluated another one.")
+report = object_pages.report(model_folder, result, warnings)
+print(f"A page to keep or send: {report}")
+
+# %% [markdown]
+# ## 6. Predict on new images
+#
+# Finds the objects in every image of a folder, of any size; a stack (time or Z) is worked on slice by slice. For each
+# image you get a label image and the outlines as ImageJ ROIs (open them in Fiji), a picture to look at, a row per
+# object in `objects.csv` (place, area, shape, brightness) and a row per image in `counts.csv`.
+#
+# With a model trained earlier, run sections 1, 2 and 6 and name its folder in *model_folder*.
+
+
+# %% cellView="form" jupyter={"source_hidden": true}
+class Prediction(Form):
+    data_folder = Unicode("data_samples/nuclei/test/images", help="folder of images to look for objects in").tag(
+        path=True
+    )
+    result_folder = Unicode("results/stardist_segmentation/predictions", help="folder for the results").tag(path=True)
+    model_folder = Unicode("", help="a model folder; empty = the model just trained").tag(path=True)
+    axes = Enum(list(STACK_AXES), help="order of time T, depth Z, height Y, width X and channels C").tag(advanced=True)
+
+
+prediction = Prediction(**overrides.get("prediction", {}))
+prediction
+
+# %% cellView="form" jupyter={"source_hidden": true}
+from IPython.display import display
+from tqdm.auto import tqdm
+
+from utils import object_prediction, object_results, pages
+from utils.results import chosen_model
+from utils.viewer import viewer
+
+folder = chosen_model(prediction.model_folder, globals().get("project"))
+result_folder = resolve(prediction.result_folder)
+segmenter = object_prediction.load_segmenter(folder)
+given = folder, segmenter, segmenter.description, resolve(prediction.data_folder), result_folder
+predicted = object_results.predict_objects(*given, axes=prediction.axes, progress=tqdm)
+for warning in predicted.warnings:
+    print(warning)
+display(pages.tidy(predicted.counts.head(20)))
+print(f"Everything is in {result_folder}")
+viewer(result_folder)

@@ -1,0 +1,29 @@
+"""What the benchmarks measure with, and how they lay out their data."""
+
+import resource
+import shutil
+from pathlib import Path
+
+
+def cpu_seconds() -> float:
+    """User and system time of this process and its finished children."""
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def peak_megabytes() -> float:
+    """Largest resident memory of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def file_names(folder: Path) -> list[str]:
+    """Sorted names of the files of a folder."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def copy(source: Path, target: Path, names: list[str]) -> None:
+    """Copy pairs of images and masks."""
+    for kind in ("images", "masks"):
+        (target / kind).mkdir(parents=True)
+        for name in names:
+            shutil.copy(source / kind / name, target / kind / name)

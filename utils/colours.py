@@ -1,0 +1,78 @@
+"""Colours of classes and objects, told apart by colour-blind readers."""
+
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+
+# Okabe M, Ito K (2008) Color Universal Design, https://jfly.uni-koeln.de/color: told apart by colour-blind readers.
+ORANGE, SKY_BLUE, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
+    tuple(int(code[i : i + 2], 16) / 255 for i in (0, 2, 4))
+    for code in ("E69F00", "56B4E9", "009E73", "F0E442", "0072B2", "D55E00", "CC79A7")
+)
+# Yellow and green first: seen on black fluorescence as well as on purple and pink stains.
+CLASS_COLOURS = (YELLOW, GREEN, VERMILION, SKY_BLUE, PURPLE, BLUE, ORANGE)
+LABEL_COLOURS = (YELLOW, SKY_BLUE, VERMILION, GREEN, PURPLE, ORANGE)  # blue is too dark for outlines on black
+NEIGHBOUR_DISTANCE = 3  # pixels between objects that get colours of their own
+
+
+def class_colours(classes: Sequence[dict]) -> dict[int, tuple[float, float, float]]:
+    """Colour of each class.
+
+    Parameters
+    ----------
+    classes : list of dict
+        Class table as in model.json.
+
+    Returns
+    -------
+    dict of int to (red, green, blue)
+        0 to 1 each, by class id. Background (id 0) is black here, and left transparent by `overlay`. Past seven
+        classes the colours come again, lighter, then darker.
+    """
+    colours = {0: (0.0, 0.0, 0.0)}
+    for one in classes:
+        if one["id"] > 0:
+            turn, i = divmod(one["id"] - 1, len(CLASS_COLOURS))
+            weight, target = ((1.0, 0.0), (0.5, 0.5), (0.5, 0.0))[turn % 3]
+            colours[one["id"]] = tuple(weight * value + target for value in CLASS_COLOURS[i])
+    return colours
+
+
+def _neighbours(labels: np.ndarray) -> dict[int, list[int]]:
+    """Labels at most NEIGHBOUR_DISTANCE pixels away from each label, named the more often the closer they are."""
+    near = {}
+    for step, (y, x) in product(range(1, NEIGHBOUR_DISTANCE + 1), ((0, 1), (1, 0), (1, 1), (1, -1))):
+        shift = y * step, x * step
+        ahead = labels[tuple(slice(max(by, 0), min(by, 0) or None) for by in shift)]
+        behind = labels[tuple(slice(max(-by, 0), min(-by, 0) or None) for by in shift)]
+        apart = (ahead != behind) & (ahead > 0) & (behind > 0)
+        pairs = np.unique(ahead[apart].astype(np.int64) << 32 | behind[apart])
+        for one, other in zip((pairs >> 32).tolist(), (pairs & 0xFFFFFFFF).tolist(), strict=True):
+            near.setdefault(one, []).append(other)
+            near.setdefault(other, []).append(one)
+    return near
+
+
+def label_colours(labels: np.ndarray) -> np.ndarray:
+    """Colour for each object, another one than its neighbours have.
+
+    Parameters
+    ----------
+    labels : ndarray of integers, shape (Y, X)
+        0 = background, 1 .. n without large gaps.
+
+    Returns
+    -------
+    ndarray of float32, shape (n + 1, 3)
+        Red, green and blue, 0 to 1, by label. Where more neighbours are around than there are colours, the colour that
+        fewest of them have.
+    """
+    near, n_colours = _neighbours(labels), len(LABEL_COLOURS)
+    chosen = [(label - 1) % n_colours for label in range(int(labels.max(initial=0)) + 1)]
+    rank = {label: i for i, label in enumerate(sorted(near, key=lambda one: -len(near[one])))}  # crowded ones first
+    for label in rank:
+        taken = [chosen[other] for other in near[label] if rank[other] < rank[label]]
+        order = [(chosen[label] + i) % n_colours for i in range(n_colours)]  # each begins elsewhere: all are used
+        chosen[label] = min(order, key=taken.count)
+    return np.asarray(LABEL_COLOURS, np.float32)[chosen]

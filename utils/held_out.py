@@ -1,0 +1,138 @@
+"""The images that a model is judged on: seen by neither training nor any choice of a threshold."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from utils import models
+from utils.checks import Dataset, Example, load_examples, raise_errors
+from utils.errors import DataError, ModelError
+from utils.files import file_sha256
+from utils.paths import resolve
+from utils.samples import EXTRA, REAL, SAMPLES, sample_of
+from utils.splits import read_split
+
+ANNOTATION = {"unet": "classes", "stardist": "objects"}  # what the masks of a task's images mean
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """Images to score a model on, and a sentence on where they come from (a warning where not independent)."""
+
+    __test__ = False  # not a class of tests
+
+    examples: list[Example]
+    origin: str
+    independent: bool
+
+
+def find_test_set(folder: Path, test_source: str = "", test_target: str = "", class_table: str = "") -> TestSet:
+    """Images to test a model on.
+
+    Parameters
+    ----------
+    folder
+        Model folder.
+    test_source, test_target
+        Folders of images and masks, both or neither. "" means: the test folder of the bundled sample that the model was
+        trained on, else the images set aside before training, else the validation images, which is said.
+    class_table
+        CSV with the class of each object in the test images, for a StarDist model that knows classes.
+
+    Raises
+    ------
+    DataError
+        Bad test data, or a test image that the model was trained on.
+    """
+    if bool(test_source) != bool(test_target):
+        raise DataError("Fill in both test_source and test_target, the folder of images and that of masks, or neither.")
+    split = read_split(folder / models.SPLIT)
+    data = _data_parameters(folder)
+    origin = f"the folder {test_source}"
+    if not test_source and (sample := sample_of(data["training_source"])):
+        test_source, test_target = (SAMPLES[sample][field] for field in ("test_source", "test_target"))
+        origin = f"the test images of the sample {sample}"
+    if test_source:
+        _check_origin(data["training_source"], test_source)
+        given = load_test_examples(folder, test_source, test_target, class_table)
+        return TestSet(_unseen(given.examples, split), origin, independent=True)
+    role = "test" if (split["role"] == "test").any() else "validation"
+    chosen = set(split.loc[split["role"] == role, "sha256"])
+    given = load_test_examples(folder, data["training_source"], data["training_target"], data["class_table"])
+    examples = [one for one in given.examples if file_sha256(one.image.path) in chosen]
+    if len(examples) < len(chosen):
+        raise DataError(
+            f"{len(chosen) - len(examples)} of the {role} images of {folder} are no longer in "
+            f"{data['training_source']}, or were changed. Put them back, or name a test_source."
+        )
+    origin = (
+        "images set aside before training"
+        if role == "test"
+        else "the validation images: there is no independent test, so these figures are optimistic"
+    )
+    return TestSet(_unseen(examples, split) if role == "test" else examples, origin, independent=role == "test")
+
+
+def _check_origin(training_source: str, test_source: str) -> None:
+    """Refuse the uncut image as a test for a model that was trained on pieces of it: no checksum would tell."""
+    whole = resolve(EXTRA["nuclei_whole"]["test_source"])
+    if sample_of(training_source) == REAL and resolve(test_source).resolve() == whole.resolve():
+        raise DataError(
+            "The model was trained on pieces of this very image (the sample nuclei_real): its score would be "
+            "meaningless. Leave test_source empty, or train on the sample nuclei."
+        )
+
+
+def load_test_examples(folder: Path, source: str, target: str, class_table: str = "") -> Dataset:
+    """Read images and masks with the classes of a model; DataError where they do not fit."""
+    description, data = models.read_model(folder), _data_parameters(folder)
+    dataset = load_examples(
+        source,
+        target,
+        data["axes"],
+        description["mask_type"],
+        data["group_rule"],
+        description["classes"],
+        annotation=ANNOTATION[description["task"]],
+        class_table=class_table,
+    )
+    raise_errors(dataset.problems)
+    for one in dataset.examples:
+        check_channels(one.image.array, one.image.path, description)
+    return dataset
+
+
+def check_channels(array: np.ndarray, path: Path, description: dict) -> None:
+    """Refuse an image (Y, X, C) whose number of channels is not the model's."""
+    needed = len(description["channels"])
+    if array.shape[-1] != needed:
+        raise DataError(
+            f"{path} has {array.shape[-1]} channels, the model was trained on {needed}. Export it with the same "
+            "channels as the training images."
+        )
+
+
+def _data_parameters(folder: Path) -> dict:
+    needed = ("training_source", "training_target", "axes", "group_rule")
+    try:
+        data = json.loads((folder / models.PARAMETERS).read_text(encoding="utf-8"))["overrides"]["data"]
+        return {name: data[name] for name in needed} | {"class_table": data.get("class_table", "")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{folder / models.PARAMETERS} is missing or damaged. Copy the model folder again.") from error
+
+
+def _unseen(examples: Sequence[Example], split: pd.DataFrame) -> list[Example]:
+    """Return the examples, none of which may be a training or validation image (same file content)."""
+    seen = set(split.loc[split["role"] != "test", "sha256"])
+    copies = [one.name for one in examples if file_sha256(one.image.path) in seen]
+    if copies:
+        raise DataError(
+            f"The test images {', '.join(copies[:5])}, or exact copies of them, were used in training: their score "
+            "would be meaningless. Take them out of the test folder; if they were set aside, remove the copies "
+            "and train again."
+        )
+    return list(examples)
