@@ -19,7 +19,7 @@ SPLIT = pd.DataFrame(
         "sha256": ["0a", "0b", "0c"],
         "group": ["a", "b", "c"],
         "role": ["training", "validation", "test"],
-        "mask_sha256": ["1a", "1b", "1c"],
+        "annotation": ["1a", "1b", "1c"],
     }
 )
 PARAMETERS = {
@@ -86,7 +86,7 @@ DIFFERENT = {
     "augmentation.flip was True and is now False": (changed("augmentation", "flip", False), SPLIT),
     "data.axes was 'automatic' and is now 'YX'": (changed("data", "axes", "YX"), SPLIT),
     "other images, masks or another split": (PARAMETERS, SPLIT.assign(sha256=["0a", "0b", "0d"])),
-    "trained on other images, masks": (PARAMETERS, SPLIT.assign(mask_sha256=["1a", "1x", "1c"])),
+    "trained on other images, masks": (PARAMETERS, SPLIT.assign(annotation=["1a", "1x", "1c"])),
     "masks or another split": (PARAMETERS, SPLIT.assign(role=["training", "test", "validation"])),
     "images, masks or another split": (PARAMETERS, SPLIT[:2]),
 }

@@ -5,12 +5,18 @@ import re
 
 import jupytext
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from nbclient.exceptions import CellExecutionError
 
 from notebooks import run
 from tests.tiny import SMALL, write_data
+from tests.tiny_crops import SMALL as CROPS
+from tests.tiny_crops import write_crops
+from tests.tiny_objects import SMALL as OBJECTS
+from tests.tiny_objects import write_objects
 
 NAMES = run.names()
 
@@ -170,6 +176,110 @@ def test_a_second_run_uses_the_model_and_wrong_input_shows_one_friendly_error(ra
     assert "Please check your data" in page(tmp_path)
     assert "Traceback" not in page(tmp_path)
     assert "site-packages" not in page(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """Folder of a run of the StarDist notebook on own data, and where these lie."""
+    folder = tmp_path_factory.mktemp("stardist")
+    source = write_objects(folder / "data", 6)
+    values = small(folder, source) | {"training": OBJECTS}
+    run.execute("stardist_segmentation", values, folder)
+    return folder, source
+
+
+def test_a_stardist_run_from_top_to_bottom_writes_everything(found):
+    folder, source = found
+    model = folder / "models" / "small"
+    expected = ["config.json", "evaluation.csv", "history.csv", "model.json", "parameters.json", "report.html"]
+    assert sorted(path.name for path in model.iterdir()) == [
+        *expected,
+        "scores.json",
+        "split.csv",
+        "thresholds.json",
+        "weights_best.h5",
+    ]
+    scores = json.loads((model / "scores.json").read_text())
+    assert scores["headline"]["name"] == "AP at IoU 0.5"
+    names = [path.name for path in sorted((source / "images").iterdir())]
+    predictions = folder / "predictions"
+    assert sorted(path.name for path in (predictions / "labels").iterdir()) == names
+    counts = pd.read_csv(predictions / "counts.csv")
+    assert counts["file"].tolist() == names
+    assert counts["objects"].sum() == len(pd.read_csv(predictions / "objects.csv"))
+    written = (folder / "stardist_segmentation.html").read_text(encoding="utf-8")
+    assert "Trained for 2 epochs" in written
+    for noise in ("Traceback", "WARNING", "retracing", "RuntimeWarning", "Using default values"):
+        assert noise not in written
+
+
+def test_a_stardist_model_needs_only_sections_1_2_and_6_also_for_a_stack(found, tmp_path, monkeypatch):
+    folder, source = found
+    only("stardist_segmentation", {"1", "2", "6"}, monkeypatch)
+    frames = [tifffile.imread(path) for path in sorted((source / "images").iterdir())]
+    (tmp_path / "stack").mkdir()
+    tifffile.imwrite(tmp_path / "stack" / "film.tif", np.stack(frames), imagej=True, metadata={"axes": "TYX"})
+    prediction = {"data_folder": str(tmp_path / "stack"), "result_folder": str(tmp_path / "predictions")}
+    prediction["model_folder"] = str(folder / "models" / "small")
+    run.execute("stardist_segmentation", {"prediction": prediction}, tmp_path)
+    stack = tifffile.imread(tmp_path / "predictions" / "labels" / "film.tif")
+    for frame, path in zip(stack, sorted((folder / "predictions" / "labels").iterdir()), strict=True):
+        np.testing.assert_array_equal(frame, tifffile.imread(path))
+
+
+@pytest.fixture(scope="module")
+def sorted_crops(tmp_path_factory):
+    """Folder of a run of the classification notebook on own data, and where these lie."""
+    folder = tmp_path_factory.mktemp("classification")
+    source = write_crops(folder / "data", 10)
+    values = small(folder, source) | {
+        "data": {
+            "training_source": str(source),
+            "class_groups": "dot, ring -> round; stripe -> long",
+            "model_path": str(folder / "models"),
+            "model_name": "small",
+        },
+        "training": CROPS,
+        "prediction": {"data_folder": str(source), "result_folder": str(folder / "predictions")},
+    }
+    run.execute("classification", values, folder)
+    return folder, source
+
+
+def test_a_classification_run_from_top_to_bottom_writes_everything(sorted_crops):
+    folder, source = sorted_crops
+    model = folder / "models" / "small"
+    expected = ["evaluation.csv", "history.csv", "model.json", "parameters.json", "report.html", "scores.json"]
+    assert sorted(path.name for path in model.iterdir()) == [*expected, "split.csv", "weights.h5"]
+    scores = json.loads((model / "scores.json").read_text())
+    assert scores["headline"]["name"] == "Balanced accuracy"
+    assert scores["number_of_images"] == (pd.read_csv(model / "split.csv")["role"] == "test").sum() == 6
+    assert {row["level"] for row in scores["random_forest"]} == {"classes", "groups"}
+    predicted = pd.read_csv(folder / "predictions" / "predictions.csv")
+    names = sorted(path.relative_to(source).as_posix() for path in source.rglob("*.tif"))
+    assert sorted(predicted["file"]) == names
+    written = (folder / "classification.html").read_text(encoding="utf-8")
+    assert "Trained for 2 epochs" in written
+    assert "random forest" in written
+    for noise in ("Traceback", "WARNING", "retracing", "RuntimeWarning"):
+        assert noise not in written
+
+
+def test_a_classifier_sorts_the_objects_of_a_segmented_image(sorted_crops, found, tmp_path, monkeypatch):
+    """What the StarDist notebook wrote goes into section 6 of the classification notebook."""
+    folder, _ = sorted_crops
+    only("classification", {"1", "2", "6"}, monkeypatch)
+    objects, images = found
+    prediction = {
+        "data_folder": str(images / "images"),
+        "label_folder": str(objects / "predictions" / "labels"),
+        "result_folder": str(tmp_path / "sorted"),
+        "model_folder": str(folder / "models" / "small"),
+    }
+    run.execute("classification", {"prediction": prediction}, tmp_path)
+    classes = pd.read_csv(tmp_path / "sorted" / "object_classes.csv")
+    assert len(classes) == len(pd.read_csv(objects / "predictions" / "objects.csv"))
+    assert set(classes["class"]) <= {"dot", "ring", "stripe"}
 
 
 def test_a_failed_run_has_no_score(tmp_path):

@@ -242,8 +242,8 @@ def test_a_corrected_mask_is_another_training(source, tmp_path):
     write_data(tmp_path / "other", seed=1)
     (tmp_path / "other" / "masks" / "image_3.tif").replace(copied / "masks" / "image_3.tif")
     after = projects.open_project(data).split
-    assert (after["mask_sha256"] != before["mask_sha256"]).sum() == 1
-    pd.testing.assert_frame_equal(after.drop(columns="mask_sha256"), before.drop(columns="mask_sha256"))
+    assert (after["annotation"] != before["annotation"]).sum() == 1
+    pd.testing.assert_frame_equal(after.drop(columns="annotation"), before.drop(columns="annotation"))
 
 
 def test_class_names(source, tmp_path):

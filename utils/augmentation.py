@@ -24,6 +24,8 @@ class Augmentation:
         Largest free rotation to either side, degrees.
     zoom
         Largest enlargement or reduction, percent of the size.
+    shift
+        Largest shift along each axis, percent of the size; whole images only, patches lie at random anyway.
     intensity
         Largest change of contrast, percent, and of brightness, half of it in percent of the normalised range.
     blur
@@ -39,6 +41,7 @@ class Augmentation:
     rotate_90: bool = False
     rotation: float = 0
     zoom: float = 0
+    shift: float = 0
     intensity: float = 0
     blur: float = 0
     noise: float = 0
@@ -46,8 +49,8 @@ class Augmentation:
 
     @property
     def warps(self) -> bool:
-        """Whether patches are interpolated (free rotation or zoom)."""
-        return self.rotation > 0 or self.zoom > 0
+        """Whether pixels are interpolated (free rotation, zoom or shift)."""
+        return self.rotation > 0 or self.zoom > 0 or self.shift > 0
 
 
 def draw_patch(image, mask, low, high, patch, min_fraction, augmentation: Augmentation, rng):
@@ -86,18 +89,49 @@ def draw_patch(image, mask, low, high, patch, min_fraction, augmentation: Augmen
     return _change_intensity(image, augmentation, rng), mask
 
 
+def draw_image(image: np.ndarray, augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """Change a whole image at random.
+
+    Parameters
+    ----------
+    image
+        float32 (Y, X, C), normalised.
+    augmentation, rng
+        What to change and the random generator; stains are left alone, their amounts are no longer known.
+
+    Returns
+    -------
+    float32 (Y, X, C).
+    """
+    if augmentation.warps:
+        image = _sampled(image, _sampling((0, 0), image.shape[:2], augmentation, rng))
+    image, _ = _turn(image, image[..., 0], augmentation, rng)
+    return _change_intensity(image, augmentation, rng)
+
+
 def _warp(image, mask, corner, patch, augmentation, rng):
     """Rotate and zoom about the patch's centre, sampled straight from the image (mirrored beyond its border)."""
+    sampling = _sampling(corner, patch, augmentation, rng)
+    return _sampled(image, sampling), ndimage.affine_transform(mask, order=0, **sampling)
+
+
+def _sampling(corner, patch, augmentation, rng) -> dict:
+    """Arguments of scipy's affine_transform for a random rotation, zoom and shift."""
     angle = np.deg2rad(rng.uniform(-augmentation.rotation, augmentation.rotation))
     scale = np.exp(rng.uniform(-1, 1) * np.log1p(augmentation.zoom / 100))
     matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / scale
     middle = (np.array(patch) - 1) / 2
     offset = np.array(corner) + middle - matrix @ middle
-    sample = {"matrix": matrix, "offset": offset, "output_shape": patch, "mode": "mirror", "prefilter": False}
+    if augmentation.shift:
+        offset += rng.uniform(-1, 1, 2) * augmentation.shift / 100 * np.array(patch)
+    return {"matrix": matrix, "offset": offset, "output_shape": patch, "mode": "mirror", "prefilter": False}
+
+
+def _sampled(image, sampling):
     channels = [
-        ndimage.affine_transform(image[..., c], order=1, output=np.float32, **sample) for c in range(image.shape[-1])
+        ndimage.affine_transform(image[..., c], order=1, output=np.float32, **sampling) for c in range(image.shape[-1])
     ]
-    return np.stack(channels, axis=-1), ndimage.affine_transform(mask, order=0, **sample)
+    return np.stack(channels, axis=-1)
 
 
 def _turn(image, mask, augmentation, rng):

@@ -15,7 +15,7 @@ from utils.object_classes import assign_classes, object_class_table, read_class_
 from utils.pairs import pair
 from utils.patch_sizes import automatic_patch, check_patch
 from utils.paths import resolve
-from utils.problems import Problem, problem_table, raise_errors
+from utils.problems import Problem, problem_of, problem_table, raise_errors
 from utils.splits import group_of
 
 __all__ = [
@@ -134,7 +134,7 @@ def _find_pairs(
             found.append(find_images(folder, recursive))
             problems += not_read(resolve(folder))
         except DataError as error:
-            problems.append(_problem(f"folder of {content}", error))
+            problems.append(problem_of(f"folder of {content}", error))
     if len(found) < 2:
         return []
     if resolve(source).samefile(resolve(target)):
@@ -146,12 +146,6 @@ def _find_pairs(
     return pairs
 
 
-def _problem(file: str, error: DataError) -> Problem:
-    """Problem with the words of `error`: its first sentence is what is wrong (of `file`), the others are the remedy."""
-    what, _, remedy = str(error).removeprefix(f"{file} ").partition(". ")
-    return Problem("error", file, what.rstrip("."), remedy)
-
-
 def _read_pair(
     image_path: Path, mask_path: Path, axes: str, problems: list[Problem]
 ) -> tuple[Image, np.ndarray, Path] | None:
@@ -161,7 +155,7 @@ def _read_pair(
         try:
             pixels.append(read(path))
         except DataError as error:
-            problems.append(_problem(str(path), error))
+            problems.append(problem_of(str(path), error))
     if len(pixels) < 2:
         return None
     image, mask = pixels
@@ -189,7 +183,7 @@ def _settle_classes(dataset: Dataset, masks: list[np.ndarray], folder: str, clas
             _check_objects(dataset, folder, class_table)
         dataset.classes = dataset.classes or mask_values.class_table(masks, dataset.mask_type)
     except DataError as error:
-        dataset.problems.append(_problem(folder, error))
+        dataset.problems.append(problem_of(folder, error))
         return False
     return True
 
@@ -222,7 +216,7 @@ def _name_objects(
     try:
         rows = read_class_table(table, dataset.problems)
     except DataError as error:
-        dataset.problems.append(_problem(str(table), error))
+        dataset.problems.append(problem_of(str(table), error))
         return [None] * len(read)
     labels = [mask_values.values_of(mask) for _, mask, _ in read]
     labels = [values[values > 0].tolist() for values in labels]
@@ -250,7 +244,7 @@ def _example(
         path = image.path
         group = group_of(path, group_rule, folder)
     except DataError as error:
-        dataset.problems.append(_problem(str(path), error))
+        dataset.problems.append(problem_of(str(path), error))
         return None
     return Example(path.relative_to(folder).as_posix(), image, annotation, group, mask_path, object_classes)
 

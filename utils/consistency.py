@@ -15,13 +15,15 @@ OTHER_FORMATS |= {".bmp", ".gif", ".jp2", ".webp", ".heic", ".npy", ".zip"}
 ORIENTATION = 0x0112  # EXIF tag; 1 = upright
 
 
-def compare(images: Sequence[Image]) -> list[Problem]:
+def compare(images: Sequence[Image], masks: bool = True) -> list[Problem]:
     """Find what differs between images: channels, pixel types, pixel sizes; and images that show nothing.
 
     Parameters
     ----------
     images : sequence of Image
         All images of a folder.
+    masks : bool
+        Whether they have masks, on which a photograph that is turned may not lie.
 
     Returns
     -------
@@ -35,7 +37,7 @@ def compare(images: Sequence[Image]) -> list[Problem]:
         *_odd({image.path: str(image.array.dtype) for image in images}, "pixel type", "warning", remedy),
         *_odd(sizes, "pixel size in um", "warning", "Rescale the images to one pixel size if this is true."),
         *(_constant(image) for image in images if image.array.min() == image.array.max()),
-        *(_turned(image.path) for image in images if _is_turned(image.path)),
+        *(_turned(image.path) for image in images if masks and _is_turned(image.path)),
     ]
 
 

@@ -10,10 +10,12 @@ import pandas as pd
 
 from utils import models
 from utils.checks import Dataset, Example, load_examples, raise_errors
+from utils.crops import Crop, CropSet, load_crops
 from utils.errors import DataError, ModelError
 from utils.files import file_sha256
 from utils.paths import resolve
-from utils.samples import EXTRA, REAL, SAMPLES, sample_of
+from utils.projects import Project
+from utils.samples import CLASSIFICATION, EXTRA, REAL, SAMPLES, sample_of
 from utils.splits import read_split
 
 ANNOTATION = {"unet": "classes", "stardist": "objects"}  # what the masks of a task's images mean
@@ -25,7 +27,7 @@ class TestSet:
 
     __test__ = False  # not a class of tests
 
-    examples: list[Example]
+    examples: list[Example] | list[Crop]
     origin: str
     independent: bool
 
@@ -48,13 +50,13 @@ def find_test_set(folder: Path, test_source: str = "", test_target: str = "", cl
     DataError
         Bad test data, or a test image that the model was trained on.
     """
-    if bool(test_source) != bool(test_target):
+    split, data, task = read_split(folder / models.SPLIT), _data_parameters(folder), models.read_model(folder)["task"]
+    if task != "classification" and bool(test_source) != bool(test_target):
         raise DataError("Fill in both test_source and test_target, the folder of images and that of masks, or neither.")
-    split = read_split(folder / models.SPLIT)
-    data = _data_parameters(folder)
     origin = f"the folder {test_source}"
     if not test_source and (sample := sample_of(data["training_source"])):
-        test_source, test_target = (SAMPLES[sample][field] for field in ("test_source", "test_target"))
+        places = (SAMPLES | CLASSIFICATION)[sample]
+        test_source, test_target = places["test_source"], places.get("test_target", "")
         origin = f"the test images of the sample {sample}"
     if test_source:
         _check_origin(data["training_source"], test_source)
@@ -77,6 +79,16 @@ def find_test_set(folder: Path, test_source: str = "", test_target: str = "", cl
     return TestSet(_unseen(examples, split) if role == "test" else examples, origin, independent=role == "test")
 
 
+def sample_test_crops(project: Project, training_source: str) -> TestSet | None:
+    """Test images of the sample for classification that a project is made of; None for one's own images."""
+    sample = sample_of(training_source)
+    if sample not in CLASSIFICATION:
+        return None
+    crops = load_crops(CLASSIFICATION[sample]["test_source"], classes=project.dataset.classes)
+    raise_errors(crops.problems)
+    return TestSet(crops.examples, f"the test images of the sample {sample}", independent=True)
+
+
 def _check_origin(training_source: str, test_source: str) -> None:
     """Refuse the uncut image as a test for a model that was trained on pieces of it: no checksum would tell."""
     whole = resolve(EXTRA["nuclei_whole"]["test_source"])
@@ -87,19 +99,22 @@ def _check_origin(training_source: str, test_source: str) -> None:
         )
 
 
-def load_test_examples(folder: Path, source: str, target: str, class_table: str = "") -> Dataset:
-    """Read images and masks with the classes of a model; DataError where they do not fit."""
+def load_test_examples(folder: Path, source: str, target: str, class_table: str = "") -> Dataset | CropSet:
+    """Read images and their annotation with the classes of a model; DataError where they do not fit."""
     description, data = models.read_model(folder), _data_parameters(folder)
-    dataset = load_examples(
-        source,
-        target,
-        data["axes"],
-        description["mask_type"],
-        data["group_rule"],
-        description["classes"],
-        annotation=ANNOTATION[description["task"]],
-        class_table=class_table,
-    )
+    if description["task"] == "classification":
+        dataset = load_crops(source, data["axes"], data["group_rule"], classes=description["classes"])
+    else:
+        dataset = load_examples(
+            source,
+            target,
+            data["axes"],
+            description["mask_type"],
+            data["group_rule"],
+            description["classes"],
+            annotation=ANNOTATION[description["task"]],
+            class_table=class_table,
+        )
     raise_errors(dataset.problems)
     for one in dataset.examples:
         check_channels(one.image.array, one.image.path, description)
@@ -117,10 +132,10 @@ def check_channels(array: np.ndarray, path: Path, description: dict) -> None:
 
 
 def _data_parameters(folder: Path) -> dict:
-    needed = ("training_source", "training_target", "axes", "group_rule")
+    needed, optional = ("training_source", "axes", "group_rule"), ("training_target", "class_table")
     try:
         data = json.loads((folder / models.PARAMETERS).read_text(encoding="utf-8"))["overrides"]["data"]
-        return {name: data[name] for name in needed} | {"class_table": data.get("class_table", "")}
+        return {name: data[name] for name in needed} | {name: data.get(name, "") for name in optional}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{folder / models.PARAMETERS} is missing or damaged. Copy the model folder again.") from error
 

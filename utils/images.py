@@ -53,7 +53,7 @@ def find_images(folder: str | Path, recursive: bool = False) -> list[Path]:
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}. Check its name for a typing error.")
     found = sorted(folder.rglob("*") if recursive else folder.iterdir())
-    shown = [path for path in found if not any(_is_system(part) for part in path.relative_to(folder).parts)]
+    shown = [path for path in found if not any(is_system(part) for part in path.relative_to(folder).parts)]
     images = [path for path in shown if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
     if not images:
         hint = " It has sub-folders: name one of those." if any(path.is_dir() for path in shown) else ""
@@ -61,7 +61,7 @@ def find_images(folder: str | Path, recursive: bool = False) -> list[Path]:
     return images
 
 
-def _is_system(name: str) -> bool:
+def is_system(name: str) -> bool:
     """Whether a file or folder is one that an operating system or Jupyter puts there by itself."""
     return name.startswith(".") or name.lower() in SYSTEM_FILES
 
@@ -133,11 +133,11 @@ def read_mask(path: str | Path) -> np.ndarray:
             f"{path} is a colour picture, not a mask. Export it with one channel in which each class has a value of "
             "its own (0 = background, 1, 2, ...)."
         )
-    return _whole_numbers(array[..., 0], path)
+    return whole_numbers(array[..., 0], path)
 
 
-def _whole_numbers(mask: np.ndarray, path: Path) -> np.ndarray:
-    """`mask` as unsigned integers, refused where that would change a value."""
+def whole_numbers(mask: np.ndarray, path: Path) -> np.ndarray:
+    """Return `mask` as unsigned integers; DataError where that would change a value."""
     if mask.dtype.kind in "bu":
         return mask.astype(np.uint8 if mask.dtype.kind == "b" else mask.dtype.newbyteorder("="))
     lowest, highest = (mask.min(), mask.max()) if np.isfinite(mask).all() else (-1, -1)
@@ -274,7 +274,7 @@ def percentiles(array: np.ndarray, low: float, high: float) -> tuple[np.ndarray,
 
 def _channel_percentiles(channel: np.ndarray, q: tuple[float, ...]) -> np.ndarray:
     """Percentiles `q` of one channel (Y, X): from a histogram for 8 and 16 bits, else from a copy."""
-    if channel.dtype.kind != "u":
+    if channel.dtype.kind != "u" or channel.size < np.iinfo(channel.dtype).max:  # fewer pixels than bins
         return np.percentile(channel.flatten(), q, overwrite_input=True)
     counts, rows = np.zeros(np.iinfo(channel.dtype).max + 1, np.int64), max(1, CHUNK // channel.shape[1])
     for y in range(0, len(channel), rows):

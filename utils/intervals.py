@@ -6,6 +6,7 @@ import numpy as np
 
 FEWEST_UNITS = 3
 FEW_UNITS = 20
+MOST_COUNTS = 1 << 22  # held at once: images times draws
 
 
 def resampling_units(groups: Sequence[str] | None, n_images: int) -> np.ndarray:
@@ -46,7 +47,7 @@ def bootstrap(
     """Percentile bootstrap interval of any score that is a function of sums over images.
 
     Whole groups are drawn with replacement, because images of one patient resemble each other and are not
-    independent. The sums of one draw are (how often each group was drawn) times (sums of the group), so that all
+    independent. The sums of one draw are (how often each group was drawn) times (sums of the group), so that many
     draws are one matrix product.
 
     Parameters
@@ -82,9 +83,12 @@ def bootstrap(
     if n_units < FEWEST_UNITS:
         missing = np.full(np.shape(statistic(sums.sum(axis=0, keepdims=True)))[1:], np.nan)
         return missing, missing
-    times_drawn = np.random.default_rng(seed).multinomial(n_units, np.full(n_units, 1 / n_units), size=n)
-    draws = statistic(np.tensordot(times_drawn.astype(np.float64), sums, axes=1))
-    return _percentiles(draws, level)
+    rng, shares, at_once = np.random.default_rng(seed), np.full(n_units, 1 / n_units), max(1, MOST_COUNTS // n_units)
+    draws = []
+    for i in range(0, n, at_once):
+        times_drawn = rng.multinomial(n_units, shares, size=min(at_once, n - i)).astype(np.float64)
+        draws.append(statistic(np.tensordot(times_drawn, sums, axes=1)))
+    return _percentiles(np.concatenate(draws), level)
 
 
 def _percentiles(draws: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:

@@ -32,7 +32,7 @@ JUDGED = ("evaluation.csv", "scores.json", "report.html")  # made from the weigh
 # Fields that say where a model lies or what to do with an old one, not how it is trained.
 NOT_COMPARED = {"data": {"model_name", "model_path", "if_model_exists", "training_source", "training_target"}}
 COMPARED_FORMS = ("data", "augmentation", "training", "strategy")
-BUILDERS = {"unet": networks.unet}
+BUILDERS = {"unet": networks.unet, "classification": networks.classifier}
 
 
 def folder_of(model_path: str, model_name: str) -> Path:
@@ -115,7 +115,7 @@ def _dated_name(folder: Path) -> Path:
 
 def _differences(folder: Path, parameters: Mapping, split: pd.DataFrame) -> list[str]:
     """What differs between the run that wrote `folder` and this one, in words; empty where nothing does."""
-    columns = ["sha256", "mask_sha256", "role"]
+    columns = ["sha256", "annotation", "role"]
     try:
         old = json.loads((folder / PARAMETERS).read_text(encoding="utf-8"))["overrides"]
         differences = _changed_fields(old, json.loads(json.dumps(parameters["overrides"])))

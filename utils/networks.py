@@ -3,6 +3,13 @@
 import keras
 from keras import layers
 
+BACKBONES = {  # name in keras.applications -> module with its preprocessing
+    "MobileNetV2": "mobilenet_v2",
+    "EfficientNetB0": "efficientnet",
+    "ResNet50": "resnet",
+}
+SMALL = "small CNN"
+
 
 def _convolution(x, filters: int):
     x = layers.Conv2D(filters, 3, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
@@ -74,3 +81,51 @@ def unet(
 def input_multiple(pooling_steps: int, half_resolution: bool = False) -> int:
     """Return the number of pixels that patch and tile sides must be a multiple of."""
     return 2 ** (pooling_steps + half_resolution)
+
+
+def classifier(
+    channels: int, classes: int, network: str = SMALL, filters: int = 16, levels: int = 4, weights: str | None = None
+) -> keras.Model:
+    """Network that sorts whole images into classes.
+
+    Parameters
+    ----------
+    channels, classes
+        Of the images, and how many to tell apart (at least 2).
+    network
+        "small CNN", made for crops of 24 to 128 pixels: levels of two convolutions with batch normalisation, each half
+        the size and twice the filters of the one before; or a key of `BACKBONES`, an ImageNet network.
+    filters, levels
+        Of the small CNN.
+    weights
+        "imagenet" downloads a backbone's weights; None leaves them random, for weights loaded afterwards.
+
+    Returns
+    -------
+    keras.Model
+        float32 (batch, Y, X, channels), normalised to about 0 to 1 -> probabilities (batch, classes). The layer
+        "logits" holds the scores before softmax, "features" the last (batch, y, x, filters) before averaging.
+    """
+    inputs = keras.Input((None, None, channels), name="image")
+    features = _small_cnn(inputs, filters, levels) if network == SMALL else _backbone(inputs, network, weights)
+    x = layers.Dropout(0.3)(layers.GlobalAveragePooling2D()(features))
+    x = layers.Dense(classes, name="logits", dtype="float32")(x)
+    return keras.Model(inputs, layers.Softmax(name="probabilities", dtype="float32")(x), name="classifier")
+
+
+def _small_cnn(x, filters: int, levels: int):
+    for level in range(levels):
+        x = _block(x, filters * 2**level)
+        if level < levels - 1:
+            x = layers.MaxPooling2D(2, padding="same")(x)
+    return layers.Activation("linear", name="features")(x)
+
+
+def _backbone(x, network: str, weights: str | None):
+    """Apply a network of keras.applications to images of any number of channels."""
+    module = getattr(keras.applications, BACKBONES[network])
+    if x.shape[-1] != 3:
+        x = layers.Conv2D(3, 1, name="to_colours", kernel_initializer=keras.initializers.Constant(1 / x.shape[-1]))(x)
+    x = module.preprocess_input(255 * x)
+    body = getattr(keras.applications, network)(include_top=False, weights=weights, input_shape=(None, None, 3))
+    return layers.Activation("linear", name="features")(body(x))

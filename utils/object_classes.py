@@ -1,13 +1,11 @@
 """The class of each object, from a table (file, label, class) that the user has written."""
 
-import csv
-import io
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from utils.errors import DataError
+from utils.csv_entries import read_entries
 from utils.images import IMAGE_SUFFIXES
 from utils.paths import resolve
 from utils.problems import Problem
@@ -48,31 +46,9 @@ def read_class_table(path: str | Path, problems: list[Problem]) -> list[Row]:
         No such file, not readable as text, a column is missing, or no lines.
     """
     path = resolve(path)
-    text = _text(path)
-    delimiter = ";" if ";" in text.partition("\n")[0] else ","
-    table = csv.DictReader(io.StringIO(text, newline=""), restval="", delimiter=delimiter)
-    table.fieldnames = [name.strip().lower() for name in table.fieldnames or []]
-    missing = [name for name in COLUMNS if name not in table.fieldnames]
-    if missing:
-        raise DataError(
-            f"{path} has no column {' and no column '.join(missing)}. A class table is a CSV file whose first line is "
-            "file,label,class."
-        )
-    entries = [(table.line_num, *(entry[name].strip() for name in COLUMNS)) for entry in table]
-    entries = [entry for entry in entries if any(entry[1:])]
-    if not entries:
-        raise DataError(f"{path} has no lines below its header. Write one line for each object.")
-    return [row for row in (_row(*entry, path, problems) for entry in entries) if row is not None]
-
-
-def _text(path: Path) -> str:
-    """Content of a text file in UTF-8, with or without byte order mark."""
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no text in UTF-8. Save it in Excel as CSV UTF-8.") from error
-    except OSError as error:
-        raise DataError(f"There is no class table {path}. Check its name for a typing error.") from error
+    entries = read_entries(path, COLUMNS, ("class table", "object"))
+    found = (_row(line, *(fields[name] for name in COLUMNS), path, problems) for line, fields in entries)
+    return [row for row in found if row is not None]
 
 
 def _row(line: int, file: str, label: str, name: str, path: Path, problems: list[Problem]) -> Row | None:

@@ -17,15 +17,13 @@ from utils.held_out import check_channels
 from utils.images import Image, find_images
 from utils.object_measurements import count_objects, numbered, object_table
 from utils.object_tables import COUNTS, OBJECTS, GrowingTable, is_own_table, keep_earlier
-from utils.paths import ROOT, resolve
 from utils.pictures import label_overlay, write_png
-from utils.results import check_names, foreign_file, pixel_size_doubts
+from utils.results import ORIGIN, check_names, foreign_file, origin, pixel_size_doubts
 from utils.stacks import LabelStack, Planes, label_file, read_planes
 
 if TYPE_CHECKING:
     from utils.object_prediction import Objects, ObjectSegmenter
 
-ORIGIN = "prediction.json"
 SOFTWARE = "NoCodeDL4Bio prediction"  # said in label files: one without it was made or corrected by hand
 LARGEST_ROI = 32766  # pixels: ImageJ's ROI files hold coordinates as 16-bit integers
 
@@ -104,7 +102,7 @@ def predict_objects(
             continue
         if not counts:
             warnings += keep_earlier(result_folder, [one.name for one in files])
-            write_json(result_folder / ORIGIN, _origin(model_folder, data_folder, axes, segmenter.classes))
+            write_json(result_folder / ORIGIN, origin(model_folder, data_folder, axes, segmenter.classes))
         table.append(found.objects)
         counts += found.counts
         sizes.append(planes.pixel_size_um)
@@ -136,13 +134,6 @@ def _is_prediction(path: Path) -> bool:
             return tif.pages.first.software == SOFTWARE
     except (OSError, ValueError, tifffile.TiffFileError):
         return False
-
-
-def _origin(model_folder: Path, data_folder: str | Path, axes: str, classes: list[dict]) -> dict:
-    """Content of prediction.json; folders inside the project are given relative to it."""
-    folders = (resolve(model_folder), resolve(data_folder))
-    model, data = (one.relative_to(ROOT) if one.is_relative_to(ROOT) else one for one in folders)
-    return {"model_folder": model.as_posix(), "data_folder": data.as_posix(), "axes": axes, "classes": classes}
 
 
 @contextmanager

@@ -63,15 +63,15 @@ class GrowingTable:
             ) from error
 
 
-def is_own_table(path: Path) -> bool:
-    """Whether a CSV file was written by a prediction of objects, as its first columns say."""
+def is_own_table(path: Path, columns: Sequence[str] = FIRST_COLUMNS) -> bool:
+    """Whether a CSV file was written by a prediction, as its first `columns` (those of objects) say."""
     try:
-        return list(pd.read_csv(path, nrows=0).columns[: len(FIRST_COLUMNS)]) == FIRST_COLUMNS
+        return list(pd.read_csv(path, nrows=0).columns[: len(columns)]) == list(columns)
     except (ValueError, OSError):  # empty, or no text
         return False
 
 
-def keep_earlier(folder: Path, files: Iterable[str]) -> list[str]:
+def keep_earlier(folder: Path, files: Iterable[str], tables: Sequence[str] = (COUNTS, OBJECTS)) -> list[str]:
     """Rename the tables of an earlier prediction that hold images which the one to come does not predict.
 
     Parameters
@@ -80,26 +80,29 @@ def keep_earlier(folder: Path, files: Iterable[str]) -> list[str]:
         Prediction folder.
     files : iterable of str
         Names of the images that are predicted now.
+    tables : sequence of str
+        Names of the tables; the first names all images in its column file.
 
     Returns
     -------
     list of str
         A sentence that says so, or nothing where all rows will be written anew.
     """
-    if not (folder / COUNTS).exists():
+    if not (folder / tables[0]).exists():
         return []
-    others = sorted(set(pd.read_csv(folder / COUNTS, dtype={"file": str})["file"]) - set(files))
+    earlier = pd.read_csv(folder / tables[0], usecols=["file"], dtype=str, keep_default_na=False)["file"]
+    others = sorted(set(earlier) - set(files))
     if not others:
         return []
-    kept = [_rename(folder / name).name for name in (COUNTS, OBJECTS) if (folder / name).exists()]
+    kept = [set_aside(folder / name).name for name in tables if (folder / name).exists()]
     return [
         f"{folder} also holds the results of {len(others)} images of an earlier prediction ({', '.join(others[:3])}"
         f"{', ...' if len(others) > 3 else ''}). Nothing was removed: their rows are in {' and '.join(kept)}."
     ]
 
 
-def _rename(path: Path) -> Path:
-    """Give `path` today's date; the new name is one that was free."""
+def set_aside(path: Path) -> Path:
+    """Rename a file to a free name with today's date, which is returned."""
     name = f"{path.stem}.{datetime.now():%Y-%m-%d}"
     names = (path.with_name(name + (f".{i}" if i else "") + path.suffix) for i in range(10_000))
     return path.rename(next(free for free in names if not free.exists()))

@@ -95,6 +95,7 @@ def describe(project: Project, training: Mapping, patch: tuple[int, int]) -> dic
     largest = object_sizes(_used(project))["largest extent [px]"].max()
     return images | {
         "task": "stardist",
+        "mask_type": project.dataset.mask_type,
         "network": network,
         "input": {"patch": list(patch), "multiple_of": grid * 2**UNET_DEPTH, "largest_object": float(largest)},
     }

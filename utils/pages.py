@@ -105,9 +105,9 @@ def lookalikes(project: Project, test_set: TestSet) -> pd.DataFrame:
     return pairs[is_test.sum(axis=1) == 1]
 
 
-def overlays(result_folder: Path, n: int = 4) -> Figure:
+def overlays(result_folder: Path, n: int = 4, folder: str = "overlays") -> Figure:
     """The first overlay pictures of a prediction, side by side."""
-    files = sorted((result_folder / "overlays").glob("*.png"))[:n]
+    files = sorted((result_folder / folder).glob("*.png"))[:n]
     figure, axes = picture_grid(1, len(files), (PICTURE_WIDTH / len(files), PICTURE_WIDTH / len(files)))
     for axis, path in zip(axes[0], files, strict=True):
         add_picture(axis, imread(path), path.stem)

@@ -110,9 +110,10 @@ def class_entries(classes: Sequence[dict]) -> dict[str, tuple]:
     return {str(one["name"]): colours[one["id"]] for one in classes if one["id"] > 0}
 
 
-def _short(name: str, longest: int = 26) -> str:
-    """File name that fits above a panel: the middle is left out, both ends tell files apart."""
-    return name if len(name) <= longest else f"{name[: longest - 13]}…{name[-12:]}"
+def short_name(name: str, longest: int = 26) -> str:
+    """File name of at most `longest` characters: the middle is left out, both ends tell files apart."""
+    kept = longest - 1
+    return name if len(name) <= longest else f"{name[: kept - kept // 2]}…{name[-(kept // 2) :]}"
 
 
 def _scale_bar(ax: Axes, n_columns: int, pixel_size_um: float | None) -> None:
@@ -180,7 +181,7 @@ def image_pairs(examples: Sequence, paint: Callable[[SimpleNamespace], np.ndarra
 
 def _add_image(ax: Axes, example: SimpleNamespace) -> None:
     array, size = example.image.array, thinned_pixel_size(example.image.array, example.image.pixel_size_um)
-    title = f"{_short(example.name)}\n{array.shape[1]} × {array.shape[0]} pixels, {array.dtype}"
+    title = f"{short_name(example.name)}\n{array.shape[1]} × {array.shape[0]} pixels, {array.dtype}"
     add_picture(ax, display_image(thin(array, PANEL_PIXELS)), title, size)
 
 

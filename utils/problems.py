@@ -24,6 +24,12 @@ class Problem:
         return f"{self.file}: {self.what}. {self.remedy}".rstrip()
 
 
+def problem_of(file: str, error: DataError) -> Problem:
+    """Problem with the words of `error`: its first sentence is what is wrong (of `file`), the others are the remedy."""
+    what, _, remedy = str(error).removeprefix(f"{file} ").partition(". ")
+    return Problem("error", file, what.rstrip("."), remedy)
+
+
 def raise_errors(problems: Sequence[Problem]) -> None:
     """Raise one DataError that tells every error among `problems`: the first 10 in full, then how many more."""
     errors = [str(problem) for problem in problems if problem.severity == "error"]

@@ -1,5 +1,6 @@
 """A project: checked images with masks, what each image is used for, and where the model will lie."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,12 @@ import pandas as pd
 
 from utils import models
 from utils.checks import Dataset, Example, load_examples, raise_errors
+from utils.crops import Crop, CropSet, load_crops
 from utils.errors import DataError
 from utils.files import file_sha256
-from utils.samples import sample_of
-from utils.splits import split, split_table
+from utils.label_review import read_review
+from utils.samples import CLASSIFICATION, sample_of
+from utils.splits import split, split_table, stratified_split
 
 NORMALISATION = {"kind": "percentile", "low": 1, "high": 99.8, "per": "image", "channels": "separate"}
 
@@ -24,21 +27,21 @@ class Project:
     Attributes
     ----------
     dataset
-        Images, masks, classes and problems.
+        Images with their annotation, classes and problems.
     roles
         (n,) "training", "validation" or "test" for each image.
     split
-        Table file, sha256, group, role, ... as written to split.csv.
+        Table file, sha256, group, role, annotation (checksum or class) as written to split.csv.
     folder
         Where the model will lie.
     """
 
-    dataset: Dataset
+    dataset: Dataset | CropSet
     roles: np.ndarray
     split: pd.DataFrame
     folder: Path
 
-    def examples(self, role: str) -> list[Example]:
+    def examples(self, role: str) -> list[Example] | list[Crop]:
         """Images with the given role."""
         return [example for example, its in zip(self.dataset.examples, self.roles, strict=True) if its == role]
 
@@ -73,12 +76,41 @@ def open_project(data: Mapping, seed: int = 0, annotation: str = "classes") -> P
     )
     raise_errors(dataset.problems)
     name_classes(dataset.classes, data.get("class_names", ""))
-    percentage_test = 0 if sample_of(data["training_source"]) else data["percentage_test"]
     groups = [example.group for example in dataset.examples]
-    roles = split(groups, percentage_test, data["percentage_validation"], seed)
+    roles = split(groups, _percentage_test(data), data["percentage_validation"], seed)
+    return _project(dataset, groups, roles, [_checksum(example) for example in dataset.examples], folder)
+
+
+def open_crops(data: Mapping, seed: int = 0) -> Project:
+    """Read, check and split images that show one class each; see `open_project`. A sample has its own class groups."""
+    folder = models.folder_of(data["model_path"], data["model_name"])
+    sample = sample_of(data["training_source"])
+    class_groups = data["class_groups"] or (CLASSIFICATION[sample]["class_groups"] if sample else "")
+    crops = load_crops(data["training_source"], data["axes"], data["group_rule"], class_groups)
+    if data["label_review"] and not any(one.severity == "error" for one in crops.problems):
+        crops = read_review(data["label_review"], crops)
+    raise_errors(crops.problems)
+    groups, ids = [one.group for one in crops.examples], [one.class_id for one in crops.examples]
+    roles = stratified_split(groups, ids, _percentage_test(data), data["percentage_validation"], seed)
+    names = [crops.classes[one]["name"] for one in ids]
+    return _project(crops, groups, roles, names, folder)
+
+
+def _percentage_test(data: Mapping) -> int:
+    return 0 if sample_of(data["training_source"]) else data["percentage_test"]
+
+
+def _project(dataset, groups, roles, annotation, folder) -> Project:
     table = split_table([example.image.path for example in dataset.examples], groups, roles)
-    table["mask_sha256"] = [file_sha256(example.mask_path) for example in dataset.examples]  # a corrected mask counts
-    return Project(dataset, roles, table, folder)
+    return Project(dataset, roles, table.assign(annotation=annotation), folder)
+
+
+def _checksum(example: Example) -> str:
+    """SHA-256 of the mask and of the classes of its objects: a training with a corrected annotation is another one."""
+    sha256 = file_sha256(example.mask_path)
+    if example.object_classes is None:
+        return sha256
+    return hashlib.sha256(f"{sha256} {sorted(example.object_classes.items())}".encode()).hexdigest()
 
 
 def describe_images(project: Project) -> dict:
@@ -89,7 +121,6 @@ def describe_images(project: Project) -> dict:
         "axes": "YXC",
         "channels": ["red", "green", "blue"] if channels == 3 else [f"channel {i + 1}" for i in range(channels)],
         "classes": project.dataset.classes,
-        "mask_type": project.dataset.mask_type,
         "normalisation": NORMALISATION,
         "pixel_size_um": sizes.pop() if len(sizes) == 1 else None,
     }

@@ -44,16 +44,19 @@ def image_features(examples: Sequence[Example]) -> pd.DataFrame:
 def _features(example: Example) -> dict[str, float]:
     """Measurements of one image."""
     grey = example.image.array.mean(axis=-1, dtype=np.float32)
-    height, width = grey.shape
-    y, x = (max(0, (side - FOCUS_WINDOW) // 2) for side in grey.shape)
-    middle = grey[y : y + FOCUS_WINDOW, x : x + FOCUS_WINDOW]
+    brightness = plane_features(grey)
+    sizes = {"height": grey.shape[0], "width": grey.shape[1], "focus": brightness.pop("focus")}
+    return {**brightness, **sizes, "foreground share": float((example.mask > 0).mean())}
+
+
+def plane_features(plane: np.ndarray) -> dict[str, float]:
+    """Mean intensity, contrast and focus, see `image_features`, of one channel (Y, X) of float32."""
+    y, x = (max(0, (side - FOCUS_WINDOW) // 2) for side in plane.shape)
+    middle = plane[y : y + FOCUS_WINDOW, x : x + FOCUS_WINDOW]
     return {
-        "mean intensity": float(grey.mean()),
-        "contrast": float(grey.std()),
-        "height": height,
-        "width": width,
+        "mean intensity": float(plane.mean()),
+        "contrast": float(plane.std()),
         "focus": float(gaussian_laplace(middle, 1).var() / max(middle.var(), np.finfo(np.float32).tiny)),
-        "foreground share": float((example.mask > 0).mean()),
     }
 
 

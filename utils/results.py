@@ -16,11 +16,12 @@ from utils.held_out import check_channels
 from utils.images import Image, find_images, read_image, tiff_options, write_tiff
 from utils.masks import to_values
 from utils.models import load_network, read_model
-from utils.paths import resolve
+from utils.paths import ROOT, resolve
 from utils.pictures import class_colours, overlay, thin, write_png
 from utils.prediction import Segmenter
 
 MEASUREMENTS = "measurements.csv"
+ORIGIN = "prediction.json"
 OVERLAY_SIDE = 2048  # pixels; larger overlays are thinned, they are for looking
 PIXEL_SIZE_TOLERANCE = 0.2  # a network trained at one magnification is not trusted at another
 
@@ -126,6 +127,22 @@ def _check_masks(files: Sequence[Path], result_folder: Path) -> None:
     masks = [mask for path in files if (mask := result_folder / "masks" / f"{path.stem}.tif").exists()]
     if masks and not (result_folder / MEASUREMENTS).exists():
         raise foreign_file(masks[0])
+
+
+def origin(model_folder: Path, data_folder: str | Path, axes: str, classes: list[dict]) -> dict:
+    """What a prediction was made from, to be kept beside it; folders inside the project are given relative to it."""
+    return {
+        "model_folder": shown_path(model_folder),
+        "data_folder": shown_path(data_folder),
+        "axes": axes,
+        "classes": classes,
+    }
+
+
+def shown_path(path: str | Path) -> str:
+    """Path relative to the project's root where it lies inside, so that a moved project still finds it."""
+    path = resolve(path)
+    return (path.relative_to(ROOT) if path.is_relative_to(ROOT) else path).as_posix()
 
 
 def pixel_size_doubts(sizes: list[float | None], trained: float | None) -> list[str]:

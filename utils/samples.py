@@ -9,6 +9,7 @@ from utils.paths import resolve
 REAL = "nuclei_real"
 CROP = 128  # side in pixels of the 4 x 4 crops of the real nuclei image
 TEST_ROW = 3
+PHASES = "earlyana, lateana, telophase -> AA; prophase, prometaphase, metaphase -> BA; interphase -> I; apoptosis -> J"
 
 
 def _places(name: str, about: str) -> dict[str, str]:
@@ -33,6 +34,21 @@ SAMPLES: dict[str, dict[str, str]] = {
 }
 
 
+# One folder for each class, in place of images and masks.
+CLASSIFICATION: dict[str, dict[str, str]] = {
+    name: {
+        "training_source": f"data_samples/{name}/train",
+        "test_source": f"data_samples/{name}/test",
+        "class_groups": class_groups,
+        "about": about,
+    }
+    for name, class_groups, about in (
+        ("mitosis", PHASES, "synthetic single cells with shining chromatin in 8 phases of division, 64 x 64 pixels"),
+        ("mitosis_new_marker", "", "synthetic single cells with another marker, in G2 or not, 64 x 64 pixels"),
+    )
+}
+
+
 # Images for section 5 and 6 of a notebook only: nobody trains on them.
 EXTRA: dict[str, dict[str, str]] = {
     "nuclei_whole": {
@@ -53,13 +69,14 @@ def prepare(name: str) -> dict[str, str]:
     Parameters
     ----------
     name : str
-        Key of `SAMPLES` or `EXTRA`. Missing files of real images are made from those in the stardist package [1]_.
+        Key of `SAMPLES`, `CLASSIFICATION` or `EXTRA`. Missing files of real images are made from those in the
+        stardist package [1]_.
 
     Returns
     -------
     dict
-        training_source, training_target, test_source, test_target (relative to the project's root) and about; of
-        `EXTRA` only those that there are.
+        training_source, training_target, test_source, test_target (relative to the project's root) and about, as far as
+        there are; of `CLASSIFICATION` also class_groups.
 
     Raises
     ------
@@ -71,22 +88,22 @@ def prepare(name: str) -> dict[str, str]:
     .. [1] Caicedo et al. (2019) Nucleus segmentation across imaging experiments: the 2018 Data Science Bowl,
        https://doi.org/10.1038/s41592-019-0612-7
     """
-    places = (SAMPLES | EXTRA).get(name)
+    known = SAMPLES | CLASSIFICATION | EXTRA
+    places = known.get(name)
     if places is None:
-        raise DataError(f"There is no sample {name!r}. Choose one of {', '.join(SAMPLES | EXTRA)}.")
+        raise DataError(f"There is no sample {name!r}. Choose one of {', '.join(known)}.")
     if name in _MAKERS:
         _MAKERS[name](places)
-    for field in places.keys() - {"about"}:
-        find_images(places[field])
+    for field in places.keys() - {"about", "class_groups"}:
+        find_images(places[field], recursive=name in CLASSIFICATION)
     return dict(places)
 
 
 def sample_of(training_source: str | Path) -> str | None:
     """Name of the sample whose training images lie at `training_source` (from the project's root), else None."""
     place = resolve(training_source).resolve()
-    return next(
-        (name for name, places in SAMPLES.items() if resolve(places["training_source"]).resolve() == place), None
-    )
+    known = SAMPLES | CLASSIFICATION
+    return next((name for name, places in known.items() if resolve(places["training_source"]).resolve() == place), None)
 
 
 def _cut_real_nuclei(places: dict[str, str]) -> None:

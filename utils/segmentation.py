@@ -77,6 +77,7 @@ def describe(project: Project, training: Mapping, patch: tuple[int, int]) -> dic
     sizes = {"channels": len(images["channels"]), "classes": len(images["classes"])}
     return images | {
         "task": "unet",
+        "mask_type": project.dataset.mask_type,
         "network": {**sizes, **network},
         "threshold": 0.5,
         "input": {"patch": list(patch), "multiple_of": networks.input_multiple(**_depth(network))},

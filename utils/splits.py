@@ -10,6 +10,7 @@ import pandas as pd
 
 from utils.errors import DataError
 from utils.files import file_sha256, write_csv
+from utils.stratification import allocate, is_complete
 
 ROLES = ("training", "validation", "test")
 DRAWS = 100  # random orders of the groups, of which the one closest to the percentages is taken
@@ -56,6 +57,12 @@ def group_of(path: Path, rule: str, folder: Path) -> str:
     return match["group"]
 
 
+def check_group_rule(rule: str) -> None:
+    """Refuse, by a DataError, a rule of which `group_of` could make nothing for any file."""
+    if rule not in ("", "folder"):
+        _pattern(rule)
+
+
 def _pattern(rule: str) -> re.Pattern:
     """Regular expression of a group rule; {group} is as short as possible."""
     if rule.count("{group}") != 1:
@@ -91,13 +98,7 @@ def split(groups: Sequence[str], percentage_test: float, percentage_validation: 
         Where there are too few groups to fill each role.
     """
     names, inverse, sizes = np.unique(np.asarray(groups, dtype=str), return_inverse=True, return_counts=True)
-    needed = 3 if percentage_test > 0 else 2
-    if len(names) < needed:
-        raise DataError(
-            f"There are {len(groups)} images in {len(names)} groups, but training, validation"
-            f"{' and test' if needed == 3 else ''} need at least {needed}: each takes whole groups. "
-            "Add images, or change group_rule, or set percentage_test to 0."
-        )
+    _check_number_of_groups(len(groups), len(names), percentage_test)
     rng = np.random.default_rng(seed)
     roles = np.full(len(names), "training", dtype="<U10")
     if percentage_test > 0:
@@ -105,6 +106,62 @@ def split(groups: Sequence[str], percentage_test: float, percentage_validation: 
     rest = np.flatnonzero(roles == "training")
     roles[rest[_draw(sizes[rest], percentage_validation, len(rest) - 1, rng)]] = "validation"
     return roles[inverse]
+
+
+def stratified_split(
+    groups: Sequence[str],
+    class_ids: Sequence[int],
+    percentage_test: float,
+    percentage_validation: float,
+    seed: int,
+) -> np.ndarray:
+    """Share out images that show one class each by whole groups, with the percentages kept within every class.
+
+    Parameters
+    ----------
+    groups, class_ids : sequence
+        Group and class of each image.
+    percentage_test, percentage_validation, seed
+        As in `split`.
+
+    Returns
+    -------
+    ndarray of str
+        "training", "validation" or "test" for each image. Every class is in training; one in two groups also in test
+        (validation where there is no test), one in three in all three, unless classes that share groups stand in each
+        other's way; see `utils.stratification.allocate`.
+
+    Raises
+    ------
+    DataError
+        Where there are too few groups to fill each role with every class in training.
+    """
+    names, inverse = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    _check_number_of_groups(len(groups), len(names), percentage_test)
+    ids, columns = np.unique(class_ids, return_inverse=True)
+    counts = np.zeros((len(names), len(ids)), int)
+    np.add.at(counts, (inverse, columns), 1)
+    filled = ["training", "test", "validation"] if percentage_test > 0 else ["training", "validation"]
+    shares = {"test": percentage_test / 100, "validation": percentage_validation / 100}
+    roles = allocate(counts, [shares[role] for role in filled[1:]], np.random.default_rng(seed))
+    if not is_complete(roles, counts, len(filled)):
+        raise DataError(
+            f"The {len(groups)} images cannot be split by their {len(names)} groups: training needs every class, and "
+            f"too many classes are in one group only to leave one for {' and '.join(filled[1:])}. "
+            "Add images, or change group_rule, or set percentage_test to 0."
+        )
+    return np.array(filled)[roles][inverse]
+
+
+def _check_number_of_groups(n_images: int, n_groups: int, percentage_test: float) -> None:
+    """Refuse, by a DataError, to split images in too few groups to fill each role."""
+    needed = 3 if percentage_test > 0 else 2
+    if n_groups < needed:
+        raise DataError(
+            f"There are {n_images} images in {n_groups} groups, but training, validation"
+            f"{' and test' if needed == 3 else ''} need at least {needed}: each takes whole groups. "
+            "Add images, or change group_rule, or set percentage_test to 0."
+        )
 
 
 def _draw(sizes: np.ndarray, percentage: float, most: int, rng: np.random.Generator) -> np.ndarray:

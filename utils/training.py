@@ -36,6 +36,7 @@ class _Bookkeeping(keras.callbacks.Callback):
         if hasattr(self.data, "epoch"):
             self.data.epoch = epoch
         self.epoch = epoch
+        restart_dropout(self.model, epoch)
 
     def on_train_batch_begin(self, batch, logs=None):
         done = self.epoch * self.steps + batch
@@ -64,6 +65,13 @@ class _Bookkeeping(keras.callbacks.Callback):
         save_state(self.folder, self.model, state)
         if self.patience and state.waited >= self.patience:
             self.model.stop_training = True
+
+
+def restart_dropout(model: keras.Model, epoch: int) -> None:
+    """Let dropout draw what depends on layer and epoch only: its counters are neither weights nor optimiser."""
+    states = [variable for variable in model.variables if variable.path.endswith("seed_generator_state")]
+    for number, state in enumerate(states):
+        state.assign([number, epoch << 20])  # the second number counts draws
 
 
 def learning_rate(step: int, total: int, rate: float, schedule: str) -> float:

@@ -1,0 +1,347 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+#   language_info:
+#     name: python
+# ---
+
+# %% [markdown]
+# # Classification: which phase of mitosis is it?
+#
+# Train a neural network to say what a whole small image shows, for example in which phase of division a cell is. You
+# give images sorted into classes. You get a trained model, an honest score, and the class of new images, or of every
+# object of a segmented image.
+#
+# **How to use this page.** Run the cells from top to bottom (menu *Run*, or Shift + Enter cell by cell). Where a form
+# appears, fill it in, then go on. With nothing filled in, everything runs on small sample images that come with it.
+#
+# **You already have a trained model?** Run sections 1, 2 and 6 only.
+#
+# The example follows CellCognition: Held et al., 2010, [doi:10.1038/nmeth.1486](https://doi.org/10.1038/nmeth.1486),
+# whose mitotic phases are sorted by hand-made features; here a network learns the features itself, and a random
+# forest on hand-made features is scored beside it.
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["parameters"]
+overrides = {}  # values given headless: {"training": {"number_of_epochs": 20}}
+
+# %% [markdown]
+# ## 1. Set-up
+#
+# Loads the software. This takes a few seconds (on Colab a minute or two the first time). It went well when a line
+# with versions appears.
+
+# %% cellView="form" jupyter={"source_hidden": true}
+import sys
+from pathlib import Path
+
+ROOT = next(folder for folder in [Path.cwd(), *Path.cwd().parents] if (folder / "utils" / "forms.py").is_file())
+sys.path.insert(0, str(ROOT))
+from utils import runtime
+
+runtime.prepare()
+from traitlets import Bool, Enum, Float, Int, Unicode
+
+from utils import forms, samples
+from utils.axes import STACK_AXES
+from utils.forms import Form
+from utils.paths import resolve
+
+forms.notebook("classification")
+print(f"Ready: {', '.join(f'{name} {number}' for name, number in runtime.versions().items())}")
+
+# %% [markdown]
+# ## 2. Runtime and data folder
+#
+# Says which processor is used and where files are looked for: a path such as `data_samples/mitosis/train` is taken
+# from the folder shown here; a full path works too.
+
+# %% cellView="form" jupyter={"source_hidden": true}
+print(runtime.describe())
+print(f"Folder of the project: {ROOT}")
+for name in samples.CLASSIFICATION:
+    print(f"Sample {name}: {samples.prepare(name)['about']}")
+
+# %% [markdown]
+# ## 3. Data and parameters
+#
+# ### 3.1 Fill in the form
+#
+# **Your data**: a folder with one sub-folder for each class, or a CSV table with the columns *file*, *class* and, if
+# you like, *group* (patient, slide or day: images of one group are never on both sides of the split). Images should
+# show one object each, in the middle.
+#
+# **Groups of classes**: several classes can be rolled up for the report, for example all phases after anaphase.
+#
+# **Training**: start with a preset. *Try out* takes a minute or two and shows how everything works, but its result is
+# no result. *Quick on a CPU* gives a good model in minutes. *Default* takes longer and is meant for a graphics card.
+# A preset fills the fields below it; what is shown is what runs.
+
+
+# %% cellView="form" jupyter={"source_hidden": true}
+class Data(Form):
+    training_source = Unicode("data_samples/mitosis/train", help="folder of class folders, or a CSV file").tag(
+        path=True
+    )
+    class_groups = Unicode("", help="early, late -> A; other -> B; empty = none (for a sample, its own)")
+    label_review = Unicode("", help="CSV with corrected classes, written in 3.2; empty = none").tag(path=True)
+    model_name = Unicode("my_classifier", help="name of the model, a folder of that name is made")
+    starting_model = Unicode("", help="a model folder to go on from (3.4); empty = from scratch").tag(path=True)
+    percentage_test = Int(20, min=0, max=80, help="% of images set aside for section 5; not used for a sample")
+    percentage_validation = Int(
+        10, min=1, max=80, help="% of the rest that watches over the training; usually 10 to 20"
+    )
+    group_rule = Unicode(
+        "", help="keeps images of one patient together: {group}_* takes the name up to the first _"
+    ).tag(advanced=True)
+    axes = Enum(["automatic", "YX", "YXC", "CYX"], help="order of height Y, width X and channels C").tag(advanced=True)
+    model_path = Unicode("models", help="folder that models are kept in").tag(path=True, advanced=True)
+    if_model_exists = Enum(["ask", "replace"], help="replace: an older model of that name is kept, with its date").tag(
+        advanced=True
+    )
+
+
+data = Data(**overrides.get("data", {}))
+data
+
+
+# %% cellView="form" jupyter={"source_hidden": true}
+class Advanced(Form):
+    learning_rate_schedule = Enum(["reduce on plateau", "constant", "cosine"], help="how the steps shrink").tag(
+        advanced=True
+    )
+    patience = Int(20, min=0, max=1000, help="stop after so many rounds without progress; 0 = never").tag(advanced=True)
+    class_weights = Enum(
+        ["balanced", "square root", "none"], help="balanced: a rare class counts as much as a frequent one"
+    ).tag(advanced=True)
+    filters = Int(16, min=4, max=128, help="width of the small CNN; 16 to 32").tag(advanced=True)
+    levels = Int(4, min=2, max=6, help="times the small CNN looks at a coarser scale; 3 to 5").tag(advanced=True)
+    seed = Int(0, min=0, max=10**6, help="another number gives another random start and split").tag(advanced=True)
+
+
+# %% cellView="form" jupyter={"source_hidden": true}
+class Training(Advanced):
+    quick = {"initial_learning_rate": 0.003, "learning_rate_schedule": "cosine", "patience": 0, "batch_size": 32}
+    presets = {"Quick on a CPU": {"number_of_epochs": 40, **quick}, "Try out": {"number_of_epochs": 12, **quick}}
+    preset = Enum(["Default", "Quick on a CPU", "Try out"], help="fills the fields below")
+    network = Enum(
+        ["small CNN", "MobileNetV2", "EfficientNetB0", "ResNet50"],
+        help="small CNN: for crops of 24 to 128 pixels; the others know photographs, are large, and are downloaded",
+    )
+    number_of_epochs = Int(100, min=1, max=5000, help="rounds of training; 30 to 200, more give a better model")
+    number_of_steps = Int(0, min=0, max=100000, help="batches per round; 0 = every image once")
+    batch_size = Int(16, min=1, max=512, help="images looked at together; 16 to 64, less if memory runs out")
+    initial_learning_rate = Float(1e-3, min=1e-7, max=1.0, help="size of the learning steps; 0.0003 to 0.005")
+    patch_height = Int(0, min=0, max=1024, help="pixels that every image is brought to; 0 = most frequent")
+    patch_width = Int(0, min=0, max=1024, help="pixels that every image is brought to; 0 = most frequent")
+    fit = Enum(["pad", "resize"], help="pad: cells keep their size, right where size matters; resize: stretches")
+    normalisation = Enum(
+        ["each image", "all images together"], help="together: right where brightness tells classes apart (DNA content)"
+    )
+
+
+training = Training(**overrides.get("training", {}))
+training
+
+# %% [markdown]
+# ### 3.2 Look at the data
+#
+# Most failures of deep learning come from the data: **too little** of a class, **uneven** images (one day or patient
+# looks different), or **wrong labels**. It went well when each class below looks like what you mean by it, and no
+# class has only a handful of images.
+
+# %% cellView="form" jupyter={"source_hidden": true}
+from IPython.display import Markdown, display
+
+from utils import class_pages, classification, crop_quality, held_out, pages, plots, projects
+from utils.problems import problem_table
+
+project = projects.open_crops(data.values(), training.seed)
+test = held_out.sample_test_crops(project, data.training_source)
+display(Markdown(class_pages.overview(project, training.values())))
+display(pages.tidy(class_pages.counts(project, test)))
+plots.show(class_pages.example_figure(project))
+
+# %% [markdown]
+# **Problems found, uneven images, near-duplicates.** Empty tables are good news. An image or group named as *uneven* is
+# not wrong, but look at it: another exposure, focus or background than the rest? A *duplicate* across training and
+# test makes the score too good.
+
+# %% cellView="form" jupyter={"source_hidden": true}
+problems = class_pages.problems(project, test)
+uneven = crop_quality.uneven_crops(crop_quality.crop_features(project.dataset.crops, project.dataset.classes))
+copies = class_pages.copies(project, test)
+for title, table in {
+    "Problems": problem_table(problems),
+    "Uneven images and groups": uneven,
+    "Near-duplicates": copies,
+}.items():
+    display(Markdown(f"**{title}: {len(table) or 'none found'}**"))
+    if len(table):
+        display(pages.tidy(table.head(20)))
+
+# %% [markdown]
+# **Suspected wrong labels.** Press the button to let networks that have not seen an image say what it shows, and list
+# the images where they disagree with its label. This takes up to three minutes. Look at the pictures; correct the
+# class in the CSV file that is written (or write `remove`), name that file in the field *label_review* above, and run
+# the page again from there.
+
+# %% cellView="form" jupyter={"source_hidden": true}
+from utils import label_page
+
+label_page.button(project, training.values(), f"results/classification/{data.model_name}_labels.csv")
+
+# %% [markdown]
+# ### 3.3 Augmentation
+#
+# Every time an image is used it is changed a little, so that the network does not learn the few images by heart.
+# Choose only changes that could happen at your microscope: below, the upper pictures are as they are, the lower ones
+# as changed. They are drawn anew when you change a value.
+
+
+# %% cellView="form" jupyter={"source_hidden": true}
+class Augmentation(Form):
+    flip = Bool(True, help="mirror; off only if left and right differ in your images")
+    rotate_90 = Bool(True, help="quarter turns; off only if up and down differ in your images")
+    rotation = Int(0, min=0, max=180, help="free rotation to either side in degrees; 0 = off, 20 to 180 for cells")
+    shift = Int(5, min=0, max=50, help="shift by up to this % of the size; 0 = off, 5 to 15 if cells are off-centre")
+    zoom = Int(0, min=0, max=100, help="larger or smaller by up to this %; 0 = off, 10 to 20 if sizes vary")
+    intensity = Int(20, min=0, max=90, help="contrast and brightness by up to this %; 10 to 40")
+    blur = Float(0, min=0, max=5, help="blur by up to this many pixels; 0 = off, 1 if focus varies").tag(advanced=True)
+    noise = Int(0, min=0, max=50, help="noise of up to this % of the intensity range; 0 = off, 2 to 10")
+
+
+augmentation = Augmentation(**overrides.get("augmentation", {}))
+display(augmentation)
+pages.live(augmentation, lambda: class_pages.augmentation_preview(project, training.values(), augmentation.values()))
+
+# %% [markdown]
+# ### 3.4 Start from a trained model
+#
+# With the field *starting_model* of the first form the training starts from the weights of an earlier model folder,
+# which needs fewer images and less time. Channels, classes and network must be the same; if not, it is said here, and
+# nothing is trained.
+
+# %% cellView="form" jupyter={"source_hidden": true}
+print(classification.starting_note(project, data.values(), training.values()))
+
+# %% [markdown]
+# ## 4. Train
+#
+# A bar shows the remaining time; the curve is redrawn while the training runs. It goes well when both losses fall and
+# then level out. If the validation loss rises again while the training loss falls, the network learns by heart: use
+# more images or more augmentation; the best weights are kept in any case.
+#
+# You may **stop** with the stop button (square) and run the cell again to go on, even after a crash of the computer.
+
+# %% cellView="form" jupyter={"source_hidden": true}
+from utils.progress import LiveProgress
+
+parameters = forms.parameters(data, augmentation, training)
+forms.save_settings(data, augmentation, training)
+progress = LiveProgress(project.folder / "training")
+try:
+    print(classification.train(project, parameters, [progress]))
+finally:
+    progress.close()
+
+# %% [markdown]
+# ## 5. Evaluate
+#
+# How good is the model on images that it has never seen? Leave *test_source* empty to use the images set aside (or
+# the test images of the sample). *Balanced accuracy* is the share of each class that is named rightly, averaged over
+# the classes: guessing gives 1 / number of classes, 1 is perfect. Beside the network a *random forest* is scored, an
+# older and simpler method on hand-made features: if it does as well, you need no network.
+
+
+# %% cellView="form" jupyter={"source_hidden": true}
+class Evaluation(Form):
+    test_source = Unicode("", help="folder of class folders, or a CSV file; empty = images set aside").tag(path=True)
+    model_folder = Unicode("", help="a model folder; empty = the model just trained").tag(path=True)
+    images_to_explain = Unicode("", help="file names, separated by commas, for the heat maps; empty = one per class")
+
+
+evaluation = Evaluation(**overrides.get("evaluation", {}))
+evaluation
+
+# %% cellView="form" jupyter={"source_hidden": true}
+from utils import class_evaluation as scoring
+from utils import class_score_tables as tables
+
+model_folder = resolve(evaluation.model_folder) if evaluation.model_folder else project.folder
+test_set = held_out.find_test_set(model_folder, evaluation.test_source)
+own = model_folder == project.folder
+result = scoring.evaluate(model_folder, test_set, project.examples("training") if own else ())
+display(Markdown(pages.verdict(result, model_folder)))
+display(pages.tidy(tables.totals_table(result.table)), pages.tidy(tables.per_class_table(result.table)))
+display(pages.tidy(tables.per_class_table(result.table, "groups")))
+for sentence in (
+    tables.interval_caution(result.table),
+    class_pages.verdict_on_forest(result),
+    class_pages.calibration_sentence(result),
+):
+    display(Markdown(sentence))
+
+# %% [markdown]
+# **The errors**: which classes are mixed up, the mistakes of which the model was most sure, whether its probabilities
+# can be believed, and the network beside the random forest.
+
+# %% cellView="form" jupyter={"source_hidden": true}
+for caption, figure in class_pages.evaluation_figures(result).items():
+    display(Markdown(f"**{caption}**"))
+    plots.show(figure)
+
+# %% [markdown]
+# **What does the model look at?** The heat map (Grad-CAM) shows which part of an image speaks for the class that the
+# model gave it. It should lie on the cell, not on its surroundings or a border.
+
+# %% cellView="form" jupyter={"source_hidden": true}
+chosen = [name.strip() for name in evaluation.images_to_explain.split(",") if name.strip()]
+plots.show(class_pages.looked_at(result, chosen))
+warnings = pages.warnings_of(problems, uneven, copies) if own else []
+report = class_pages.report(model_folder, result, warnings)
+print(f"A page to keep or send: {report}")
+
+# %% [markdown]
+# ## 6. Predict on new images
+#
+# **Images of single cells**: leave *label_folder* empty. You get `predictions.csv` with the class of each image, a
+# picture of each class, and `review.csv` with the most uncertain images first.
+#
+# **Objects of a segmented image**: name the folder of images and the folder of their label images, such as the
+# result folder of the StarDist notebook. Each object is cut out and classified: `object_classes.csv` and coloured
+# pictures.
+#
+# With a model trained earlier, run sections 1, 2 and 6 and name its folder in *model_folder*.
+
+
+# %% cellView="form" jupyter={"source_hidden": true}
+class Prediction(Form):
+    data_folder = Unicode("data_samples/mitosis/test", help="folder of images, sub-folders included").tag(path=True)
+    label_folder = Unicode("", help="label images of data_folder, to classify each object; empty = whole images").tag(
+        path=True
+    )
+    result_folder = Unicode("results/classification/predictions", help="folder for the results").tag(path=True)
+    model_folder = Unicode("", help="a model folder; empty = the model just trained").tag(path=True)
+    axes = Enum(list(STACK_AXES), help="order of time T, depth Z, height Y, width X and channels C").tag(advanced=True)
+
+
+prediction = Prediction(**overrides.get("prediction", {}))
+prediction
+
+# %% cellView="form" jupyter={"source_hidden": true}
+from IPython.display import display
+from tqdm.auto import tqdm
+
+from utils import class_prediction, classifier, pages, plots
+from utils.results import chosen_model
+
+folder = chosen_model(prediction.model_folder, globals().get("project"))
+predicted = class_prediction.predict(classifier.load_classifier(folder), folder, prediction.values(), tqdm)
+for warning in predicted.warnings:
+    print(warning)
+display(pages.tidy(predicted.table.head(20)))
+plots.show(class_prediction.pictures(resolve(prediction.result_folder)))
+print(f"Everything is in {resolve(prediction.result_folder)}")

@@ -1,0 +1,205 @@
+"""Scores of a classification as tables for the page, and two classifiers compared on the same test images."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from utils.class_scores import (
+    CLASSES,
+    GROUPS,
+    PER_CLASS,
+    TOTALS,
+    ClassScores,
+    group_names,
+    groups_of_classes,
+    one_hot_confusions,
+    roll_up,
+    scores_of_confusion,
+)
+from utils.intervals import bootstrap
+
+READABLE = {
+    "accuracy": "Accuracy (share of images with the right class)",
+    "balanced_accuracy": "Balanced accuracy (mean recall of the classes)",
+    "macro_f1": "Macro-F1 (mean F1 of the classes)",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+}
+FEW_TEST_IMAGES = 10
+
+
+def with_interval(value: float, low: float, high: float) -> str:
+    """Score and interval in one cell, such as "0.92 (0.80 to 0.98)"; a dash for what is not defined."""
+    if np.isnan(value):
+        return "–"
+    return f"{value:.2f}" + ("" if np.isnan(low) else f" ({low:.2f} to {high:.2f})")
+
+
+def totals_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Scores of all classes together, in words.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of ClassScores.
+
+    Returns
+    -------
+    DataFrame
+        score, classes and, where classes have groups, groups of classes; text "value (low to high)".
+    """
+    shown = pd.DataFrame({"score": [READABLE[score] for score in TOTALS]})
+    for level, title in ((CLASSES, "classes"), (GROUPS, "groups of classes")):
+        rows = table[(table["level"] == level) & (table["class"] == "")].set_index("score")
+        if len(rows):
+            shown[title] = [with_interval(*rows.loc[score, ["value", "low", "high"]]) for score in TOTALS]
+    return shown
+
+
+def per_class_table(table: pd.DataFrame, level: str = CLASSES) -> pd.DataFrame:
+    """Scores of each class, or of each group of classes.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of ClassScores.
+    level : {"classes", "groups"}
+        Which.
+
+    Returns
+    -------
+    DataFrame
+        class, test images, precision, recall, F1; the scores as text "value (low to high)". No row where classes have
+        no groups.
+    """
+    rows = table[(table["level"] == level) & (table["class"] != "")].set_index(["score", "class"])
+    names = list(dict.fromkeys(rows.index.get_level_values("class")))
+    images = [int(rows.loc[("images", name), "value"]) for name in names]
+    shown = pd.DataFrame({"class": names, "test images": images})
+    for score in PER_CLASS:
+        cells = (rows.loc[(score, name), ["value", "low", "high"]] for name in names)
+        shown[READABLE[score]] = [with_interval(*cell) for cell in cells]
+    return shown
+
+
+def interval_caution(table: pd.DataFrame) -> str:
+    """Say which scores of classes depend on chance more than their intervals show.
+
+    A bootstrap only draws from the images that are there: where all of them are right, all draws are.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of ClassScores.
+
+    Returns
+    -------
+    str
+        Empty where every class has at least FEW_TEST_IMAGES and no interval of a recall is a single point.
+    """
+    rows = table[(table["level"] == CLASSES) & (table["class"] != "")].set_index("class")
+    images, recall = (rows[rows["score"] == score] for score in ("images", "recall"))
+    few = images.loc[images["value"] < FEW_TEST_IMAGES, "value"]
+    notes = []
+    if len(few):
+        named = ", ".join(f"{name}: {n:.0f}" for name, n in few.items())
+        notes.append(f"Classes with fewer than {FEW_TEST_IMAGES} test images ({named}) are too small to judge by.")
+    if (recall["low"] == recall["high"]).any():
+        notes.append(
+            "An interval without width, such as 1.00 to 1.00, only says that none of the test images was wrong (or "
+            "right): with none among 30, up to 10 % of new images may still be (rule of three: 3 / 30)."
+        )
+    return " ".join(notes)
+
+
+def compare(
+    one: ClassScores,
+    other: ClassScores,
+    names: Sequence[str] = ("network", "random forest"),
+    n: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Two classifiers on the same test images, with the interval of the difference between them.
+
+    The same images are drawn for both: what makes an image hard for one mostly makes it hard for the other, so that
+    their difference is known better than either score.
+
+    Parameters
+    ----------
+    one, other : ClassScores
+        Scores of the two.
+    names : sequence of two str
+        What to call them.
+    n, seed : int
+        Number of bootstrap draws, and their seed.
+
+    Returns
+    -------
+    DataFrame
+        level, score (of TOTALS), a column for each of the two names, difference (first minus second), low, high (95 %
+        interval of the difference, NaN for fewer than three groups of images).
+
+    Raises
+    ------
+    ValueError
+        If the two were not scored on the same images.
+    """
+    if one.per_image["file"].tolist() != other.per_image["file"].tolist() or (one.y_true != other.y_true).any():
+        raise ValueError("the two classifiers were not scored on the same images")
+    groups, tables = one.per_image["group"].tolist(), []
+    for level in (CLASSES, GROUPS) if group_names(one.classes) else (CLASSES,):
+        pairs = np.stack([_confusions(scores, level) for scores in (one, other)], axis=1)
+        first, second = _totals(pairs.sum(axis=0, dtype=np.float64))
+        low, high = bootstrap(pairs, _difference, groups=groups, n=n, seed=seed)
+        columns = {"level": level, "score": TOTALS, names[0]: first, names[1]: second}
+        tables.append(pd.DataFrame(columns | {"difference": first - second, "low": low, "high": high}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _confusions(scores: ClassScores, level: str) -> np.ndarray:
+    """Confusion matrix of each image, float32 (n, n_classes, n_classes) or the same for groups of classes."""
+    if level == CLASSES:
+        return one_hot_confusions(scores.y_true, scores.p.argmax(axis=1), len(scores.classes))
+    true, p = groups_of_classes(scores.classes)[scores.y_true], roll_up(scores.p, scores.classes)
+    return one_hot_confusions(true, p.argmax(axis=1), p.shape[1])
+
+
+def _totals(cm: np.ndarray) -> np.ndarray:
+    return scores_of_confusion(cm)[..., : len(TOTALS)]
+
+
+def _difference(pairs: np.ndarray) -> np.ndarray:
+    """Totals of the first minus those of the second, (draws, 3), of confusion matrices (draws, 2, n, n)."""
+    return _totals(pairs[:, 0]) - _totals(pairs[:, 1])
+
+
+def comparison_verdict(comparison: pd.DataFrame) -> str:
+    """Say in plain words whether the first classifier is worth it.
+
+    Parameters
+    ----------
+    comparison : DataFrame
+        Result of compare.
+
+    Returns
+    -------
+    str
+        Judged by balanced accuracy of the classes.
+    """
+    one, other = comparison.columns[2:4]
+    row = comparison[comparison["score"] == "balanced_accuracy"].iloc[0]
+    points = 100 * row[["difference", "low", "high"]].astype(float)
+    text = (
+        f"Balanced accuracy of the {one} is {row[one]:.2f}, of the {other} {row[other]:.2f}: a difference of "
+        f"{points['difference']:+.0f} percentage points"
+    )
+    if np.isnan(points["low"]):
+        return f"{text}. There are too few test images to say whether that is chance."
+    text += f" (95 % interval {points['low']:+.0f} to {points['high']:+.0f})."
+    if points["low"] > 0:
+        return f"{text} The {one} is better than the {other}."
+    if points["high"] < 0:
+        return f"{text} The {other} is better: use it, or give the {one} more training images or longer training."
+    return f"{text} That may be chance: these test images do not show that one of them is better."

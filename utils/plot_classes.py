@@ -1,0 +1,166 @@
+"""Pictures of many crops: those of each class, the worst mistakes, and where a network looks."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from utils.class_scores import ClassScores
+from utils.crops import Crop
+from utils.display import display_image
+from utils.plots import WIDTH, picture_grid, short_name
+
+COLUMNS = 8
+TEXT_LINE = 0.14  # inches that a line above a picture takes
+FILLED = 0.96  # of the side of a picture's cell
+
+
+def _place(ax: Axes, picture: np.ndarray, column: int, row: float, frame: tuple | None) -> None:
+    """Draw an RGB picture into the unit square at (column, row), its sides in proportion, small ones enlarged."""
+    height, width = FILLED * np.array(picture.shape[:2]) / max(picture.shape[:2])
+    left, top = column + (1 - width) / 2, row + (1 - height) / 2
+    ax.imshow(picture, extent=(left, left + width, top + height, top), interpolation="nearest")
+    if frame is not None:
+        ax.add_patch(Rectangle((left, top), width, height, fill=False, edgecolor=frame, linewidth=2))
+
+
+def gallery(
+    images: Sequence[np.ndarray],
+    titles: Sequence[str],
+    columns: int = COLUMNS,
+    title: str = "",
+    frames: Sequence[tuple | None] | None = None,
+) -> Figure:
+    """Crops of any size beside and below each other, each with its own contrast and a text above.
+
+    Parameters
+    ----------
+    images : sequence of ndarray, shape (Y, X, C)
+        Any dtype.
+    titles : sequence of str
+        Text of each; as many lines as wanted, long ones are shortened in their middle.
+    columns : int
+        Pictures beside each other.
+    title : str
+        Of the figure.
+    frames : sequence of (red, green, blue) or None, optional
+        Colour of a frame around each crop.
+
+    Returns
+    -------
+    Figure
+        Without any crop, one that says so.
+    """
+    frames = [None] * len(images) if frames is None else frames
+    n_lines = max((text.count("\n") + 1 for text in titles), default=1)
+    rows, cell = max(1, -(-len(images) // columns)), WIDTH / columns
+    pitch = 1.08 + n_lines * TEXT_LINE / cell  # height of a row in units of a cell
+    figure = Figure(figsize=(WIDTH, rows * pitch * cell + (0.4 if title else 0.1)), layout="constrained")
+    ax = figure.subplots()
+    ax.set_axis_off()
+    for i, (image, text, frame) in enumerate(zip(images, titles, frames, strict=True)):
+        row, column = divmod(i, columns)
+        top = row * pitch + pitch - 1.04
+        _place(ax, display_image(image), column, top, frame)
+        lines = [short_name(line, 150 // columns) for line in text.split("\n")]
+        ax.text(column + 0.5, top - 0.02, "\n".join(lines), ha="center", va="bottom", fontsize=8)
+    if not len(images):
+        ax.text(columns / 2, pitch / 2, "There is nothing to show.", ha="center", va="center")
+    ax.set(xlim=(-0.04, columns + 0.04), ylim=(rows * pitch, 0), aspect="equal")
+    figure.suptitle(title, fontsize=12)
+    return figure
+
+
+def show_classes(crops: Sequence[Crop], classes: Sequence[dict], n: int = COLUMNS, seed: int = 0) -> Figure:
+    """Randomly drawn crops, a row for each class.
+
+    Parameters
+    ----------
+    crops : sequence of Crop
+        Crops.
+    classes : sequence of dict
+        Class table as in model.json.
+    n : int
+        Crops drawn of each class; fewer where there are fewer.
+    seed : int
+        Of the draw: another seed shows others.
+
+    Returns
+    -------
+    Figure
+    """
+    rng = np.random.default_rng(seed)
+    figure, axes = picture_grid(len(classes), 1, (WIDTH / (n + 1), WIDTH))
+    for ax, one in zip(axes[:, 0], classes, strict=True):
+        members = [crop for crop in crops if crop.class_id == one["id"]]
+        drawn = rng.permutation(len(members))[:n]
+        for column, i in enumerate(drawn, start=1):
+            _place(ax, display_image(members[i].image.array), column, 0, None)
+        group = f"\n({one['group']})" if one.get("group") else ""
+        text = f"{short_name(str(one['name']), 18)}{group}\n{len(members)} images"
+        ax.text(0.95, 0.5, text, ha="right", va="center", fontsize=9)
+        ax.set(xlim=(0, n + 1.04), ylim=(1.03, -0.03), aspect="equal")
+    return figure
+
+
+def worst_mistakes(crops: Sequence[Crop], scores: ClassScores, n: int = 24) -> Figure:
+    """Wrongly classified test images, those first of which the model was most sure that they are not what they are.
+
+    Parameters
+    ----------
+    crops : sequence of Crop
+        Test images, in the order in which they were scored.
+    scores : ClassScores
+        Their scores.
+    n : int
+        How many at most.
+
+    Returns
+    -------
+    Figure
+        Above each crop its file, its true class and what it was called, with the probability.
+    """
+    table = scores.per_image.assign(p_true=scores.p[np.arange(len(scores.p)), scores.y_true])
+    wrong = table[~table["correct"]].sort_values("p_true", kind="stable")
+    texts = [
+        f"{file}\n{true}\ncalled {predicted}\nat {100 * probability:.0f} %"
+        for file, true, predicted, probability in wrong.head(n)[
+            ["file", "true class", "predicted class", "probability"]
+        ].itertuples(index=False)
+    ]
+    count = f"{min(n, len(wrong))} of {len(wrong)} mistakes among {len(table)} test images, the worst first"
+    title = count if len(wrong) else f"No mistake among {len(table)} test images"
+    return gallery([crops[i].image.array for i in wrong.index[:n]], texts, COLUMNS, title)
+
+
+def grad_cam_figure(images: Sequence[np.ndarray], maps: Sequence[np.ndarray], titles: Sequence[str]) -> Figure:
+    """Images, each above what of it speaks for a class, in colour.
+
+    Parameters
+    ----------
+    images : sequence of ndarray, shape (Y, X, C)
+        As the network gets them.
+    maps : sequence of ndarray, shape (Y, X)
+        Results of grad_cam, 0 to 1.
+    titles : sequence of str
+        Text above each image, such as the class that was explained.
+
+    Returns
+    -------
+    Figure
+        At most COLUMNS images.
+    """
+    n = min(COLUMNS, len(images))
+    cell = WIDTH / max(n, 4)
+    figure, axes = picture_grid(2, max(n, 4), (cell, cell))
+    for i in range(n):
+        picture = display_image(images[i])
+        axes[0, i].imshow(picture, interpolation="nearest")
+        axes[0, i].set_title("\n".join(short_name(line, int(14 * cell)) for line in titles[i].split("\n")), fontsize=9)
+        axes[1, i].imshow(picture.mean(axis=-1), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        heat = axes[1, i].imshow(maps[i], cmap="inferno", vmin=0, vmax=1, alpha=0.6)
+    if n:
+        figure.colorbar(heat, ax=axes, shrink=0.6, label="speaks for the class (1: most)")
+    return figure
