@@ -70,3 +70,18 @@ def finder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finder")
     quick = {"number_of_epochs": 4, "number_of_steps": 60, "filters": 8}
     return open_and_train(parameters(write_objects(folder / "data"), folder, training=quick))[0]
+
+
+@pytest.fixture(scope="session")
+def sorter(tmp_path_factory):
+    """Project, sentence and parameters of a classifier that has learned the shapes of `tests.tiny_crops`."""
+    from tests.tiny_crops import open_and_train, parameters, write_crops
+
+    folder = tmp_path_factory.mktemp("sorter")
+    given = parameters(
+        write_crops(folder / "data"),
+        folder,
+        data={"class_groups": "dot, ring -> round; stripe -> long"},
+        training={"number_of_epochs": 4, "number_of_steps": 25},
+    )
+    return *open_and_train(given), given

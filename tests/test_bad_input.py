@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from tests import tiny_objects
 from tests.tiny import open_and_train, parameters, tree, write_data
 from utils.errors import DataError, ModelError, UserError
 from utils.images import read_mask
@@ -199,3 +200,57 @@ def test_hidden_and_system_files_are_ignored(source, tmp_path):
     assert said.startswith("Trained for 1 epochs")
     assert [one.name for one in project.dataset.examples] == [f"image_{i}.tif" for i in range(4)]
     assert project.dataset.problems == []
+
+
+def negative_labels(source):
+    labels = mask_of(source).astype(np.int16)
+    tifffile.imwrite(source / "masks" / "image_1.tif", labels - 1)
+
+
+def too_many_objects(source):
+    for part in ("images", "masks"):
+        pixels = np.arange(270 * 250, dtype=np.uint32).reshape(270, 250)
+        tifffile.imwrite(source / part / "image_1.tif", pixels if part == "masks" else (pixels % 251).astype(np.uint16))
+
+
+def masks_of_classes(source):
+    for path in (source / "masks").iterdir():
+        labels = read_mask(path)
+        tifffile.imwrite(path, np.where(labels > 0, 1 + labels % 2, 0).astype(np.uint8) * 100)
+
+
+def class_table_with_a_gap(source):
+    (source / "classes.csv").write_text("file,label,class\nimage_0.tif,1,round\n")
+
+
+OBJECT_CASES = [
+    *[case for case in CASES if case[0] in (missing_folder, image_without_mask, truncated, stack, not_a_number)],
+    *[case for case in CASES if case[0] in (only_background, float_mask, one_image, colour_mask, other_channels)],
+    (negative_labels, {}, "masks/image_1.tif", "Save it as 8-bit or 16-bit"),
+    (too_many_objects, {}, "masks/image_1.tif", "smaller pieces"),
+    (masks_of_classes, {"data": {"mask_type": "automatic"}}, "data/masks", "U-Net"),
+    (class_table_with_a_gap, {"data": {"class_table": "classes.csv"}}, "image_0.tif", "class"),
+    (nothing, {"data": {"class_table": "missing.csv"}}, "missing.csv", "Check its name"),
+    (nothing, {"training": {"patch_height": 40}}, "patch", "Choose multiples of 16"),
+    (nothing, {"data": {"starting_model": "no/such/model"}}, "no/such/model", "Choose the folder of a trained model"),
+]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "overrides", "file", "remedy"),
+    OBJECT_CASES,
+    ids=[f"{case[0].__name__}-{case[3]}" for case in OBJECT_CASES],
+)
+def test_bad_input_for_objects_is_told_and_nothing_is_written(spoil, overrides, file, remedy, tmp_path):
+    source = tiny_objects.write_objects(tmp_path / "data", 4)
+    spoil(source)
+    before = tree(tmp_path)
+    data = {"mask_type": "instance labels"} | overrides.get("data", {})
+    if data.get("class_table"):
+        data["class_table"] = str(source / data["class_table"])
+    given = tiny_objects.parameters(source, tmp_path / "models", **(overrides | {"data": data}))
+    with pytest.raises(UserError) as error:
+        tiny_objects.open_and_train(given)
+    assert file in str(error.value)
+    assert remedy in str(error.value)
+    assert tree(tmp_path) == before

@@ -25,12 +25,9 @@ def source(tmp_path_factory):
     return write_crops(tmp_path_factory.mktemp("data"))
 
 
-@pytest.fixture(scope="module")
-def trained(source, tmp_path_factory):
-    """Project, sentence and parameters of an uninterrupted training that is long enough to learn."""
-    longer = {"number_of_epochs": 4, "number_of_steps": 25}
-    given = parameters(source, tmp_path_factory.mktemp("models"), training=longer)
-    return *open_and_train(given), given
+@pytest.fixture
+def trained(sorter):
+    return sorter
 
 
 def test_a_finished_folder(trained):
@@ -44,6 +41,7 @@ def test_a_finished_folder(trained):
         "network": "small CNN",
         "filters": 4,
         "levels": 2,
+        "half_resolution": False,
     }
     assert [one["name"] for one in description["classes"]] == list(CLASSES)
     assert description["input"] == {"size": [16, 16], "fit": "pad"}

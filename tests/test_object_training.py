@@ -16,11 +16,11 @@ from stardist.utils import edt_prob
 from tests.test_segmentation import Stop
 from tests.tiny import tree
 from tests.tiny_objects import discs, open_and_train, parameters, write_objects
-from utils import models, object_training, projects, stardist_models
+from utils import held_out, models, object_evaluation, object_training, projects, stardist_models
 from utils.augmentation import Augmentation
 from utils.batches import Source
 from utils.errors import DataError, ModelError
-from utils.images import write_tiff
+from utils.images import read_mask, write_tiff
 from utils.object_batches import TrainingObjects, ValidationObjects, targets
 from utils.object_prediction import load_segmenter
 from utils.training import TrainingStopped
@@ -335,3 +335,26 @@ def test_label_images_without_any_object_are_refused(tmp_path):
         write_tiff(path, np.zeros((64, 64), np.uint16))
     with pytest.raises(DataError, match="No mask has any foreground"):
         opened(parameters(folder, tmp_path))
+
+
+def test_objects_of_several_classes(tmp_path):
+    """A class table goes in; the network learns classes, they are scored, and a corrected table is another training."""
+    folder = write_objects(tmp_path / "data", 5)
+    rows = ["file,label,class"]
+    for path in sorted((folder / "masks").iterdir()):
+        rows += [f"{path.name},{label},{('oval', 'round')[label % 2]}" for label in range(1, read_mask(path).max() + 1)]
+    (tmp_path / "classes.csv").write_text("\n".join(rows))
+    given = parameters(folder, tmp_path, data={"class_table": str(tmp_path / "classes.csv")})
+    project, _ = open_and_train(given)
+    description = models.read_model(project.folder, "stardist")
+    assert [one["name"] for one in description["classes"]] == ["background", "oval", "round"]
+    assert description["network"]["n_classes"] == 2
+    found = load_segmenter(project.folder).find(project.dataset.examples[0].image.array)
+    assert found.class_ids is not None
+    assert set(found.class_ids) <= {1, 2}
+    result = object_evaluation.evaluate(project.folder, held_out.find_test_set(project.folder))
+    assert result.scores.class_confusion.shape == (2, 2)
+    assert result.scores.class_confusion.sum() == result.table["TP"][0]
+    (tmp_path / "classes.csv").write_text("\n".join(rows).replace("oval", "old").replace("round", "oval"))
+    with pytest.raises(ModelError, match="trained on other images, masks"):
+        open_and_train(given)

@@ -30,7 +30,7 @@ def image_size(project: Project, training: Mapping) -> tuple[int, int]:
 def describe(project: Project, training: Mapping) -> dict:
     """Content of model.json but for what is known only after training (temperature, checksums)."""
     images = describe_images(project)
-    network = {name: training[name] for name in ("network", "filters", "levels")}
+    network = {name: training[name] for name in ("network", "filters", "levels", "half_resolution")}
     return images | {
         "task": "classification",
         "network": {"channels": len(images["channels"]), "classes": len(images["classes"]), **network},

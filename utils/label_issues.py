@@ -2,13 +2,12 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from functools import partial
 
 import keras
 import numpy as np
 import pandas as pd
 from cleanlab.filter import find_label_issues
-from keras import layers
 from sklearn.model_selection import StratifiedGroupKFold
 
 from utils import networks
@@ -121,11 +120,17 @@ def out_of_fold(
     schedule = iter(progress([epoch for n in epochs for epoch in range(n)]))
     for (learned, asked), n in zip(folds, epochs, strict=True):
         network, data = _training(images[learned], class_ids[learned], n_classes, n, seed)
-        for data.epoch in islice(schedule, n):
-            network.fit(data, verbose=0)
+        follow = partial(_begin_epoch, data, schedule)
+        network.fit(data, epochs=n, verbose=0, callbacks=[keras.callbacks.LambdaCallback(on_epoch_begin=follow)])
         p[asked] = _probabilities(network, images[asked])
         judged[asked] = np.isin(class_ids[asked], class_ids[learned])
+    next(schedule, None)  # closes a progress bar
     return p, judged
+
+
+def _begin_epoch(data: TrainingCrops, schedule: Iterator[int], epoch: int, logs: Mapping | None = None) -> None:
+    """Tell the batches which epoch begins, and the progress bar."""
+    data.epoch = next(schedule)
 
 
 def _input(given: Mapping) -> dict:
@@ -171,12 +176,9 @@ def _training(images, class_ids, n_classes: int, epochs: int, seed: int) -> tupl
 
 
 def _network(channels: int, n_classes: int) -> keras.Model:
-    """Small classifier behind a strided convolution: a third of the operations, and more epochs in the same time."""
-    image = keras.Input((None, None, channels))
-    x = layers.Conv2D(FILTERS, 4, strides=2, padding="same", use_bias=False, kernel_initializer="he_normal")(image)
-    x = layers.Activation("relu")(layers.BatchNormalization(momentum=0.9)(x))
-    body = networks.classifier(FILTERS, n_classes, filters=FILTERS, levels=3)
-    return keras.Model(image, keras.Model(body.input, body.get_layer("logits").output)(x))
+    """Small classifier at half resolution: a third of the operations, and more epochs in the same time."""
+    body = networks.classifier(channels, n_classes, filters=FILTERS, levels=3, half_resolution=True)
+    return keras.Model(body.input, body.get_layer("logits").output)
 
 
 def _probabilities(network: keras.Model, images: np.ndarray) -> np.ndarray:

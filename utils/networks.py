@@ -21,6 +21,12 @@ def _block(x, filters: int):
     return _convolution(_convolution(x, filters), filters)
 
 
+def _half(x, filters: int):
+    """Strided convolution: (Y, X, channels) -> (Y/2, X/2, filters)."""
+    x = layers.Conv2D(filters, 4, strides=2, padding="same", use_bias=False)(x)
+    return layers.Activation("relu")(layers.BatchNormalization(momentum=0.9)(x))
+
+
 def unet(
     channels: int = 1,
     classes: int = 2,
@@ -59,9 +65,8 @@ def unet(
        doi:10.1007/978-3-319-24574-4_28
     """
     image = x = layers.Input((None, None, channels), name="image")
-    if half_resolution:  # (Y, X, channels) -> (Y/2, X/2, filters)
-        x = layers.Conv2D(filters, 4, strides=2, padding="same", use_bias=False)(x)
-        x = layers.Activation("relu")(layers.BatchNormalization(momentum=0.9)(x))
+    if half_resolution:
+        x = _half(x, filters)
     skips = []
     for level in range(pooling_steps):
         x = _block(x, filters * 2**level)
@@ -84,7 +89,13 @@ def input_multiple(pooling_steps: int, half_resolution: bool = False) -> int:
 
 
 def classifier(
-    channels: int, classes: int, network: str = SMALL, filters: int = 16, levels: int = 4, weights: str | None = None
+    channels: int,
+    classes: int,
+    network: str = SMALL,
+    filters: int = 16,
+    levels: int = 4,
+    half_resolution: bool = False,
+    weights: str | None = None,
 ) -> keras.Model:
     """Network that sorts whole images into classes.
 
@@ -95,8 +106,8 @@ def classifier(
     network
         "small CNN", made for crops of 24 to 128 pixels: levels of two convolutions with batch normalisation, each half
         the size and twice the filters of the one before; or a key of `BACKBONES`, an ImageNet network.
-    filters, levels
-        Of the small CNN.
+    filters, levels, half_resolution
+        Of the small CNN; half_resolution puts a strided convolution before the first level: a third of the operations.
     weights
         "imagenet" downloads a backbone's weights; None leaves them random, for weights loaded afterwards.
 
@@ -107,13 +118,15 @@ def classifier(
         "logits" holds the scores before softmax, "features" the last (batch, y, x, filters) before averaging.
     """
     inputs = keras.Input((None, None, channels), name="image")
-    features = _small_cnn(inputs, filters, levels) if network == SMALL else _backbone(inputs, network, weights)
+    small = network == SMALL
+    features = _small_cnn(inputs, filters, levels, half_resolution) if small else _backbone(inputs, network, weights)
     x = layers.Dropout(0.3)(layers.GlobalAveragePooling2D()(features))
     x = layers.Dense(classes, name="logits", dtype="float32")(x)
     return keras.Model(inputs, layers.Softmax(name="probabilities", dtype="float32")(x), name="classifier")
 
 
-def _small_cnn(x, filters: int, levels: int):
+def _small_cnn(x, filters: int, levels: int, half_resolution: bool):
+    x = _half(x, filters) if half_resolution else x
     for level in range(levels):
         x = _block(x, filters * 2**level)
         if level < levels - 1:

@@ -78,7 +78,9 @@ def open_project(data: Mapping, seed: int = 0, annotation: str = "classes") -> P
     name_classes(dataset.classes, data.get("class_names", ""))
     groups = [example.group for example in dataset.examples]
     roles = split(groups, _percentage_test(data), data["percentage_validation"], seed)
-    return _project(dataset, groups, roles, [_checksum(example) for example in dataset.examples], folder)
+    return _project(
+        dataset, groups, roles, [_checksum(example, dataset.classes) for example in dataset.examples], folder
+    )
 
 
 def open_crops(data: Mapping, seed: int = 0) -> Project:
@@ -105,12 +107,13 @@ def _project(dataset, groups, roles, annotation, folder) -> Project:
     return Project(dataset, roles, table.assign(annotation=annotation), folder)
 
 
-def _checksum(example: Example) -> str:
+def _checksum(example: Example, classes: list[dict]) -> str:
     """SHA-256 of the mask and of the classes of its objects: a training with a corrected annotation is another one."""
     sha256 = file_sha256(example.mask_path)
     if example.object_classes is None:
         return sha256
-    return hashlib.sha256(f"{sha256} {sorted(example.object_classes.items())}".encode()).hexdigest()
+    names = sorted((label, classes[class_id]["name"]) for label, class_id in example.object_classes.items())
+    return hashlib.sha256(f"{sha256} {names}".encode()).hexdigest()
 
 
 def describe_images(project: Project) -> dict:

@@ -1,0 +1,122 @@
+"""What the classification page shows: counts, copies, scores beside a forest, and what section 6 writes."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from sklearn.metrics import balanced_accuracy_score
+
+from tests.tiny_crops import write_crops
+from utils import class_evaluation, class_pages, class_prediction, held_out, label_page, projects
+from utils.classifier import load_classifier
+from utils.label_issues import COLUMNS
+
+
+@pytest.fixture(scope="module")
+def project(sorter):
+    return sorter[0]
+
+
+@pytest.fixture(scope="module")
+def training(sorter):
+    return sorter[2]["overrides"]["training"]
+
+
+@pytest.fixture(scope="module")
+def result(project):
+    test_set = held_out.find_test_set(project.folder)
+    return class_evaluation.evaluate(project.folder, test_set, project.examples("training"))
+
+
+def test_counts_add_up(project):
+    table = class_pages.counts(project, None).set_index("class")
+    assert table.loc["all", ["training", "validation", "test"]].sum() == table.loc["all", "total"] == 24
+    for role in ("training", "validation", "test"):
+        assert table.loc["all", role] == len(project.examples(role))
+    assert "24 images** in 3 classes" in class_pages.overview(
+        project, {"patch_height": 0, "patch_width": 0, "fit": "pad"}
+    )
+
+
+def test_the_score_is_that_of_scikit_learn_and_is_written_down(project, result):
+    classifier, crops = load_classifier(project.folder), project.examples("test")
+    p = classifier.probabilities([one.image.array for one in crops])
+    expected = balanced_accuracy_score([one.class_id for one in crops], p.argmax(axis=1))
+    assert result.headline["value"] == pytest.approx(expected)
+    written = json.loads((project.folder / "scores.json").read_text())
+    assert written["headline"]["value"] == pytest.approx(expected)
+    assert len(pd.read_csv(project.folder / "evaluation.csv")) == len(crops)
+    assert {one["score"] for one in written["random_forest"]} == {"accuracy", "balanced_accuracy", "macro_f1"}
+
+
+def test_network_and_forest_are_scored_on_the_same_images(result):
+    assert result.forest.per_image["file"].tolist() == result.scores.per_image["file"].tolist()
+    assert "random forest" in class_pages.verdict_on_forest(result)
+
+
+def test_figures_and_report(result, project):
+    figures = class_pages.evaluation_figures(result)
+    assert all(isinstance(figure, Figure) for figure in figures.values())
+    assert any("group" in caption for caption in figures)
+    assert isinstance(class_pages.looked_at(result), Figure)
+    assert isinstance(class_pages.looked_at(result, [result.test_set.examples[0].name]), Figure)
+    text = class_pages.report(project.folder, result, ["Beware of this."]).read_text(encoding="utf-8")
+    assert "Beware of this." in text
+    assert "random forest" in text
+
+
+def test_preview_of_augmentation(project, sorter, training):
+    assert isinstance(
+        class_pages.augmentation_preview(project, training, sorter[2]["overrides"]["augmentation"]), Figure
+    )
+
+
+def test_a_copy_across_training_and_test_comes_first(tmp_path, sorter):
+    folder = write_crops(tmp_path / "data", 40, seed=3, side=32)
+    data = sorter[2]["overrides"]["data"] | {"training_source": str(folder), "model_path": str(tmp_path)}
+    before = projects.open_crops(data)
+    one, other = before.examples("training")[0], before.examples("test")[0]
+    shutil.copy(one.image.path, other.image.path)
+    found = class_pages.copies(projects.open_crops(data), None)
+    assert {found["file_a"].iloc[0], found["file_b"].iloc[0]} == {one.name, other.name}
+    assert {found["role_a"].iloc[0], found["role_b"].iloc[0]} == {"training", "test"}
+
+
+def test_a_corrected_label_is_learned_from(tmp_path, sorter):
+    folder = write_crops(tmp_path / "data")
+    review = tmp_path / "review.csv"
+    review.write_text("file,class\ndot/dot_0.tif,ring\ndot/dot_1.tif,remove\n")
+    data = sorter[2]["overrides"]["data"] | {"training_source": str(folder), "label_review": str(review)}
+    project = projects.open_crops(data | {"model_path": str(tmp_path)})
+    names = {one.name: project.dataset.classes[one.class_id]["name"] for one in project.dataset.crops}
+    assert names["dot/dot_0.tif"] == "ring"
+    assert "dot/dot_1.tif" not in names
+    assert project.split.set_index("file").loc[lambda t: t.index.str.contains("dot_0"), "annotation"].tolist() == [
+        "ring"
+    ]
+
+
+def test_the_button_does_nothing_until_it_is_pressed(project, training, tmp_path, monkeypatch):
+    calls = []
+    table = pd.DataFrame([("dot/dot_0.tif", "dot", "ring", 0.1)], columns=COLUMNS)
+    monkeypatch.setattr(label_page, "suspects", lambda *given: calls.append(given) or table)
+    box = label_page.button(project, training, str(tmp_path / "labels.csv"))
+    assert calls == []
+    box.children[0].click()
+    assert len(calls) == 1
+    assert not box.children[0].disabled
+    assert pd.read_csv(tmp_path / "labels.csv")["file"].tolist() == ["dot/dot_0.tif"]
+
+
+def test_prediction_of_a_folder(project, tmp_path):
+    write_crops(tmp_path / "new", 2, seed=8)
+    settings = {"data_folder": str(tmp_path / "new"), "label_folder": "", "axes": "automatic"}
+    settings["result_folder"] = str(tmp_path / "results")
+    found = class_prediction.predict(load_classifier(project.folder), project.folder, settings)
+    assert len(found.table) == 6
+    p = found.table[[name for name in found.table if name.startswith("p_")]].to_numpy()
+    np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-3)
+    assert isinstance(class_prediction.pictures(tmp_path / "results"), Figure)
