@@ -23,6 +23,7 @@ def write_untrained(folder: Path, channels: int, side: int, per: str = "image") 
     from utils import models, networks
 
     arguments = {"channels": channels, "classes": 8, "network": networks.SMALL, "filters": 16, "levels": 4}
+    arguments["half_resolution"] = True  # as "Quick on a CPU" makes it
     normalisation = {"kind": "percentile", "low": 1, "high": 99.8, "per": per, "channels": "separate"}
     if per == "training set":
         normalisation["range"] = [[0.0] * channels, [40000.0] * channels]
