@@ -98,14 +98,8 @@ def rois(path):
 def test_labels_tables_rois_and_overlays_agree(tmp_path, images):
     predicted = predict(images, tmp_path / "out")
     objects, counts = tables(tmp_path / "out")
-    assert sorted(os.listdir(tmp_path / "out")) == [
-        "counts.csv",
-        "labels",
-        "objects.csv",
-        "overlays",
-        "prediction.json",
-        "rois",
-    ]
+    expected = ["counts.csv", "labels", "objects.csv", "overlays", "prediction.json", "rois"]
+    assert sorted(os.listdir(tmp_path / "out")) == expected
     assert predicted.warnings == []
     pd.testing.assert_frame_equal(counts, predicted.counts, check_dtype=False)
     assert counts["file"].tolist() == ["a.tif", "b.tif", "empty.tif"]

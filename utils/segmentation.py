@@ -39,28 +39,13 @@ def train(
     parameters: Mapping,
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> str:
-    """Train a U-Net, or go on with it, or say that it is done; afterwards the model folder is complete.
+    """Train a U-Net, or go on with it, or say that it is done.
 
     Parameters
     ----------
-    project
-        From `projects.open_project`.
-    parameters
-        {"overrides": {form: {field: value}}} with the forms data, augmentation and training.
-    callbacks
-        For display.
-
-    Returns
-    -------
-    str
-        One sentence on what was done.
-
-    Raises
-    ------
-    ModelError
-        Something else is in the folder, or the starting model does not fit.
-    TrainingStopped
-        The user stopped it; the best weights so far are in the model folder, and the checkpoint to go on from.
+    project, parameters, callbacks
+        As of `utils.runs.run`, which also says what is returned and raised; besides, ModelError where the starting
+        model does not fit.
     """
     forms = parameters["overrides"]
     data, training = forms["data"], forms["training"]
