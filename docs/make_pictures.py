@@ -1,4 +1,4 @@
-"""Make the pictures of the README, after `make run NOTEBOOK=unet_segmentation`: python docs/make_pictures.py."""
+"""Make the pictures of the README from the models of `make run`: python docs/make_pictures.py."""
 
 import sys
 from io import BytesIO
@@ -11,9 +11,10 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from utils import evaluation, held_out  # noqa: E402
+from utils import evaluation, held_out, object_prediction  # noqa: E402
 from utils.images import read_image, read_mask  # noqa: E402
 from utils.pictures import display_image, overlay  # noqa: E402
+from utils.plot_objects import object_errors  # noqa: E402
 from utils.plot_scores import error_map  # noqa: E402
 from utils.plots import add_picture, picture_grid, png  # noqa: E402
 
@@ -27,6 +28,14 @@ def result(folder: Path) -> None:
     predicted = segmenter.class_ids(example.image.array)
     figure = error_map(example.image.array, example.mask, predicted, segmenter.classes)
     (DOCS / "result.png").write_bytes(png(figure, dpi=80))
+
+
+def objects(folder: Path) -> None:
+    """Annotated and predicted objects of one test image of the synthetic nuclei."""
+    segmenter, example = object_prediction.load_segmenter(folder), held_out.find_test_set(folder).examples[4]
+    labels = segmenter.find(example.image.array).labels
+    figure = object_errors(example.image.array, example.mask, labels, example.image.pixel_size_um)
+    (DOCS / "objects.png").write_bytes(png(figure, dpi=60))
 
 
 def masks() -> None:
@@ -61,5 +70,6 @@ def _grey(plane: np.ndarray) -> np.ndarray:
 
 if __name__ == "__main__":
     result(ROOT / "results" / "unet_segmentation" / "model")
+    objects(ROOT / "results" / "stardist_segmentation" / "model")
     masks()
     print({path.name: imread(path).shape for path in DOCS.glob("*.png")})
