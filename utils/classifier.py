@@ -19,7 +19,7 @@ class Classifier:
     Parameters
     ----------
     network
-        Keras model with a layer "logits", see `networks.classifier`.
+        Keras model with a layer "logits", see `networks.classifier`; used with the weights that it has now.
     description
         Content of model.json; used are classes, normalisation, input and temperature.
     """
@@ -29,10 +29,17 @@ class Classifier:
         logits = keras.Model(network.input, network.get_layer("logits").output)
         size, temperature = tuple(description["input"]["size"]), description["temperature"]
         signature = [tf.TensorSpec((None, *size, network.input_shape[-1]), tf.float32)]
+        # Weights as constants let TensorFlow join batch normalisation with the convolution before it.
+        weights = [
+            [tf.constant(variable) for variable in variables]
+            for variables in (logits.trainable_variables, logits.non_trainable_variables)
+        ]
+
+        def call(x: tf.Tensor) -> tf.Tensor:
+            return tf.nn.softmax(logits.stateless_call(*weights, x, training=False)[0] / temperature)
+
         # A compiled function: Keras's predict() costs 30 times more on a single image.
-        self._call = tf.function(
-            lambda x: tf.nn.softmax(logits(x, training=False) / temperature), input_signature=signature
-        )
+        self._call = tf.function(call, input_signature=signature)
 
     def prepare(self, array: np.ndarray) -> np.ndarray:
         """Image (Y, X, C) as read -> float32 (Y, X, C) of the size and range that the network was trained with."""
