@@ -153,6 +153,19 @@ class TestHeldOut:
         with pytest.raises(DataError, match="comet"):
             held_out.find_test_set(trained[0].folder, str(tmp_path / "test"))
 
+    def test_images_set_aside_are_scored_by_their_corrected_labels(self, tmp_path):
+        write_crops(tmp_path / "data")
+        wrong = [f"dot/dot_{i}.tif" for i in range(6)]
+        (tmp_path / "review.csv").write_text("file,class\n" + "".join(f"{name},ring\n" for name in wrong))
+        review = {"label_review": str(tmp_path / "review.csv"), "percentage_test": 50}
+        project, _ = open_and_train(
+            parameters(tmp_path / "data", tmp_path, data=review, training={"number_of_epochs": 1})
+        )
+        expected = {one.name: one.class_id for one in project.examples("test")}
+        assert set(expected) & set(wrong)
+        found = held_out.find_test_set(project.folder)
+        assert {one.name: one.class_id for one in found.examples} == expected
+
 
 class TestStart:
     def test_weights_are_taken_over(self, trained, source, tmp_path):

@@ -41,7 +41,7 @@ def evaluate(folder: Path, test_set: TestSet, training: Sequence[Crop] = (), see
         From `held_out.find_test_set`.
     training
         The images that the network was trained on: a random forest on classical features learns from the same ones and
-        is scored on the same test images. None: no forest.
+        is scored on the same test images. Empty: no forest.
     seed
         Of the forest.
     """

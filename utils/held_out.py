@@ -13,6 +13,7 @@ from utils.checks import Dataset, Example, load_examples, raise_errors
 from utils.crops import Crop, CropSet, load_crops
 from utils.errors import DataError, ModelError
 from utils.files import file_sha256
+from utils.label_review import read_review
 from utils.paths import resolve
 from utils.projects import Project
 from utils.samples import CLASSIFICATION, EXTRA, REAL, SAMPLES, sample_of
@@ -64,7 +65,9 @@ def find_test_set(folder: Path, test_source: str = "", test_target: str = "", cl
         return TestSet(_unseen(given.examples, split), origin, independent=True)
     role = "test" if (split["role"] == "test").any() else "validation"
     chosen = set(split.loc[split["role"] == role, "sha256"])
-    given = load_test_examples(folder, data["training_source"], data["training_target"], data["class_table"])
+    given = load_test_examples(
+        folder, data["training_source"], data["training_target"], data["class_table"], data["label_review"]
+    )
     examples = [one for one in given.examples if file_sha256(one.image.path) in chosen]
     if len(examples) < len(chosen):
         raise DataError(
@@ -99,11 +102,14 @@ def _check_origin(training_source: str, test_source: str) -> None:
         )
 
 
-def load_test_examples(folder: Path, source: str, target: str, class_table: str = "") -> Dataset | CropSet:
+def load_test_examples(
+    folder: Path, source: str, target: str, class_table: str = "", label_review: str = ""
+) -> Dataset | CropSet:
     """Read images and their annotation with the classes of a model; DataError where they do not fit."""
     description, data = models.read_model(folder), _data_parameters(folder)
     if description["task"] == "classification":
         dataset = load_crops(source, data["axes"], data["group_rule"], classes=description["classes"])
+        dataset = read_review(label_review, dataset) if label_review else dataset
     else:
         dataset = load_examples(
             source,
@@ -132,7 +138,7 @@ def check_channels(array: np.ndarray, path: Path, description: dict) -> None:
 
 
 def _data_parameters(folder: Path) -> dict:
-    needed, optional = ("training_source", "axes", "group_rule"), ("training_target", "class_table")
+    needed, optional = ("training_source", "axes", "group_rule"), ("training_target", "class_table", "label_review")
     try:
         data = json.loads((folder / models.PARAMETERS).read_text(encoding="utf-8"))["overrides"]["data"]
         return {name: data[name] for name in needed} | {name: data.get(name, "") for name in optional}
