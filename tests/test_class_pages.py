@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -83,6 +84,9 @@ def test_a_copy_across_training_and_test_comes_first(tmp_path, sorter):
     found = class_pages.copies(projects.open_crops(data), None)
     assert {found["file_a"].iloc[0], found["file_b"].iloc[0]} == {one.name, other.name}
     assert {found["role_a"].iloc[0], found["role_b"].iloc[0]} == {"training", "test"}
+    folder_of_its_own = held_out.TestSet([replace(other, image=one.image)], "a folder", independent=True)
+    across = class_pages.lookalikes(before, folder_of_its_own)
+    assert across[["file_a", "file_b"]].values.tolist() == [[one.name, other.name]]
 
 
 def test_a_corrected_label_is_learned_from(tmp_path, sorter):

@@ -69,6 +69,11 @@ def copies(project: Project, test: TestSet | None) -> pd.DataFrame:
     return table.loc[across]
 
 
+def lookalikes(project: Project, test_set: TestSet) -> pd.DataFrame:
+    """Pairs of an image that was trained on and a test image, whichever folder it is from, that look like copies."""
+    return near_duplicates(project.examples("training") + project.examples("validation"), test_set.examples)
+
+
 def augmentation_preview(project: Project, training: Mapping, augmentation: Mapping, seed: int = 0) -> Figure:
     """Training images as they are and, below, as the network may see them."""
     description = describe(project, training)

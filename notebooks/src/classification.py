@@ -304,7 +304,11 @@ for caption, figure in class_pages.evaluation_figures(result).items():
 # %% cellView="form" jupyter={"source_hidden": true}
 chosen = [name.strip() for name in evaluation.images_to_explain.split(",") if name.strip()]
 plots.show(class_pages.looked_at(result, chosen))
-warnings = pages.warnings_of(problems, uneven, copies) if own else []
+warnings = []
+if own:
+    lookalikes = class_pages.lookalikes(project, test_set)
+    display(Markdown(f"**Test images that look like a copy of a training image: {len(lookalikes) or 'none'}**"))
+    warnings = pages.warnings_of(problems, uneven, lookalikes)
 report = class_pages.report(model_folder, result, warnings)
 print(f"A page to keep or send: {report}")
 
