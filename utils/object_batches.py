@@ -8,8 +8,8 @@ from stardist.models import Config2D, StarDistData2D
 from utils.batches import TrainingPatches, ValidationPatches
 
 
-class TrainingObjects(TrainingPatches):
-    """Random augmented patches with their targets; those of epoch e depend only on (seed, e).
+class _WithTargets:
+    """Gives StarDist's targets in place of masks; the arguments `patches` are those of the class it is mixed with.
 
     Parameters
     ----------
@@ -17,8 +17,6 @@ class TrainingObjects(TrainingPatches):
         Of the StarDist model: rays, grid, classes.
     object_classes
         Class id of each label of each source (label -> 1 .. n_classes); None where objects have no classes.
-    patches
-        Arguments of `utils.batches.TrainingPatches`; the masks of the sources are label images.
     """
 
     def __init__(self, config: Config2D, object_classes: Sequence[Mapping[int, int] | None], **patches):
@@ -31,17 +29,16 @@ class TrainingObjects(TrainingPatches):
         return targets(images, labels, self.config, [self.object_classes[i] for i in chosen])
 
 
-class ValidationObjects(ValidationPatches):
+class TrainingObjects(_WithTargets, TrainingPatches):
+    """Random augmented patches with their targets; those of epoch e depend only on (seed, e).
+
+    The masks of the sources are label images. Arguments: config and object_classes of the StarDist model (rays, grid;
+    label -> class id of each source, or None), then those of `utils.batches.TrainingPatches` by name.
+    """
+
+
+class ValidationObjects(_WithTargets, ValidationPatches):
     """Patches on a grid over the validation images with their targets, never augmented; see `TrainingObjects`."""
-
-    def __init__(self, config: Config2D, object_classes: Sequence[Mapping[int, int] | None], **patches):
-        super().__init__(**patches)
-        self.config, self.object_classes = config, object_classes
-
-    def __getitem__(self, step: int) -> tuple[tuple, tuple]:
-        """Batch `step` as `targets` gives it."""
-        chosen, images, labels = self.draw(step)
-        return targets(images, labels, self.config, [self.object_classes[i] for i in chosen])
 
 
 class _InOrder(StarDistData2D):

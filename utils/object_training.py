@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import stardist.utils
-from stardist.models import StarDist2D
+from stardist.models import Config2D, StarDist2D
 from tqdm.auto import tqdm
 
 from utils import models, stardist_models
@@ -178,8 +178,7 @@ def optimise_thresholds(model: StarDist2D, examples: Sequence[Example]) -> None:
 
     Without any object in them nothing can be chosen: StarDist's usual values stay.
     """
-    with_objects = [one for one in examples if one.mask.any()]
-    if not with_objects:
+    if not any(one.mask.any() for one in examples):
         return
     images = [normalise(source.image, source.low, source.high) for source in sources(examples)]
     with stardist_models.quiet(), _bars_for_the_page():
@@ -218,8 +217,7 @@ def starting_model(name: str, description: Mapping) -> StarDist2D | None:
     else:
         models.read_model(resolve(name), "stardist")
         start = stardist_models.load(resolve(name))
-    wanted = stardist_models.build(description["network"]).config
-    _check_fit(name, start.config, wanted)
+    _check_fit(name, start.config, Config2D(**description["network"]))
     return start
 
 
