@@ -12,9 +12,8 @@ from utils.class_score_tables import compare
 from utils.class_scores import ClassScores, class_scores, headline
 from utils.classifier import Classifier, load_classifier
 from utils.crops import Crop
-from utils.files import write_csv, write_json
 from utils.forest import fit_forest
-from utils.held_out import TestSet
+from utils.held_out import TestSet, write_scores
 
 
 @dataclass(frozen=True)
@@ -53,21 +52,17 @@ def evaluate(folder: Path, test_set: TestSet, training: Sequence[Crop] = (), see
         forest = _scores(crops, fit_forest(training, classes, seed).predict_proba(crops), classes)
         comparison = compare(scores, forest)
     best = headline(scores.table)
-    write_csv(folder / "evaluation.csv", scores.per_image)
-    write_json(
-        folder / "scores.json",
-        {
-            "headline": best,
-            "test_images": test_set.origin,
-            "independent": test_set.independent,
-            "number_of_images": len(crops),
-            "temperature": classifier.description["temperature"],
-            "expected_calibration_error": expected_calibration_error(scores.y_true, scores.p),
-            "scores": scores.table.to_dict("records"),
-            "confusion_matrix": scores.confusion,
-            "group_confusion": scores.group_confusion,
-            "random_forest": None if comparison is None else comparison.to_dict("records"),
-        },
+    write_scores(
+        folder,
+        test_set,
+        best,
+        scores.per_image,
+        temperature=classifier.description["temperature"],
+        expected_calibration_error=expected_calibration_error(scores.y_true, scores.p),
+        scores=scores.table.to_dict("records"),
+        confusion_matrix=scores.confusion,
+        group_confusion=scores.group_confusion,
+        random_forest=None if comparison is None else comparison.to_dict("records"),
     )
     return ClassEvaluation(test_set, scores, scores.table, best, classifier, forest, comparison)
 

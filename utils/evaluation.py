@@ -9,8 +9,7 @@ import pandas as pd
 
 from utils import models
 from utils.checks import Example
-from utils.files import write_csv, write_json
-from utils.held_out import TestSet
+from utils.held_out import TestSet, write_scores
 from utils.metrics import confusion_matrix, foreground_iou_from_confusion, ratio, scores_from_confusion
 from utils.prediction import Segmenter
 from utils.scores import PixelScores, headline, pixel_scores, score_table
@@ -63,18 +62,14 @@ def evaluate(folder: Path, test_set: TestSet) -> Evaluation:
     scores = pixel_scores(predicted(), segmenter.classes)
     table = score_table(scores)
     best = headline(table)
-    write_csv(folder / "evaluation.csv", scores.per_image)
-    write_json(
-        folder / "scores.json",
-        {
-            "headline": best,
-            "test_images": test_set.origin,
-            "independent": test_set.independent,
-            "number_of_images": len(test_set.examples),
-            "threshold": segmenter.threshold,
-            "scores": table.to_dict("records"),
-            "confusion_matrix": scores.confusion,
-        },
+    write_scores(
+        folder,
+        test_set,
+        best,
+        scores.per_image,
+        threshold=segmenter.threshold,
+        scores=table.to_dict("records"),
+        confusion_matrix=scores.confusion,
     )
     return Evaluation(test_set, scores, table, best, segmenter)
 

@@ -12,7 +12,7 @@ from utils import models
 from utils.checks import Dataset, Example, load_examples, raise_errors
 from utils.crops import Crop, CropSet, load_crops
 from utils.errors import DataError, ModelError
-from utils.files import file_sha256
+from utils.files import file_sha256, write_csv, write_json
 from utils.label_review import read_review
 from utils.paths import resolve
 from utils.projects import Project
@@ -157,3 +157,25 @@ def _unseen(examples: Sequence[Example], split: pd.DataFrame) -> list[Example]:
             "and train again."
         )
     return list(examples)
+
+
+def write_scores(folder: Path, test_set: TestSet, headline: dict, per_image: pd.DataFrame, **more) -> None:
+    """Write evaluation.csv and scores.json into a model folder.
+
+    Parameters
+    ----------
+    folder
+        Model folder.
+    test_set
+        What the model was scored on.
+    headline
+        The one score shown big: name, value, low, high, meaning.
+    per_image
+        One row for each test image.
+    more
+        Further content of scores.json.
+    """
+    write_csv(folder / "evaluation.csv", per_image)
+    origin = {"test_images": test_set.origin, "independent": test_set.independent}
+    counted = {"number_of_images": len(test_set.examples)}
+    write_json(folder / "scores.json", {"headline": headline, **origin, **counted, **more})

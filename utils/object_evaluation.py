@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from utils.checks import Example
-from utils.files import write_csv, write_json
-from utils.held_out import TestSet
+from utils.held_out import TestSet, write_scores
 from utils.object_prediction import Objects, ObjectSegmenter, load_segmenter
 from utils.object_scores import ObjectScores, count_error, headline, object_scores, score_table
 
@@ -62,20 +61,16 @@ def evaluate(folder: Path, test_set: TestSet) -> ObjectEvaluation:
     scores = object_scores(_compared(segmenter, test_set.examples), object_classes(segmenter))
     table = score_table(scores)
     best = headline(table)
-    write_csv(folder / "evaluation.csv", scores.per_image)
-    write_json(
-        folder / "scores.json",
-        {
-            "headline": best,
-            "test_images": test_set.origin,
-            "independent": test_set.independent,
-            "number_of_images": len(test_set.examples),
-            "threshold": segmenter.model.thresholds.prob,
-            "nms_threshold": segmenter.model.thresholds.nms,
-            "scores": table.to_dict("records"),
-            "count": count_error(scores.per_image),
-            "class_confusion": scores.class_confusion,
-        },
+    write_scores(
+        folder,
+        test_set,
+        best,
+        scores.per_image,
+        threshold=segmenter.model.thresholds.prob,
+        nms_threshold=segmenter.model.thresholds.nms,
+        scores=table.to_dict("records"),
+        count=count_error(scores.per_image),
+        class_confusion=scores.class_confusion,
     )
     return ObjectEvaluation(test_set, scores, table, best, segmenter)
 
