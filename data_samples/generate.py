@@ -7,14 +7,15 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from data_samples.cohorts import make_tissue, make_tissue_new_stain
 from data_samples.mitosis import make_mitosis, make_mitosis_new_marker
 from data_samples.nuclei import make_nuclei
-from data_samples.tissue import make_tissue
 
 FOLDER = Path(__file__).resolve().parent
 MAKERS: dict[str, Callable[[Path], None]] = {
     "nuclei": make_nuclei,
     "tissue": make_tissue,
+    "tissue_new_stain": make_tissue_new_stain,
     "mitosis": make_mitosis,
     "mitosis_new_marker": make_mitosis_new_marker,
 }

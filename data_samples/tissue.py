@@ -1,26 +1,18 @@
-"""Synthetic H&E-like tiles of fibrotic liver with semantic masks, made to be hard for pixel colour alone.
+"""One synthetic tile of fibrotic liver with its semantic mask, made to be hard for pixel colour alone.
 
-Collagen and cytoplasm take nearly the same pink, in another proportion for each patient; what tells them apart is
+Collagen and cytoplasm take nearly the same colour, in another proportion for each patient; what tells them apart is
 structure: drawn-out fibres with spindle-shaped nuclei against granular cells with round nuclei.
 """
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import numpy as np
-import pandas as pd
 from scipy.ndimage import binary_dilation, distance_transform_edt
 
-from data_samples.drawing import smooth_noise, soft_step, write_pair
+from data_samples.drawing import smooth_noise, soft_step
 from data_samples.histology import band_angle, cells, ellipses, fibres, scatter, septum_depth
-from data_samples.staining import Patient, Protocol, draw_patient, scan
+from data_samples.staining import Patient, scan
 
-SEED = 20_242
-PIXEL_SIZE_UM = 1.0
 SHAPE = (256, 256)
 GLASS, TISSUE, FIBROSIS = 0, 1, 2
-PATIENTS = {"train": range(1, 9), "test": range(9, 13)}
-TILES = {"train": 3, "test": 2}
 
 
 def draw_lumens(rng: np.random.Generator, slide: np.ndarray) -> np.ndarray:
@@ -153,40 +145,4 @@ def tissue_tile(rng: np.random.Generator, patient: Patient, share: float) -> tup
     blue = np.choose(mask, [blood_blue, np.maximum(cell_blue, blood_blue), np.maximum(fibre_blue, blood_blue)])
     blue = np.maximum(blue, lymphocytes(rng, patient, mask)) * thickness
     pink = np.choose(mask, [blood_pink, cell_pink, fibre_pink]) * thickness
-    return scan(rng, patient, blue, np.maximum(pink, 0.4 * blue)), mask
-
-
-def shares(seed: int, split: str) -> np.ndarray:
-    """Share of fibrosis of each tile, (patients, tiles): evenly spaced from 2 to 40 %, mild and severe ones."""
-    rng = np.random.default_rng([seed, 0, list(TILES).index(split)])
-    grid = np.linspace(0.02, 0.40, len(PATIENTS[split]) * TILES[split]).reshape(TILES[split], -1)
-    return np.stack([rng.permutation(row) for row in grid], axis=1)
-
-
-def tiles(split: str, protocol: Protocol, seed: int) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
-    """Make the tiles of a split one after the other: yields file name, patient name, image, mask."""
-    for number, row in zip(PATIENTS[split], shares(seed, split), strict=True):
-        patient = draw_patient(np.random.default_rng([seed, 1, number]), protocol)
-        for tile, share in enumerate(row, start=1):
-            rng = np.random.default_rng([seed, 2, number, tile])
-            name = f"patient{number:02d}"
-            yield f"{name}_tile{tile}.tif", name, *tissue_tile(rng, patient, share)
-
-
-def fibrosis_share(mask: np.ndarray) -> float:
-    """Fibrosis as a percentage of tissue and fibrosis together."""
-    return 100 * float((mask == FIBROSIS).sum() / (mask != GLASS).sum())
-
-
-def make_tissue(folder: Path, protocol: Protocol | None = None, seed: int = SEED) -> None:
-    """Write a sample of stained tissue into `folder`: {train,test}/{images,masks}/patient01_tile1.tif ...
-
-    Also writes proportions.csv: file, split, patient, fibrosis_share_percent (three decimals).
-    """
-    rows = []
-    for split in PATIENTS:
-        for name, patient, image, mask in tiles(split, protocol or Protocol(), seed):
-            write_pair(folder, split, name, image, mask, PIXEL_SIZE_UM)
-            rows.append((name, split, patient, round(fibrosis_share(mask), 3)))
-    table = pd.DataFrame(rows, columns=["file", "split", "patient", "fibrosis_share_percent"])
-    table.to_csv(folder / "proportions.csv", index=False, lineterminator="\n")
+    return scan(rng, patient, blue, np.maximum(pink, 0.4 * blue), mask == FIBROSIS), mask

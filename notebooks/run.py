@@ -30,7 +30,9 @@ def names() -> list[str]:
 def overrides(name: str, preset: str) -> dict:
     """Values that make a notebook run on its sample and keep everything in results/<notebook>."""
     folder = f"results/{name}"
+    curve = {"sizes": "3, 9, 27", "repeats": 1} if preset == "Try out" else {}
     return {
+        **({"curve": curve} if name == "fine_tuning" else {}),
         "data": {"model_path": folder, "model_name": "model", "if_model_exists": "replace"},
         "training": {"preset": preset},
         "prediction": {"result_folder": f"{folder}/predictions"},

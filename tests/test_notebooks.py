@@ -282,6 +282,75 @@ def test_a_classifier_sorts_the_objects_of_a_segmented_image(sorted_crops, found
     assert set(classes["class"]) <= {"dot", "ring", "stripe"}
 
 
+@pytest.fixture(scope="module")
+def fine_tuned(sorter, tmp_path_factory):
+    """Folder of a run of the fine-tuning notebook from a classifier to new images, and where these lie."""
+    folder = tmp_path_factory.mktemp("fine_tuning")
+    source = write_crops(folder / "data", 8, seed=4)
+    values = {
+        "data": {
+            "starting_model": str(sorter[0].folder),
+            "training_source": str(source),
+            "model_path": str(folder / "models"),
+            "model_name": "small",
+        },
+        "training": {"number_of_epochs": 2, "number_of_steps": 2, "batch_size": 4},
+        "curve": {"sizes": "2, 3, 5", "repeats": 1},
+        "prediction": {"data_folder": str(source), "result_folder": str(folder / "predictions")},
+    }
+    run.execute("fine_tuning", values, folder)
+    return folder, source, values
+
+
+def test_a_fine_tuning_run_from_top_to_bottom_writes_everything(fine_tuned):
+    folder, source, _ = fine_tuned
+    model = folder / "models" / "small"
+    expected = ["curve.csv", "evaluation.csv", "from_scratch", "history.csv", "model.json", "parameters.json", "rates"]
+    assert sorted(path.name for path in model.iterdir()) == [
+        *expected,
+        "report.html",
+        "scores.json",
+        "split.csv",
+        "weights.h5",
+    ]
+    curve = pd.read_csv(model / "curve.csv")
+    assert sorted(curve["size"]) == [2, 2, 3, 3, 5, 5]
+    assert set(curve["strategy"]) == {"two stages", "from scratch"}
+    assert (curve["training images"] + curve["validation images"] == 3 * curve["size"]).all()
+    assert len(pd.read_csv(folder / "predictions" / "predictions.csv")) == len(list(source.rglob("*.tif")))
+    written = (folder / "fine_tuning.html").read_text(encoding="utf-8")
+    for said in ("Another question?", "Forgetting:", "labelled images of each class", "Trained for 2 epochs"):
+        assert said in written
+    for noise in ("Traceback", "WARNING", "retracing", "RuntimeWarning"):
+        assert noise not in written
+    assert "How many labelled images" not in written  # it stands in a picture
+    report = (model / "report.html").read_text(encoding="utf-8")
+    assert "how many images are required?" in report
+    assert "The models on the same test images" in report
+
+
+def test_a_second_fine_tuning_run_trains_nothing_and_too_many_images_are_refused_at_once(fine_tuned, tmp_path):
+    folder, _, values = fine_tuned
+    curve = (folder / "models" / "small" / "curve.csv").read_bytes()
+    run.execute("fine_tuning", values, tmp_path)
+    assert "already trained" in (tmp_path / "fine_tuning.html").read_text(encoding="utf-8")
+    assert (folder / "models" / "small" / "curve.csv").read_bytes() == curve
+    with pytest.raises(CellExecutionError) as error:
+        run.execute("fine_tuning", {**values, "curve": {"sizes": "2, 50"}}, tmp_path)
+    assert error.value.ename == "DataError"
+    assert "sizes asks for 50 labelled images of each class" in error.value.evalue
+
+
+def test_a_fine_tuned_model_predicts_in_the_notebook_of_its_task(fine_tuned, tmp_path, monkeypatch):
+    folder, source, _ = fine_tuned
+    only("classification", {"1", "2", "6"}, monkeypatch)
+    prediction = {"data_folder": str(source), "result_folder": str(tmp_path / "predictions")}
+    prediction["model_folder"] = str(folder / "models" / "small")
+    run.execute("classification", {"prediction": prediction}, tmp_path)
+    both = [pd.read_csv(one / "predictions" / "predictions.csv") for one in (folder, tmp_path)]
+    pd.testing.assert_frame_equal(*both)
+
+
 def test_a_failed_run_has_no_score(tmp_path):
     assert run.headline(tmp_path) == "-"
 

@@ -17,7 +17,7 @@ from tests.conftest import NORMALISATION, save_untrained
 from tests.tiny import blobs, open_and_train, parameters, tree, write_data
 from utils import models, progress, projects, samples, segmentation
 from utils.batches import TrainingPatches
-from utils.checkpoints import TrainingState, load_state, write_json
+from utils.checkpoints import TrainingState, load_state
 from utils.errors import DataError, ModelError
 from utils.evaluation import load_segmenter
 from utils.paths import ROOT
@@ -39,7 +39,7 @@ def trained(source, tmp_path_factory):
     """Project, parameters and sentence of an uninterrupted training."""
     folder = tmp_path_factory.mktemp("models")
     given = parameters(source, folder, **EPOCHS)
-    return *open_and_train(given, [LiveProgress(folder / "model" / "training")]), given
+    return *open_and_train(given, [LiveProgress()]), given
 
 
 def weights(folder) -> list[np.ndarray]:
@@ -283,26 +283,24 @@ def test_losses_are_scaled_where_gradients_have_half_precision(trained, monkeypa
     assert keras.config.dtype_policy().name == "float32"
 
 
-def test_progress_works_without_a_page_and_is_drawn_seldom(tmp_path, monkeypatch, capsys):
+def test_progress_works_without_a_page_and_is_drawn_seldom(monkeypatch, capsys):
     now, drawn = [0.0], []
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(progress, "learning_curves", lambda history: drawn.append((now[0], len(history))))
     monkeypatch.setattr(progress, "as_image", lambda figure: figure)
-    live = LiveProgress(tmp_path)
+    live = LiveProgress()
     live.set_params({"steps": 2, "epochs": 40})
-    history = []
+    live.state = TrainingState()
     for epoch in range(40):
         live.on_epoch_begin(epoch)
         for batch in range(2):
             now[0] += 0.5
             live.on_train_batch_end(batch)
-        history.append({"epoch": epoch + 1, "loss": 1.0, "val_loss": 1.0, "learning_rate": 1.0})
-        write_json(tmp_path / "state.json", vars(TrainingState(epoch=epoch + 1, history=history)))
+        live.state.history.append({"epoch": epoch + 1, "loss": 1.0, "val_loss": 1.0, "learning_rate": 1.0})
         live.on_epoch_end(epoch, {"loss": 1.0, "val_loss": 1.0})
     assert len(drawn) == 8
     assert np.diff([at for at, _ in drawn]).min() >= progress.SECONDS_BETWEEN_DRAWINGS
     live.on_train_end()
-    (tmp_path / "state.json").unlink()  # the training is finished, its checkpoints are removed
     live.close()
     assert drawn[-1][1] == 40
     assert "100%" in capsys.readouterr().err

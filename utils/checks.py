@@ -1,7 +1,7 @@
 """Images and masks of a folder, read and checked: every problem is found before training starts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -66,6 +66,10 @@ class Dataset:
     why: str = ""
     problems: list[Problem] = field(default_factory=list)
     annotation: Literal["classes", "objects"] = "classes"
+
+    def only(self, chosen: Sequence[int]) -> "Dataset":
+        """The same with some of the examples."""
+        return replace(self, examples=[self.examples[i] for i in chosen])
 
 
 def load_examples(

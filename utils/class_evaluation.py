@@ -46,10 +46,10 @@ def evaluate(folder: Path, test_set: TestSet, training: Sequence[Crop] = (), see
     """
     classifier = load_classifier(folder)
     crops, classes = test_set.examples, classifier.classes
-    scores = _scores(crops, classifier.probabilities([one.image.array for one in crops]), classes)
+    scores = scores_of(crops, classifier.probabilities([one.image.array for one in crops]), classes)
     forest = comparison = None
     if len(training):
-        forest = _scores(crops, fit_forest(training, classes, seed).predict_proba(crops), classes)
+        forest = scores_of(crops, fit_forest(training, classes, seed).predict_proba(crops), classes)
         comparison = compare(scores, forest)
     best = headline(scores.table)
     write_scores(
@@ -67,6 +67,7 @@ def evaluate(folder: Path, test_set: TestSet, training: Sequence[Crop] = (), see
     return ClassEvaluation(test_set, scores, scores.table, best, classifier, forest, comparison)
 
 
-def _scores(crops: Sequence[Crop], p: np.ndarray, classes: Sequence[dict]) -> ClassScores:
+def scores_of(crops: Sequence[Crop], p: np.ndarray, classes: Sequence[dict]) -> ClassScores:
+    """Scores of probabilities (n, classes) of n images."""
     ids = np.array([one.class_id for one in crops])
     return class_scores([one.name for one in crops], [one.group for one in crops], ids, p, classes)

@@ -148,7 +148,7 @@ def _first_of_each_class(crops: Sequence[Crop]) -> list[int]:
     return [ids.index(class_id) for class_id in sorted(set(ids))][:LOOKED_AT]
 
 
-def report(folder: Path, evaluation: ClassEvaluation, warnings: list[str]) -> Path:
+def report(folder: Path, evaluation: ClassEvaluation, warnings: list[str], more: Mapping | None = None) -> Path:
     """Write report.html into the model folder; see `pages.archive`."""
     description, history = models.read_model(folder, "classification"), pd.read_csv(folder / models.HISTORY)
     names = ", ".join(one["name"] for one in description["classes"])
@@ -172,4 +172,5 @@ def report(folder: Path, evaluation: ClassEvaluation, warnings: list[str]) -> Pa
             **evaluation_figures(evaluation),
         },
         [*cautions, *warnings],
+        more,
     )

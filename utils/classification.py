@@ -18,6 +18,7 @@ from utils.projects import NORMALISATION, Project, describe_images
 from utils.runs import Ingredients, run, training_precision
 from utils.training import history_table
 
+SMALLEST_BATCH = 8  # no image is twice in a batch, unless there are fewer than this
 FEWEST_STEPS = 30  # per epoch: few images need no fewer steps to learn from
 
 
@@ -60,7 +61,7 @@ def train(project: Project, parameters: Mapping, callbacks: Sequence[keras.callb
     forms = parameters["overrides"]
     description = describe(project, forms["training"])
     starting = starting_model(forms["data"]["starting_model"], description)
-    return run(project, parameters, lambda: _ingredients(project, forms, description, starting), callbacks)
+    return run(project, parameters, lambda: ingredients(project, forms, description, starting), callbacks)
 
 
 def arrays(crops: Sequence[Crop], description: Mapping) -> tuple[np.ndarray, np.ndarray]:
@@ -70,25 +71,40 @@ def arrays(crops: Sequence[Crop], description: Mapping) -> tuple[np.ndarray, np.
     )
 
 
-def _ingredients(project, forms, description, starting) -> Ingredients:
-    """Network and batches; the logits of the network are what is trained."""
+def ingredients(
+    project: Project, forms: Mapping, description: Mapping, starting: keras.Model | None = None
+) -> Ingredients:
+    """Network and batches; the logits of the network are what is trained.
+
+    Parameters
+    ----------
+    project
+        From `projects.open_crops`.
+    forms
+        Values of the forms augmentation and training.
+    description
+        From `describe`.
+    starting
+        The same network with weights to start from; None: ImageNet's for a backbone, else random ones.
+    """
     training = forms["training"]
     images, class_ids = arrays(project.examples("training"), description)
     validation = arrays(project.examples("validation"), description)
     weights = class_weights(class_ids, len(description["classes"]), training["class_weights"])
-    batch = training["batch_size"]
+    batch = min(training["batch_size"], max(SMALLEST_BATCH, len(images)))
     steps = training["number_of_steps"] or max(FEWEST_STEPS, -(-len(images) // batch))
     with training_precision():
         network = _network(description, starting)
         logits = keras.Model(network.input, network.get_layer("logits").output)
-        logits.compile(
-            keras.optimizers.Adam(),
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            weighted_metrics=["accuracy"],
-        )
     augmentation = Augmentation(**forms["augmentation"])
+
+    def compile() -> None:
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        logits.compile(keras.optimizers.Adam(), loss, weighted_metrics=["accuracy"])
+
     return Ingredients(
         logits,
+        compile,
         TrainingCrops(images, class_ids, weights, batch, steps, augmentation, training["seed"]),
         ValidationCrops(*validation, weights, batch),
         lambda state: _publish(project, network, description, history_table(state)),

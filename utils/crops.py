@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from utils.class_groups import parse_class_groups
@@ -51,6 +51,10 @@ class CropSet:
     def examples(self) -> list[Crop]:
         """The crops, under the name that `utils.checks.Dataset` has for its images."""
         return self.crops
+
+    def only(self, chosen: Sequence[int]) -> "CropSet":
+        """The same with some of the crops."""
+        return replace(self, crops=[self.crops[i] for i in chosen])
 
 
 def load_crops(

@@ -43,6 +43,12 @@ def load_segmenter(folder: Path) -> Segmenter:
     return Segmenter(models.load_network(folder, description), description)
 
 
+def compared(segmenter: Segmenter, examples: Sequence[Example]) -> Iterator[tuple]:
+    """For each image what `pixel_scores` wants: its classes as annotated and as the model finds them."""
+    for one in examples:
+        yield one.name, one.group, one.mask, segmenter.class_ids(one.image.array)
+
+
 def evaluate(folder: Path, test_set: TestSet) -> Evaluation:
     """Score a model and write evaluation.csv and scores.json into its folder.
 
@@ -55,11 +61,7 @@ def evaluate(folder: Path, test_set: TestSet) -> Evaluation:
     """
     segmenter = load_segmenter(folder)
 
-    def predicted() -> Iterator[tuple]:
-        for one in test_set.examples:
-            yield one.name, one.group, one.mask, segmenter.class_ids(one.image.array)
-
-    scores = pixel_scores(predicted(), segmenter.classes)
+    scores = pixel_scores(compared(segmenter, test_set.examples), segmenter.classes)
     table = score_table(scores)
     best = headline(table)
     write_scores(

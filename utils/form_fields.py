@@ -9,6 +9,22 @@ from typing import Any
 
 from traitlets import Bool, Enum, Float, Int, TraitError, TraitType, Unicode
 
+from utils.errors import FormError
+from utils.subsets import FEWEST, SIZES_RULE, parse_sizes
+
+
+class Sizes(Unicode):
+    """A field for sizes of a learning curve, see `utils.subsets.parse_sizes`; it may be empty."""
+
+    def validate(self, obj: Any, value: Any) -> str:
+        """Refuse, by a TraitError, what is no list of sizes."""
+        try:
+            parse_sizes(value or str(FEWEST))
+        except FormError:
+            raise TraitError(SIZES_RULE) from None
+        return super().validate(obj, value)
+
+
 # "1,000" may be meant as one or as a thousand; "0,001" and "1,5" can only be decimals.
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
 
@@ -94,6 +110,11 @@ def _number(text: str) -> str:
 def rule(trait: TraitType) -> str:
     """What the field accepts, as the end of a sentence: "must be a whole number between 1 and 5000"."""
     return "must be text"
+
+
+@rule.register(Sizes)
+def _(trait: Sizes) -> str:
+    return SIZES_RULE
 
 
 @rule.register(Int)

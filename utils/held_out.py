@@ -1,7 +1,7 @@
 """The images that a model is judged on: seen by neither training nor any choice of a threshold."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,8 +51,32 @@ def find_test_set(folder: Path, test_source: str = "", test_target: str = "", cl
     DataError
         Bad test data, or a test image that the model was trained on.
     """
-    split, data, task = read_split(folder / models.SPLIT), _data_parameters(folder), models.read_model(folder)["task"]
-    if task != "classification" and bool(test_source) != bool(test_target):
+    known = read_split(folder / models.SPLIT), _data_parameters(folder), models.read_model(folder)
+    return choose_test_set(*known, test_source, test_target, class_table)
+
+
+def choose_test_set(
+    split: pd.DataFrame,
+    data: Mapping,
+    description: Mapping,
+    test_source: str = "",
+    test_target: str = "",
+    class_table: str = "",
+) -> TestSet:
+    """Images to test a model on that need not be trained yet.
+
+    Parameters
+    ----------
+    split
+        Table of the split.
+    data
+        Values of the form `data`.
+    description
+        Content of model.json; used are task, classes, mask_type and channels.
+    test_source, test_target, class_table
+        See `find_test_set`, which also says what is raised.
+    """
+    if description["task"] != "classification" and bool(test_source) != bool(test_target):
         raise DataError("Fill in both test_source and test_target, the folder of images and that of masks, or neither.")
     origin = f"the folder {test_source}"
     if not test_source and (sample := sample_of(data["training_source"])):
@@ -61,18 +85,17 @@ def find_test_set(folder: Path, test_source: str = "", test_target: str = "", cl
         origin = f"the test images of the sample {sample}"
     if test_source:
         _check_origin(data["training_source"], test_source)
-        given = load_test_examples(folder, test_source, test_target, class_table)
+        given = _load(description, data, test_source, test_target, class_table)
         return TestSet(_unseen(given.examples, split), origin, independent=True)
     role = "test" if (split["role"] == "test").any() else "validation"
     chosen = set(split.loc[split["role"] == role, "sha256"])
-    given = load_test_examples(
-        folder, data["training_source"], data["training_target"], data["class_table"], data["label_review"]
-    )
+    own = data["training_source"], data["training_target"], data.get("class_table", "")
+    given = _load(description, data, *own, reviewed=True)
     examples = [one for one in given.examples if file_sha256(one.image.path) in chosen]
     if len(examples) < len(chosen):
         raise DataError(
-            f"{len(chosen) - len(examples)} of the {role} images of {folder} are no longer in "
-            f"{data['training_source']}, or were changed. Put them back, or name a test_source."
+            f"{len(chosen) - len(examples)} of the {role} images are no longer in {data['training_source']}, or were "
+            "changed. Put them back, or name a test_source."
         )
     origin = (
         "images set aside before training"
@@ -102,14 +125,14 @@ def _check_origin(training_source: str, test_source: str) -> None:
         )
 
 
-def load_test_examples(
-    folder: Path, source: str, target: str, class_table: str = "", label_review: str = ""
+def _load(
+    description: Mapping, data: Mapping, source: str, target: str, class_table: str = "", reviewed: bool = False
 ) -> Dataset | CropSet:
     """Read images and their annotation with the classes of a model; DataError where they do not fit."""
-    description, data = models.read_model(folder), _data_parameters(folder)
     if description["task"] == "classification":
         dataset = load_crops(source, data["axes"], data["group_rule"], classes=description["classes"])
-        dataset = read_review(label_review, dataset) if label_review else dataset
+        review = data.get("label_review", "") if reviewed else ""
+        dataset = read_review(review, dataset) if review else dataset
     else:
         dataset = load_examples(
             source,

@@ -36,7 +36,8 @@ def class_of_labels(found: Objects) -> dict[int, int] | None:
     return {label: int(class_id) for label, class_id in enumerate(found.class_ids, start=1)}
 
 
-def _compared(segmenter: ObjectSegmenter, examples: Sequence[Example]) -> Iterator[tuple]:
+def compared(segmenter: ObjectSegmenter, examples: Sequence[Example]) -> Iterator[tuple]:
+    """For each image what `object_scores` wants: its objects as annotated and as the model finds them."""
     for one in examples:
         found = segmenter.find(one.image.array)
         yield one.name, one.group, one.mask, found.labels, one.object_classes, class_of_labels(found)
@@ -58,7 +59,7 @@ def evaluate(folder: Path, test_set: TestSet) -> ObjectEvaluation:
         From `held_out.find_test_set`.
     """
     segmenter = load_segmenter(folder)
-    scores = object_scores(_compared(segmenter, test_set.examples), object_classes(segmenter))
+    scores = object_scores(compared(segmenter, test_set.examples), object_classes(segmenter))
     table = score_table(scores)
     best = headline(table)
     write_scores(
@@ -92,7 +93,7 @@ def disagreement(folder: Path, examples: Sequence[Example], roles: Sequence[str]
         file, role, AP at IoU 0.5, annotated, predicted, missed (annotated, not found), added (found, not annotated).
         Lowest AP first.
     """
-    scores = object_scores(_compared(load_segmenter(folder), examples))
+    scores = object_scores(compared(load_segmenter(folder), examples))
     missed, added = scores.counts[:, 0, 2].astype(int), scores.counts[:, 0, 1].astype(int)
     table = scores.per_image[["file"]].assign(
         role=list(roles),

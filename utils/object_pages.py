@@ -103,7 +103,7 @@ def evaluation_figures(evaluation: ObjectEvaluation) -> dict[str, Figure]:
     return figures
 
 
-def report(folder: Path, evaluation: ObjectEvaluation, warnings: list[str]) -> Path:
+def report(folder: Path, evaluation: ObjectEvaluation, warnings: list[str], more: Mapping | None = None) -> Path:
     """Write report.html into the model folder; see `pages.archive`."""
     description, history = models.read_model(folder, "stardist"), pd.read_csv(folder / models.HISTORY)
     names = ", ".join(one["name"] for one in description["classes"] if one["id"] > 0)
@@ -127,4 +127,5 @@ def report(folder: Path, evaluation: ObjectEvaluation, warnings: list[str]) -> P
             **evaluation_figures(evaluation),
         },
         warnings,
+        more,
     )

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import numpy as np
 from csbdeep.data import Normalizer
 from stardist.models import StarDist2D
@@ -76,6 +77,11 @@ class ObjectSegmenter:
     def __init__(self, model: StarDist2D, description: Mapping):
         self.model, self.description = model, description
         self.classes, self.normalisation = description["classes"], description["normalisation"]
+
+    @property
+    def network(self) -> keras.Model:
+        """The Keras model within the StarDist model."""
+        return self.model.keras_model
 
     def find(self, array: np.ndarray) -> Objects:
         """Find the objects of an image (Y, X, C) of any dtype and size, which may be memory-mapped."""

@@ -113,16 +113,32 @@ def train(project: Project, parameters: Mapping, callbacks: Sequence[keras.callb
     forms = parameters["overrides"]
     patch = patch_size(project, forms["training"])
     description = describe(project, forms["training"], patch)
-    starting = starting_model(forms["data"]["starting_model"], description)
-    return run(project, parameters, lambda: _ingredients(project, forms, patch, description, starting), callbacks)
+    model = starting_model(forms["data"]["starting_model"], description)
+    starting = model and model.keras_model
+    return run(project, parameters, lambda: ingredients(project, forms, description, starting), callbacks)
 
 
-def _ingredients(project, forms, patch, description, starting) -> Ingredients:
-    """Network and batches; StarDist's own losses."""
-    training, model = forms["training"], stardist_models.build(description["network"])
+def ingredients(
+    project: Project, forms: Mapping, description: Mapping, starting: keras.Model | None = None
+) -> Ingredients:
+    """Network and batches; StarDist's own losses.
+
+    Parameters
+    ----------
+    project
+        From `projects.open_project`.
+    forms
+        Values of the forms augmentation and training.
+    description
+        From `describe`.
+    starting
+        The same network with weights to start from; None: random ones.
+    """
+    training, patch = forms["training"], tuple(description["input"]["patch"])
+    model = stardist_models.build(description["network"])
     if starting is not None:
-        model.keras_model.set_weights(starting.keras_model.get_weights())
-    _prepare(model)
+        model.keras_model.set_weights(starting.get_weights())
+    _use_training_precision(model)
     kinds = [
         ([one.object_classes for one in examples], object_sources(examples, patch))
         for examples in (project.examples("training"), project.examples("validation"))
@@ -141,12 +157,16 @@ def _ingredients(project, forms, patch, description, starting) -> Ingredients:
     validation = ValidationObjects(model.config, kinds[1][0], sources=kinds[1][1], **common)
     network = model.keras_model
     return Ingredients(
-        network, batches, validation, lambda state: _publish(project, network, description, history_table(state))
+        network,
+        lambda: _compile(model),
+        batches,
+        validation,
+        lambda state: _publish(project, network, description, history_table(state)),
     )
 
 
-def _prepare(model: StarDist2D) -> None:
-    """Compile StarDist's losses, on a GPU with a network that computes in float16 up to its outputs."""
+def _use_training_precision(model: StarDist2D) -> None:
+    """On a GPU, replace the network by one that computes in float16 up to its outputs."""
     with training_precision():
         policy = keras.config.dtype_policy()
         if policy.name != "float32":
@@ -155,6 +175,11 @@ def _prepare(model: StarDist2D) -> None:
                 model.keras_model, clone_function=lambda layer: _with_policy(layer, policy)
             )
             model.keras_model.set_weights(weights)
+
+
+def _compile(model: StarDist2D) -> None:
+    """Compile StarDist's losses, scaled up on a GPU, which computes in float16."""
+    with training_precision():
         model.prepare_for_training(optimizer=keras.optimizers.Adam())
     model.keras_model.jit_compile = False  # StarDist's losses pick pixels by a mask: no fixed size to compile for
 

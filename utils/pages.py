@@ -121,7 +121,16 @@ def warnings_of(problems: Sequence[Problem], uneven: pd.DataFrame, copies: pd.Da
     return found + [f"{row.file_a} and {row.file_b} look like copies of each other." for row in copies.itertuples()]
 
 
-def archive(folder: Path, evaluation, title: str, summary: str, tables: Mapping, figures: Mapping, warnings) -> Path:
+def archive(
+    folder: Path,
+    evaluation,
+    title: str,
+    summary: str,
+    tables: Mapping,
+    figures: Mapping,
+    warnings: Sequence[str],
+    more: Mapping[str, pd.DataFrame | Figure] | None = None,
+) -> Path:
     """Write report.html into a model folder.
 
     Parameters
@@ -136,17 +145,21 @@ def archive(folder: Path, evaluation, title: str, summary: str, tables: Mapping,
         Caption -> table or figure, about the scores.
     warnings
         Sentences that a reader must know before believing the figures.
+    more
+        Caption -> table or figure of what else was found, shown first.
     """
     parameters = json.loads((folder / models.PARAMETERS).read_text(encoding="utf-8"))["overrides"]
     split, history = read_split(folder / models.SPLIT), pd.read_csv(folder / models.HISTORY)
     counts = split.groupby("role").agg(images=("file", "size"), groups=("group", "nunique")).reset_index()
     test_set, path = evaluation.test_set, folder / "report.html"
+    added = {caption: shown for caption, shown in (more or {}).items() if isinstance(shown, Figure)}
+    listed = {caption: shown for caption, shown in (more or {}).items() if caption not in added}
     write_report(
         path,
         title=title,
         summary=f"{summary}\n\nThe scores are from {len(test_set.examples)} images: {test_set.origin}.",
-        tables={"Images the model was made from": counts, **tables},
-        figures={"Learning curves": learning_curves(history), **figures},
+        tables={**listed, "Images the model was made from": counts, **tables},
+        figures={**added, "Learning curves": learning_curves(history), **figures},
         parameters=parameters,
         warnings=[*cautions(folder, test_set), *warnings],
         versions=models.read_model(folder)["versions"],

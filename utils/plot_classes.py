@@ -17,8 +17,20 @@ TEXT_LINE = 0.14  # inches that a line above a picture takes
 FILLED = 0.96  # of the side of a picture's cell
 
 
-def _place(ax: Axes, picture: np.ndarray, column: int, row: float, frame: tuple | None) -> None:
-    """Draw an RGB picture into the unit square at (column, row), its sides in proportion, small ones enlarged."""
+def place(ax: Axes, picture: np.ndarray, column: float, row: float, frame: tuple | None = None) -> None:
+    """Draw a picture into a unit square, its sides in proportion, small ones enlarged.
+
+    Parameters
+    ----------
+    ax : Axes
+        Rows count downwards; its limits and its aspect are left to the caller.
+    picture : ndarray, shape (Y, X, 3)
+        Red, green and blue, 0 to 1 or uint8.
+    column, row : float
+        Left and upper edge of the square.
+    frame : (red, green, blue), optional
+        Colour of a frame around the picture.
+    """
     height, width = FILLED * np.array(picture.shape[:2]) / max(picture.shape[:2])
     left, top = column + (1 - width) / 2, row + (1 - height) / 2
     ax.imshow(picture, extent=(left, left + width, top + height, top), interpolation="nearest")
@@ -63,7 +75,7 @@ def gallery(
     for i, (image, text, frame) in enumerate(zip(images, titles, frames, strict=True)):
         row, column = divmod(i, columns)
         top = row * pitch + pitch - 1.04
-        _place(ax, display_image(image), column, top, frame)
+        place(ax, display_image(image), column, top, frame)
         lines = [short_name(line, 150 // columns) for line in text.split("\n")]
         ax.text(column + 0.5, top - 0.02, "\n".join(lines), ha="center", va="bottom", fontsize=8)
     if not len(images):
@@ -97,7 +109,7 @@ def show_classes(crops: Sequence[Crop], classes: Sequence[dict], n: int = COLUMN
         members = [crop for crop in crops if crop.class_id == one["id"]]
         drawn = rng.permutation(len(members))[:n]
         for column, i in enumerate(drawn, start=1):
-            _place(ax, display_image(members[i].image.array), column, 0, None)
+            place(ax, display_image(members[i].image.array), column, 0)
         group = f"\n({one['group']})" if one.get("group") else ""
         text = f"{short_name(str(one['name']), 18)}{group}\n{len(members)} images"
         ax.text(0.95, 0.5, text, ha="right", va="center", fontsize=9)

@@ -1,6 +1,6 @@
 """Figures of separate objects: annotation, what was found and missed, scores by threshold, numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -116,10 +116,10 @@ def object_errors(
     figure, axes = picture_grid(2, 2, (panel, WIDTH / 2))
     add_picture(axes[0, 0], picture, "image", size)
     add_picture(axes[0, 1], _both_outlines(picture, labels_true, labels_pred), "outlines of both")
-    add_picture(axes[1, 0], _paint_kinds(picture, labels_true, kinds.true), _counted("annotated", kinds.true))
-    add_picture(axes[1, 1], _paint_kinds(picture, labels_pred, kinds.predicted), _counted("predicted", kinds.predicted))
+    add_picture(axes[1, 0], paint_kinds(picture, labels_true, kinds.true), _counted("annotated", kinds.true))
+    add_picture(axes[1, 1], paint_kinds(picture, labels_pred, kinds.predicted), _counted("predicted", kinds.predicted))
     present = {*kinds.true.values(), *kinds.predicted.values()}
-    add_legend(figure, {text: colour for kind, (colour, text) in KINDS.items() if kind in present}, "right", columns=2)
+    add_legend(figure, kind_entries(present), "right", columns=2)
     add_legend(figure, OUTLINES, "left", "Outlines", columns=3)
     figure.suptitle(name, fontsize=11)
     return figure
@@ -132,12 +132,37 @@ def _both_outlines(picture: np.ndarray, labels_true: np.ndarray, labels_pred: np
     return paint_labels(0.7 * picture, lines, lines > 0, np.array([(0, 0, 0), *OUTLINES.values()]), 1)
 
 
-def _paint_kinds(picture: np.ndarray, labels: np.ndarray, kinds: Mapping[int, str]) -> np.ndarray:
-    """Picture (Y, X, 3), dimmed, with each object in the colour of its kind."""
+def paint_kinds(
+    picture: np.ndarray, labels: np.ndarray, kinds: Mapping[int, str], dim: float = 0.4, opacity: float = 0.6
+) -> np.ndarray:
+    """Paint each object in the colour of its kind: a tint and an outline.
+
+    Parameters
+    ----------
+    picture : ndarray of float32, shape (Y, X, 3)
+        0 to 1; left as it is.
+    labels : ndarray of integers, shape (Y, X)
+        0 = background.
+    kinds : mapping of int to str
+        Label of each object -> one of KINDS.
+    dim : float
+        What the picture is multiplied with first, so that the objects stand out.
+    opacity : float
+        Of the tint, 0 to 1.
+
+    Returns
+    -------
+    ndarray of float32, shape (Y, X, 3)
+    """
     colours = np.zeros((max(kinds, default=0) + 1, 3))
     for label, kind in kinds.items():
         colours[label] = KINDS[kind][0]
-    return paint_labels(0.4 * picture, labels, label_outlines(labels), colours, 0.6)
+    return paint_labels(dim * picture, labels, label_outlines(labels), colours, opacity)
+
+
+def kind_entries(present: Collection[str]) -> dict[str, tuple]:
+    """Text and colour of those KINDS that are present, for a legend."""
+    return {text: colour for kind, (colour, text) in KINDS.items() if kind in present}
 
 
 def _counted(what: str, kinds: Mapping[int, str]) -> str:

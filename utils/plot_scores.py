@@ -104,8 +104,21 @@ def confusion_figure(cm: np.ndarray, class_names: Sequence[str], unit: str = "pi
     return figure
 
 
-def _binary_errors(picture: np.ndarray, y_true: np.ndarray, y_pred: np.ndarray) -> dict[str, tuple]:
-    """Paint right and wrong foreground into an RGB picture; returns the legend."""
+def paint_binary_errors(picture: np.ndarray, y_true: np.ndarray, y_pred: np.ndarray) -> dict[str, tuple]:
+    """Paint right and wrong foreground.
+
+    Parameters
+    ----------
+    picture : ndarray of float32, shape (..., 3)
+        Red, green and blue, 0 to 1; painted over in place.
+    y_true, y_pred : ndarray of bool, shape (...)
+        Annotated and predicted foreground.
+
+    Returns
+    -------
+    dict of str to (red, green, blue)
+        The legend.
+    """
     kinds = {
         "found, rightly": ((0.85, 0.85, 0.85), y_true & y_pred),
         "found, but not annotated (false positive)": (VERMILION, ~y_true & y_pred),
@@ -117,10 +130,26 @@ def _binary_errors(picture: np.ndarray, y_true: np.ndarray, y_pred: np.ndarray) 
     return {text: colour for text, (colour, _) in kinds.items()}
 
 
-def _class_errors(
+def paint_class_errors(
     picture: np.ndarray, y_true: np.ndarray, y_pred: np.ndarray, names: Sequence[str]
 ) -> dict[str, tuple]:
-    """Paint each frequent kind of mistake into an RGB picture, the rest in white; returns the legend."""
+    """Dim a picture and paint each frequent kind of mistake into it in a colour of its own, the rest in white.
+
+    Parameters
+    ----------
+    picture : ndarray of float32, shape (..., 3)
+        Red, green and blue, 0 to 1; painted over in place. Pixels of several pictures may be given in one list, so
+        that all get the same colours.
+    y_true, y_pred : ndarray of integers, shape (...)
+        Class ids.
+    names : sequence of str
+        Names of the classes, by id.
+
+    Returns
+    -------
+    dict of str to (red, green, blue)
+        The legend, with the percentage of all pixels; most frequent mistake first.
+    """
     mistakes = confusion_matrix(y_true, y_pred, len(names))
     np.fill_diagonal(mistakes, 0)
     order = np.argsort(-mistakes, axis=None, kind="stable")[: np.count_nonzero(mistakes)]
@@ -173,9 +202,9 @@ def error_map(
     errors = display_image(image)
     add_picture(axes[0, 0], errors.copy(), "image", size)
     if len(classes) == 2:
-        add_legend(figure, _binary_errors(errors, y_true > 0, y_pred > 0))
+        add_legend(figure, paint_binary_errors(errors, y_true > 0, y_pred > 0))
     else:
-        mistakes = _class_errors(errors, y_true, y_pred, [str(one["name"]) for one in classes])
+        mistakes = paint_class_errors(errors, y_true, y_pred, [str(one["name"]) for one in classes])
         add_legend(figure, class_entries(classes), "left", "Classes")
         add_legend(figure, mistakes, "right", "Mistakes (share of the image)", columns=2)
     add_picture(axes[0, 1], overlay(image, y_true, classes), "annotation (truth)")

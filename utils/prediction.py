@@ -25,6 +25,7 @@ class Segmenter:
     """
 
     def __init__(self, network: keras.Model, description: Mapping):
+        self.network = network
         self.normalisation = description["normalisation"]
         self.threshold = description["threshold"]
         self.classes = description["classes"]

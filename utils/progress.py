@@ -1,14 +1,12 @@
 """What a person sees while a training runs: a bar with the remaining time and a curve that grows."""
 
 import time
-from pathlib import Path
 
 import keras
 import pandas as pd
 from IPython.display import display
 from tqdm.auto import tqdm
 
-from utils.checkpoints import load_state
 from utils.plot_scores import learning_curves
 from utils.plots import as_image
 
@@ -17,17 +15,15 @@ SHARE_OF_TIME = 0.01  # drawing may take this share of the training's time
 
 
 class LiveProgress(keras.callbacks.Callback):
-    """Progress bar over all epochs and live curves of the losses.
+    """Progress bar over all epochs and live curves of the losses, those of earlier sessions included.
 
-    Parameters
-    ----------
-    folder
-        The training's checkpoints, whose history (earlier sessions included) is drawn.
+    `utils.training.fit` sets the attribute `state`. A training in stages has a bar for each stage.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self):
         super().__init__()
-        self.folder, self.picture, self.bar, self.history = folder, None, None, []
+        self.picture, self.bar, self.state = None, None, None
+        self.history, self.earlier = [], []  # all epochs; those of stages that are over
         self.next_drawing = time.monotonic() + SECONDS_BETWEEN_DRAWINGS
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -44,10 +40,18 @@ class LiveProgress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Show the losses and, from time to time, the curves."""
-        self.history = load_state(self.folder).history
+        own = [row | {"epoch": len(self.earlier) + row["epoch"]} for row in self.state.history]
+        self.history = [*self.earlier, *own]
         self.bar.set_postfix_str(f"loss {logs['loss']:.3f}, validation loss {logs['val_loss']:.3f}", refresh=False)
         if time.monotonic() >= self.next_drawing:
             self._draw()
+
+    def on_train_end(self, logs=None):
+        """End the bar: a further stage has its own."""
+        self.earlier = self.history
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
 
     def close(self) -> None:
         """Draw the final curves and stop the bar; also after an interruption."""
@@ -65,3 +69,15 @@ class LiveProgress(keras.callbacks.Callback):
             self.picture.update(picture)
         cost = time.monotonic() - start
         self.next_drawing = time.monotonic() + max(SECONDS_BETWEEN_DRAWINGS, cost / SHARE_OF_TIME)
+
+
+class Rounds(keras.callbacks.Callback):
+    """Moves a bar, which may be that of several trainings, by one after each epoch."""
+
+    def __init__(self, bar: tqdm):
+        super().__init__()
+        self.bar = bar
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Move the bar."""
+        self.bar.update()

@@ -79,7 +79,7 @@ def open_project(data: Mapping, seed: int = 0, annotation: str = "classes") -> P
     groups = [example.group for example in dataset.examples]
     roles = split(groups, _percentage_test(data), data["percentage_validation"], seed)
     return _project(
-        dataset, groups, roles, [_checksum(example, dataset.classes) for example in dataset.examples], folder
+        dataset, groups, roles, [annotation_sha256(example, dataset.classes) for example in dataset.examples], folder
     )
 
 
@@ -107,7 +107,7 @@ def _project(dataset, groups, roles, annotation, folder) -> Project:
     return Project(dataset, roles, table.assign(annotation=annotation), folder)
 
 
-def _checksum(example: Example, classes: list[dict]) -> str:
+def annotation_sha256(example: Example, classes: list[dict]) -> str:
     """SHA-256 of the mask and of the classes of its objects: a training with a corrected annotation is another one."""
     sha256 = file_sha256(example.mask_path)
     if example.object_classes is None:

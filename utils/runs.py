@@ -3,16 +3,16 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import tensorflow as tf
 
 from utils import models
-from utils.checkpoints import TrainingState
+from utils.checkpoints import TrainingState, load_weights
 from utils.projects import Project
-from utils.training import TrainingStopped, fit
-
-FIT_FIELDS = ("number_of_epochs", "initial_learning_rate", "learning_rate_schedule", "patience")
+from utils.stages import Stage
+from utils.training import TrainingStopped, fit, joined
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,9 @@ class Ingredients:
     Attributes
     ----------
     model
-        Compiled.
+        Not compiled.
+    compile
+        Compiles it, anew for each stage.
     training_data, validation_data
         Batches.
     publish
@@ -30,6 +32,7 @@ class Ingredients:
     """
 
     model: keras.Model
+    compile: Callable[[], None]
     training_data: keras.utils.PyDataset
     validation_data: keras.utils.PyDataset
     publish: Callable[[TrainingState], None]
@@ -40,6 +43,7 @@ def run(
     parameters: Mapping,
     prepare: Callable[[], Ingredients],
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    stages: Callable[[], Sequence[Stage]] | None = None,
 ) -> str:
     """Train, or go on with it, or say that it is done; afterwards the model folder is complete.
 
@@ -53,6 +57,9 @@ def run(
         Called only if there is something to train, after the seed was set.
     callbacks
         For display.
+    stages
+        Called only if there is something to train. None: all layers learn for the epochs and with the learning rate of
+        the form.
 
     Returns
     -------
@@ -71,17 +78,12 @@ def run(
         return (
             f"The model {project.folder.name} is already trained with these data and parameters: it is used as it is."
         )
+    whole = [Stage("", training["number_of_epochs"], training["initial_learning_rate"])]
+    planned = stages() if stages else whole
     keras.utils.set_random_seed(training["seed"])
     ready = prepare()
     try:
-        state = fit(
-            ready.model,
-            ready.training_data,
-            ready.validation_data,
-            project.folder / models.UNFINISHED,
-            callbacks=callbacks,
-            **{name: training[name] for name in FIT_FIELDS},
-        )
+        state = _fit(ready, planned, project.folder / models.UNFINISHED, training, callbacks)
     except TrainingStopped as stopped:
         if stopped.state.epoch:
             ready.publish(stopped.state)
@@ -89,6 +91,43 @@ def run(
     ready.publish(state)
     models.finish(project.folder)
     return f"Trained for {state.epoch} epochs; the best weights, of epoch {state.best_epoch}, are in {project.folder}."
+
+
+def _fit(ready: Ingredients, stages: Sequence[Stage], folder: Path, training: Mapping, callbacks) -> TrainingState:
+    """Fit stage by stage, each from the best weights of the one before; the best weights of all are loaded at the end.
+
+    A stage that was finished in an earlier session is only loaded.
+    """
+    states: list[TrainingState] = []
+    for stage in stages:
+        stage.prepare(ready.model)
+        ready.compile()
+        try:
+            state = fit(
+                ready.model,
+                ready.training_data,
+                ready.validation_data,
+                folder / stage.name,
+                number_of_epochs=stage.epochs,
+                initial_learning_rate=stage.rate,
+                learning_rate_schedule=training["learning_rate_schedule"],
+                patience=training["patience"],
+                callbacks=callbacks,
+            )
+        except TrainingStopped as stopped:
+            states += [stopped.state] if stopped.state.epoch else []
+            if states:
+                _load_best(ready.model, states, stages, folder)
+            raise TrainingStopped(sum(one.epochs for one in stages), joined(states)) from None
+        states.append(state)
+    _load_best(ready.model, states, stages, folder)
+    return joined(states)
+
+
+def _load_best(model: keras.Model, states: Sequence[TrainingState], stages: Sequence[Stage], folder: Path) -> None:
+    """Load the weights with the smallest validation loss of all stages: a later stage may do harm."""
+    best = min(range(len(states)), key=lambda i: states[i].best_score)
+    load_weights(model, folder / stages[best].name / states[best].files["best"])
 
 
 @contextmanager

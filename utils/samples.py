@@ -29,6 +29,7 @@ SAMPLES: dict[str, dict[str, str]] = {
     for name, about in {
         REAL: "real fluorescent nuclei (2018 Data Science Bowl), 16 crops of 128 x 128 pixels, each nucleus annotated",
         "tissue": "synthetic H&E-like tissue: background, tissue and fibrosis, several patients",
+        "tissue_new_stain": "synthetic tissue of other patients with another stain, for fine-tuning a model of tissue",
         "nuclei": "synthetic fluorescent nuclei that touch and overlap, 16-bit, each nucleus annotated",
     }.items()
 }

@@ -48,15 +48,15 @@ def _share_errors(confusions: np.ndarray) -> np.ndarray:
     return 100 * difference / confusions.sum(axis=(-2, -1))[..., None]
 
 
-def _summands(confusions: np.ndarray) -> np.ndarray:
-    """What is summed over images to get the totals, (n_images, 3 + n + n * n): see _totals_of_sums."""
+def summands(confusions: np.ndarray) -> np.ndarray:
+    """What is summed over images to get the totals, (n_images, 3 + n + n * n): see `totals_of_sums`."""
     iou = foreground_iou_from_confusion(confusions)
     counts = np.column_stack([np.nan_to_num(iou), np.isfinite(iou), np.ones(len(iou))])
     return np.hstack([counts, _share_errors(confusions), confusions.reshape(len(iou), -1)])
 
 
-def _totals_of_sums(sums: np.ndarray, n_classes: int) -> np.ndarray:
-    """Totals in the order of _total_names from sums (..., 3 + n + n * n); used alike for the set and its bootstrap."""
+def totals_of_sums(sums: np.ndarray, n_classes: int) -> np.ndarray:
+    """Totals in the order of `total_names` from sums (..., 3 + n + n * n); used alike for the set and its bootstrap."""
     pooled = scores_from_confusion(sums[..., 3 + n_classes :].reshape(*sums.shape[:-1], n_classes, n_classes))
     share_mae = sums[..., 3 : 3 + n_classes] / sums[..., 2:3]
     foreground = pooled.dice[..., 1:]
@@ -66,7 +66,8 @@ def _totals_of_sums(sums: np.ndarray, n_classes: int) -> np.ndarray:
     return np.concatenate([*means, pooled.dice, pooled.iou, np.where(exists, share_mae, np.nan)], axis=-1)
 
 
-def _total_names(names: Sequence[str]) -> list[str]:
+def total_names(names: Sequence[str]) -> list[str]:
+    """Names of the totals for classes of these names."""
     per_class = [f"{score}_{name}" for score in ("dice", "iou", "share_mae") for name in names]
     return ["mean_foreground_iou", "mean_dice", *per_class]
 
@@ -123,8 +124,8 @@ def pixel_scores(
     if not rows:
         raise DataError("There is no test image to score. Check the folder of test images.")
     stacked = np.stack(confusions)
-    totals = _totals_of_sums(_summands(stacked).sum(axis=0), len(names))
-    return PixelScores(pd.DataFrame(rows), dict(zip(_total_names(names), totals.tolist(), strict=True)), stacked)
+    totals = totals_of_sums(summands(stacked).sum(axis=0), len(names))
+    return PixelScores(pd.DataFrame(rows), dict(zip(total_names(names), totals.tolist(), strict=True)), stacked)
 
 
 def score_table(scores: PixelScores, n: int = 2000, seed: int = 0) -> pd.DataFrame:
@@ -148,7 +149,7 @@ def score_table(scores: PixelScores, n: int = 2000, seed: int = 0) -> pd.DataFra
     n_classes = scores.confusions.shape[-1]
     groups = scores.per_image["group"].tolist()
     low, high = bootstrap(
-        _summands(scores.confusions), lambda sums: _totals_of_sums(sums, n_classes), groups=groups, n=n, seed=seed
+        summands(scores.confusions), lambda sums: totals_of_sums(sums, n_classes), groups=groups, n=n, seed=seed
     )
     columns = {"score": list(scores.totals), "value": list(scores.totals.values()), "low": low, "high": high}
     return pd.DataFrame(columns)

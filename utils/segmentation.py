@@ -52,7 +52,7 @@ def train(
     patch = patch_size(project, training)
     description = describe(project, training, patch)
     starting = _starting_model(data.get("starting_model", ""), description)
-    return run(project, parameters, lambda: _ingredients(project, forms, patch, description, starting), callbacks)
+    return run(project, parameters, lambda: ingredients(project, forms, description, starting), callbacks)
 
 
 def describe(project: Project, training: Mapping, patch: tuple[int, int]) -> dict:
@@ -99,9 +99,23 @@ def starting_note(project: Project, data: Mapping, training: Mapping) -> str:
     return f"Training starts from the weights in {resolve(data['starting_model'])}."
 
 
-def _ingredients(project, forms, patch, description, starting) -> Ingredients:
-    """Network and batches; the logits of the network are what is trained."""
-    training, data = forms["training"], sources(project.examples("training"))
+def ingredients(
+    project: Project, forms: Mapping, description: Mapping, starting: keras.Model | None = None
+) -> Ingredients:
+    """Network and batches; the logits of the network are what is trained.
+
+    Parameters
+    ----------
+    project
+        From `projects.open_project`.
+    forms
+        Values of the forms augmentation and training.
+    description
+        From `describe`.
+    starting
+        The same network with weights to start from; None: random ones.
+    """
+    training, data, patch = forms["training"], sources(project.examples("training")), description["input"]["patch"]
     steps = training["number_of_steps"] or automatic_steps(data, patch, training["batch_size"])
     batches = TrainingPatches(
         data,
@@ -117,11 +131,14 @@ def _ingredients(project, forms, patch, description, starting) -> Ingredients:
     with training_precision():  # the policy of this model decides whether Keras scales the loss up for float16
         network = networks.unet(**description["network"])
         logits = keras.Model(network.input, network.get_layer("logits").output)
-        logits.compile(keras.optimizers.Adam(), segmentation_loss(training["loss"], weights))
     if starting is not None:
         network.set_weights(starting.get_weights())
     return Ingredients(
-        logits, batches, validation, lambda state: _publish(project, network, description, history_table(state))
+        logits,
+        lambda: logits.compile(keras.optimizers.Adam(), segmentation_loss(training["loss"], weights)),
+        batches,
+        validation,
+        lambda state: _publish(project, network, description, history_table(state)),
     )
 
 

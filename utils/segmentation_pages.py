@@ -106,7 +106,7 @@ def evaluation_figures(evaluation: Evaluation, classes: list[dict]) -> dict[str,
     return figures
 
 
-def report(folder: Path, evaluation: Evaluation, warnings: list[str]) -> Path:
+def report(folder: Path, evaluation: Evaluation, warnings: list[str], more: Mapping | None = None) -> Path:
     """Write report.html into the model folder; see `pages.archive`."""
     description, history = models.read_model(folder, "unet"), pd.read_csv(folder / models.HISTORY)
     classes = description["classes"]
@@ -124,6 +124,7 @@ def report(folder: Path, evaluation: Evaluation, warnings: list[str]) -> Path:
             **evaluation_figures(evaluation, classes),
         },
         warnings,
+        more,
     )
 
 

@@ -19,8 +19,11 @@ class TrainingStopped(UserError):
 
     title = "Training stopped"
 
-    def __init__(self, message: str, state: TrainingState):
-        super().__init__(message)
+    def __init__(self, number_of_epochs: int, state: TrainingState):
+        super().__init__(
+            f"You stopped the training in epoch {state.epoch + 1} of {number_of_epochs}. The {state.epoch} finished "
+            "epochs are saved: run this cell again to go on."
+        )
         self.state = state
 
 
@@ -120,7 +123,7 @@ def fit(
     patience
         Epochs without a lower validation loss after which training ends; 0 = never.
     callbacks
-        More Keras callbacks, for display.
+        More Keras callbacks, for display; the `TrainingState` is set as their attribute `state`.
 
     Returns
     -------
@@ -134,21 +137,20 @@ def fit(
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = load_state(folder) or TrainingState()
+    model.optimizer.build(model.trainable_variables)  # TensorFlow traces a step twice if that step makes variables
     if state.epoch:
         restore(folder, model, state)
     schedule = (number_of_epochs, len(training_data), initial_learning_rate, learning_rate_schedule, patience)
     book = _Bookkeeping(state, folder, training_data, *schedule)
+    for callback in callbacks:
+        callback.state = state
     interrupted = _run(model, training_data, validation_data, book, callbacks)
     if interrupted:
         state = load_state(folder) or TrainingState()  # it may have come while a checkpoint was written
     if state.epoch:
         load_weights(model, folder / state.files["best"])
     if interrupted:
-        raise TrainingStopped(
-            f"You stopped the training in epoch {state.epoch + 1} of {number_of_epochs}. The {state.epoch} finished "
-            "epochs are saved: run this cell again to go on.",
-            state,
-        )
+        raise TrainingStopped(number_of_epochs, state)
     return state
 
 
@@ -170,6 +172,17 @@ def _run(model, training_data, validation_data, book: _Bookkeeping, callbacks) -
     except KeyboardInterrupt:
         return True
     return False
+
+
+def joined(states: Sequence[TrainingState]) -> TrainingState:
+    """Counters of a training in stages, as if it had been one: epochs are counted on, the best of all is the best."""
+    whole = TrainingState()
+    for state in states:
+        whole.history += [row | {"epoch": whole.epoch + row["epoch"]} for row in state.history]
+        if whole.best_score is None or (state.best_score is not None and state.best_score < whole.best_score):
+            whole.best_score, whole.best_epoch = state.best_score, whole.epoch + state.best_epoch
+        whole.epoch += state.epoch
+    return whole
 
 
 def history_table(state: TrainingState) -> pd.DataFrame:

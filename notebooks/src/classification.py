@@ -245,7 +245,7 @@ from utils.progress import LiveProgress
 
 parameters = forms.parameters(data, augmentation, training)
 forms.save_settings(data, augmentation, training)
-progress = LiveProgress(project.folder / "training")
+progress = LiveProgress()
 try:
     print(classification.train(project, parameters, [progress]))
 finally:

@@ -62,7 +62,7 @@ print(f"Ready: {', '.join(f'{name} {number}' for name, number in runtime.version
 print(runtime.describe())
 print(f"Folder of the project: {ROOT}")
 samples.prepare("nuclei_real")
-for name in ("nuclei_real", "tissue", "nuclei"):
+for name in ("nuclei_real", "tissue", "tissue_new_stain", "nuclei"):
     print(f"Sample {name}: {samples.SAMPLES[name]['about']}")
 
 # %% [markdown]
@@ -226,7 +226,7 @@ from utils.progress import LiveProgress
 
 parameters = forms.parameters(data, augmentation, training)
 forms.save_settings(data, augmentation, training)
-progress = LiveProgress(project.folder / "training")
+progress = LiveProgress()
 try:
     print(segmentation.train(project, parameters, [progress]))
 finally:

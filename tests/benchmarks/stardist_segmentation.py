@@ -81,7 +81,7 @@ def run(given: argparse.Namespace, seed: int) -> dict:
         train, test = lay_out(given.data, given.tune, seed, folder)
         parameters = forms(train, folder, given, seed)
         project = projects.open_project(parameters["overrides"]["data"], seed, "objects")
-        progress = LiveProgress(project.folder / "training")
+        progress = LiveProgress()
         start, wall = cpu_seconds(), time.monotonic()
         object_training.train(project, parameters, [progress])
         progress.close()

@@ -70,7 +70,7 @@ def run(data: Path, preset: str, seed: int, tune: bool, factor: float, changes: 
         training["number_of_epochs"] = round(training["number_of_epochs"] * factor)
         parameters["overrides"]["augmentation"].update(augmentation)
         project = projects.open_project(parameters["overrides"]["data"], seed)
-        progress = LiveProgress(project.folder / "training")
+        progress = LiveProgress()
         start, wall = cpu_seconds(), time.monotonic()
         segmentation.train(project, parameters, [progress])
         progress.close()
