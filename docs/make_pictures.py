@@ -1,19 +1,24 @@
-"""Make the pictures of the README from the models of `make run`: python docs/make_pictures.py."""
+"""Make the pictures of the README from the models of `make run`: python docs/make_pictures.py.
+
+That of the learning curve is from `make run NOTEBOOK=fine_tuning FULL=1`.
+"""
 
 import sys
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib.image import imread
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from utils import evaluation, held_out, object_prediction  # noqa: E402
+from utils import evaluation, held_out, image_curve, object_prediction  # noqa: E402
 from utils.images import read_image, read_mask  # noqa: E402
 from utils.pictures import display_image, overlay  # noqa: E402
+from utils.plot_curve import curve_figure  # noqa: E402
 from utils.plot_objects import object_errors  # noqa: E402
 from utils.plot_scores import error_map  # noqa: E402
 from utils.plots import add_picture, picture_grid, png  # noqa: E402
@@ -36,6 +41,13 @@ def objects(folder: Path) -> None:
     labels = segmenter.find(example.image.array).labels
     figure = object_errors(example.image.array, example.mask, labels, example.image.pixel_size_um)
     (DOCS / "objects.png").write_bytes(png(figure, dpi=60))
+
+
+def curve(folder: Path) -> None:
+    """Learning curve of the fine-tuning notebook."""
+    table = pd.read_csv(folder / image_curve.FILE)
+    laws, unit = image_curve.laws_of(table), "labelled images of each class"
+    (DOCS / "curve.png").write_bytes(png(curve_figure(table, laws, None, "Balanced accuracy", unit, 0.9), dpi=70))
 
 
 def masks() -> None:
@@ -71,5 +83,6 @@ def _grey(plane: np.ndarray) -> np.ndarray:
 if __name__ == "__main__":
     result(ROOT / "results" / "unet_segmentation" / "model")
     objects(ROOT / "results" / "stardist_segmentation" / "model")
+    curve(ROOT / "results" / "fine_tuning" / "model")
     masks()
     print({path.name: imread(path).shape for path in DOCS.glob("*.png")})

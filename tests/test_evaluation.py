@@ -170,7 +170,7 @@ def test_changed_or_lost_test_images_are_told(tmp_path):
     gone = project.examples("test")[0]
     gone.image.path.unlink()
     gone.mask_path.unlink()
-    with pytest.raises(DataError, match="1 of the test images .* are no longer in .*data.*Put them back"):
+    with pytest.raises(DataError, match="1 of the test images are no longer in .*data.*Put them back"):
         held_out.find_test_set(project.folder)
 
 

@@ -145,7 +145,14 @@ def test_old_test_images_that_are_trained_on_now_do_not_count(classifier, sorter
     shutil.copyfile(old.examples[0].image.path, new / "dot" / "copied.tif")
     tuning = fine_tuning.open_tuning(str(classifier), parameters(new, tmp_path))
     rest, _ = unchanged.old_test_set(tuning)
-    assert len(rest.examples) == len(old.examples) - 1
+    role = tuning.project.split.set_index("file").loc["dot/copied.tif", "role"]
+    assert len(rest.examples) == len(old.examples) - (role != "test")
+    split = tuning.project.split.assign(role="test")
+    aside = replace(tuning, project=replace(tuning.project, split=split))
+    assert len(unchanged.old_test_set(aside)[0].examples) == len(old.examples)
+    split = tuning.project.split.assign(role="training")
+    learned = replace(tuning, project=replace(tuning.project, split=split))
+    assert len(unchanged.old_test_set(learned)[0].examples) == len(old.examples) - 1
 
 
 def test_test_images_that_the_starting_model_was_trained_on_are_refused(classifier, crops, sorter, tmp_path):

@@ -17,7 +17,7 @@ from utils.class_scores import (
     roll_up,
     scores_of_confusion,
 )
-from utils.intervals import bootstrap
+from utils.intervals import bootstrap_difference
 
 READABLE = {
     "accuracy": "Accuracy (share of images with the right class)",
@@ -150,9 +150,9 @@ def compare(
         raise ValueError("the two classifiers were not scored on the same images")
     groups, tables = one.per_image["group"].tolist(), []
     for level in (CLASSES, GROUPS) if group_names(one.classes) else (CLASSES,):
-        pairs = np.stack([_confusions(scores, level) for scores in (one, other)], axis=1)
-        first, second = _totals(pairs.sum(axis=0, dtype=np.float64))
-        low, high = bootstrap(pairs, _difference, groups=groups, n=n, seed=seed)
+        pair = [_confusions(scores, level) for scores in (one, other)]
+        first, second = (_totals(each.sum(axis=0, dtype=np.float64)) for each in pair)
+        low, high = bootstrap_difference(*pair, _totals, groups=groups, n=n, seed=seed)
         columns = {"level": level, "score": TOTALS, names[0]: first, names[1]: second}
         tables.append(pd.DataFrame(columns | {"difference": first - second, "low": low, "high": high}))
     return pd.concat(tables, ignore_index=True)
@@ -168,11 +168,6 @@ def _confusions(scores: ClassScores, level: str) -> np.ndarray:
 
 def _totals(cm: np.ndarray) -> np.ndarray:
     return scores_of_confusion(cm)[..., : len(TOTALS)]
-
-
-def _difference(pairs: np.ndarray) -> np.ndarray:
-    """Totals of the first minus those of the second, (draws, 3), of confusion matrices (draws, 2, n, n)."""
-    return _totals(pairs[:, 0]) - _totals(pairs[:, 1])
 
 
 def comparison_verdict(comparison: pd.DataFrame) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from utils.intervals import bootstrap
+from utils.intervals import bootstrap_difference
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,7 @@ class Judgement:
 
 
 def paired_difference(one: Judgement, other: Judgement, n: int = 2000, seed: int = 0) -> tuple[float, float, float]:
-    """How much higher the first model scores on the same test images, with its 95 % bootstrap interval.
-
-    Both models are scored on the images of each draw: what makes an image hard is hard for both and cancels out, so
-    that the interval is narrower, and nearer the truth, than that of two scores side by side.
+    """How much higher the first model scores on the same test images, with its 95 % interval (`bootstrap_difference`).
 
     Parameters
     ----------
@@ -57,17 +54,8 @@ def paired_difference(one: Judgement, other: Judgement, n: int = 2000, seed: int
     ------
     ValueError
         The test sets differ.
-
-    References
-    ----------
-    Efron B, Tibshirani RJ (1993) An Introduction to the Bootstrap, chapter 13.
     """
     if list(one.groups) != list(other.groups) or one.headline["name"] != other.headline["name"]:
         raise ValueError("two models can only be compared by the same score on the same test images")
-    pairs = np.stack([one.per_image, other.per_image], axis=1)
-
-    def difference(sums: np.ndarray) -> np.ndarray:
-        return one.statistic(sums[:, 0]) - other.statistic(sums[:, 1])
-
-    low, high = bootstrap(pairs, difference, groups=one.groups, n=n, seed=seed)
+    low, high = bootstrap_difference(one.per_image, other.per_image, one.statistic, one.groups, n, seed)
     return one.value - other.value, float(low), float(high)

@@ -46,7 +46,8 @@ def old_test_set(tuning: Tuning) -> tuple[TestSet | None, str]:
         found = find_test_set(source.folder)
     except (DataError, ModelError, OSError) as error:
         return None, f"The old test images are not there any more: {error}"
-    used = set(tuning.project.split["sha256"])
+    split = tuning.project.split
+    used = set(split.loc[split["role"] != "test", "sha256"])
     rest = [one for one in found.examples if file_sha256(one.image.path) not in used]
     if not rest:
         return None, "All old test images are among the new images."
