@@ -76,7 +76,7 @@ class Tuning:
 
     def judge(self, predictor) -> Judgement:
         """Headline score of a predictor on the test images."""
-        return self.task.judge(predictor, self.test_set.examples, self.classes)[1]
+        return self.task.judge(predictor, self.test_set.examples, self.classes)
 
     def judge_unchanged(self) -> Judgement | None:
         """Headline score of the starting model on the new test images; None where its classes are others."""

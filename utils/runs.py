@@ -120,7 +120,8 @@ def _fit(ready: Ingredients, stages: Sequence[Stage], folder: Path, training: Ma
                 _load_best(ready.model, states, stages, folder)
             raise TrainingStopped(sum(one.epochs for one in stages), joined(states)) from None
         states.append(state)
-    _load_best(ready.model, states, stages, folder)
+    if len(stages) > 1:
+        _load_best(ready.model, states, stages, folder)
     return joined(states)
 
 

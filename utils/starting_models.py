@@ -41,14 +41,19 @@ def open_source(name: str) -> tuple[Task, Source]:
     if name in stardist_models.PUBLISHED:
         return TASKS["stardist"], _published(name)
     folder = resolve(name)
+    task, description = read_task(folder)
+    return task, Source(shown_path(folder), folder, description, task.load(folder), _training_of(folder))
+
+
+def read_task(folder: Path) -> tuple[Task, dict]:
+    """Task and model.json of a model folder; ModelError where there is no model of a known task."""
     description = models.read_model(folder)
     if description["task"] not in TASKS:
         raise ModelError(
             f"{folder / models.DESCRIPTION} is of the task {description['task']!r}, which these notebooks do not "
             f"know. Choose a model of {', '.join(TASKS)}."
         )
-    task = TASKS[description["task"]]
-    return task, Source(shown_path(folder), folder, description, task.load(folder), _training_of(folder))
+    return TASKS[description["task"]], description
 
 
 def _training_of(folder: Path) -> dict:

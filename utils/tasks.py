@@ -15,7 +15,7 @@ from utils.held_out import TestSet
 from utils.judgements import Judgement
 from utils.projects import Project
 from utils.runs import Ingredients
-from utils.transfer import kept_classes
+from utils.transfer import kept_classes, take_over
 
 LOOKALIKES = "Test images that look like a copy of a training image"  # caption of a table
 
@@ -101,9 +101,11 @@ class Task(ABC):
     def untrained(self, description: Mapping) -> keras.Model:
         """Network with random weights."""
 
-    @abstractmethod
     def start(self, description: Mapping, source: Source) -> keras.Model:
         """Network of `description` with the starting model's weights, but for a new head where the classes are new."""
+        network = self.untrained(description)
+        take_over(network, source.predictor.network, self.head, source.kept(description["classes"]))
+        return network
 
     @abstractmethod
     def ingredients(self, project: Project, forms: Mapping, description: Mapping, starting: keras.Model) -> Ingredients:
@@ -114,8 +116,8 @@ class Task(ABC):
         """Predictor of a model folder."""
 
     @abstractmethod
-    def judge(self, predictor: Any, examples: Sequence, classes: Sequence[dict]) -> tuple[Any, Judgement]:
-        """Scores, and the headline score, of a predictor on annotated images of the given classes; writes nothing."""
+    def judge(self, predictor: Any, examples: Sequence, classes: Sequence[dict]) -> Judgement:
+        """Headline score of a predictor on annotated images of the given classes; writes nothing."""
 
     @abstractmethod
     def evaluate(self, folder: Path, test_set: TestSet) -> Any:
@@ -127,7 +129,7 @@ class Task(ABC):
 
     @abstractmethod
     def judgement(self, scores: Any) -> Judgement:
-        """Headline score of what `judge` or `evaluate` found."""
+        """Headline score of the scores that `evaluate` found."""
 
     @abstractmethod
     def score_name(self, classes: Sequence[dict]) -> str:

@@ -21,8 +21,9 @@ from utils.projects import Project
 from utils.runs import Ingredients
 from utils.splits import stratified_split
 from utils.tasks import LOOKALIKES, Checks, Prediction, Source, Task
-from utils.transfer import kept_classes, take_over
+from utils.transfer import kept_classes
 
+SIZES = ("channels", "classes")  # what the data, not the form, say of a network
 BALANCED_ACCURACY = 1  # place among `class_scores.TOTALS`
 
 
@@ -45,12 +46,10 @@ class TunedClasses(Task):
         defaults = {"class_weights": "balanced", "batch_size": 16}
         per = source.description["normalisation"]["per"]
         return self.values(training, source, defaults) | {
-            **{name: value for name, value in source.description["network"].items() if name not in self._sizes},
+            **{name: value for name, value in source.description["network"].items() if name not in SIZES},
             "fit": source.description["input"]["fit"],
             "normalisation": "each image" if per == "image" else "all images together",
         }
-
-    _sizes = ("channels", "classes")
 
     def describe(self, project: Project, settings: Mapping, source: Source) -> dict:
         """See `Task`."""
@@ -60,12 +59,6 @@ class TunedClasses(Task):
         """See `Task`; random weights also where ImageNet's exist."""
         return networks.classifier(**description["network"])
 
-    def start(self, description: Mapping, source: Source) -> keras.Model:
-        """See `Task`."""
-        network = self.untrained(description)
-        take_over(network, source.predictor.network, self.head, source.kept(description["classes"]))
-        return network
-
     def ingredients(self, project: Project, forms: Mapping, description: Mapping, starting) -> Ingredients:
         """See `Task`."""
         return classification.ingredients(project, forms, description, starting)
@@ -74,13 +67,10 @@ class TunedClasses(Task):
         """See `Task`."""
         return load_classifier(folder)
 
-    def judge(
-        self, predictor: Classifier, examples: Sequence[Crop], classes: Sequence[dict]
-    ) -> tuple[ClassScores, Judgement]:
+    def judge(self, predictor: Classifier, examples: Sequence[Crop], classes: Sequence[dict]) -> Judgement:
         """See `Task`; a model of more classes answers among the given ones."""
         p = self._probabilities(predictor, examples, classes)
-        scores = class_evaluation.scores_of(examples, p, classes)
-        return scores, self.judgement(scores)
+        return self.judgement(class_evaluation.scores_of(examples, p, classes))
 
     def judgement(self, scores: ClassScores) -> Judgement:
         """Balanced accuracy."""

@@ -118,12 +118,6 @@ class TunedPixels(TunedMasks):
         """See `Task`."""
         return networks.unet(**description["network"])
 
-    def start(self, description: Mapping, source: Source) -> keras.Model:
-        """See `Task`."""
-        network = self.untrained(description)
-        take_over(network, source.predictor.network, self.head, source.kept(description["classes"]))
-        return network
-
     def ingredients(self, project: Project, forms: Mapping, description: Mapping, starting) -> Ingredients:
         """See `Task`."""
         return segmentation.ingredients(project, forms, description, starting)
@@ -132,10 +126,9 @@ class TunedPixels(TunedMasks):
         """See `Task`."""
         return evaluation.load_segmenter(folder)
 
-    def judge(self, predictor, examples: Sequence[Example], classes: Sequence[dict]) -> tuple[PixelScores, Judgement]:
+    def judge(self, predictor, examples: Sequence[Example], classes: Sequence[dict]) -> Judgement:
         """See `Task`."""
-        scores = pixel_scores(evaluation.compared(predictor, examples), classes)
-        return scores, self.judgement(scores)
+        return self.judgement(pixel_scores(evaluation.compared(predictor, examples), classes))
 
     def judgement(self, scores: PixelScores) -> Judgement:
         """Mean foreground IoU of two classes, mean Dice of more."""
@@ -234,10 +227,9 @@ class TunedObjects(TunedMasks):
         """See `Task`."""
         return object_prediction.load_segmenter(folder)
 
-    def judge(self, predictor, examples: Sequence[Example], classes: Sequence[dict]) -> tuple[ObjectScores, Judgement]:
+    def judge(self, predictor, examples: Sequence[Example], classes: Sequence[dict]) -> Judgement:
         """See `Task`; classes of objects do not count."""
-        scores = object_scores(object_evaluation.compared(predictor, examples))
-        return scores, self.judgement(scores)
+        return self.judgement(object_scores(object_evaluation.compared(predictor, examples)))
 
     def judgement(self, scores: ObjectScores) -> Judgement:
         """AP at IoU 0.5."""

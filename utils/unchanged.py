@@ -59,4 +59,4 @@ def judge_on_old(tuning: Tuning, predictor, classes: Sequence[dict], old: TestSe
     asked = tuning.source.description["classes"]
     if old is None or not tuning.task.can_answer(classes, asked):
         return None
-    return tuning.task.judge(predictor, old.examples, asked)[1]
+    return tuning.task.judge(predictor, old.examples, asked)

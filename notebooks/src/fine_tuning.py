@@ -370,7 +370,7 @@ folder, result_folder = (
     chosen_model(prediction.model_folder, globals().get("project")),
     resolve(prediction.result_folder),
 )
-task, _ = starting_models.open_source(str(folder))
+task, _ = starting_models.read_task(folder)
 predicted = task.predict(folder, prediction.data_folder, result_folder, tqdm)
 for warning in predicted.warnings:
     print(warning)
