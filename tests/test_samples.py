@@ -1,14 +1,18 @@
-"""The bundled samples are there, and the real one is cut at first use."""
+"""The bundled samples are there, or are made when their images are first looked for."""
 
+import shutil
 import subprocess
 import sys
+from itertools import product
 
 import numpy as np
 import pytest
 
-from utils import paths, samples
+from utils import paths, sample_makers, samples
 from utils.checks import load_examples
+from utils.crops import load_crops
 from utils.errors import DataError
+from utils.images import find_images, write_tiff
 
 
 @pytest.fixture
@@ -37,16 +41,70 @@ def test_real_nuclei_are_cut_as_written(root):
     assert train.examples[0].image.array.dtype == image.dtype
 
 
-def test_missing_crops_come_back_and_others_stay(root):
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_missing_part_comes_back_and_the_rest_stays(root):
     places = samples.prepare("nuclei_real")
-    files = sorted((root / places["training_source"]).iterdir())
-    before = [path.read_bytes() for path in files]
-    files[0].unlink()
-    files[1].touch()
-    times = [path.stat().st_mtime_ns for path in files[1:]]
+    folder = root / "data_samples" / "nuclei_real"
+    before = contents(folder)
+    shutil.rmtree(root / places["test_target"])
+    kept = sorted((root / places["training_source"]).iterdir())
+    kept[0].write_bytes(b"changed by its owner")
+    times = [path.stat().st_mtime_ns for path in kept]
     samples.prepare("nuclei_real")
-    assert [path.read_bytes() for path in files] == before
-    assert [path.stat().st_mtime_ns for path in files[1:]] == times
+    assert contents(folder) == before | {kept[0].relative_to(folder): b"changed by its owner"}
+    assert [path.stat().st_mtime_ns for path in kept] == times
+
+
+@pytest.mark.parametrize("name", ["mitosis", "nuclei_he"])
+def test_images_of_a_sample_are_made_when_they_are_looked_for(root, name, drawer):
+    places = (samples.SAMPLES | samples.CLASSIFICATION | samples.EXTRA)[name]
+    assert find_images(places["test_source"], recursive=True)
+    assert sorted(path.name for path in (root / "data_samples").iterdir()) == [name]
+    assert drawer == (["mitosis"] if name == "mitosis" else [])
+    find_images(places["test_source"], recursive=True)
+    assert len(drawer) == (name == "mitosis")
+
+
+def test_a_folder_of_classes_is_made_too(root, drawer):
+    crops = load_crops(samples.CLASSIFICATION["mitosis"]["training_source"])
+    assert [one["name"] for one in crops.classes] == ["metaphase", "prophase"]
+    assert drawer == ["mitosis"]
+
+
+def test_an_interrupted_making_leaves_nothing(root, monkeypatch):
+    def stop(folder):
+        write_tiff(folder / "train" / "images" / "a.tif", np.zeros((8, 8), "uint8"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(sample_makers.DRAWN, "nuclei", stop)
+    with pytest.raises(KeyboardInterrupt):
+        samples.prepare("nuclei")
+    assert list((root / "data_samples").iterdir()) == []
+
+
+@pytest.mark.parametrize("folder", ["data_samples", "data_samples/mine", "elsewhere/mitosis/train"])
+def test_other_missing_folders_are_told_and_not_made(root, folder, drawer):
+    with pytest.raises(DataError, match="no"):
+        find_images(folder)
+    assert drawer == []
+    assert list(root.iterdir()) == []
+
+
+@pytest.fixture
+def drawer(monkeypatch):
+    """A quick generator in place of that of `mitosis`; the names of the samples it was asked for."""
+    asked = []
+
+    def draw(folder):
+        asked.append(folder.name)
+        for part, one, number in product(("train", "test"), ("prophase", "metaphase"), range(3)):
+            write_tiff(folder / part / one / f"{number}.tif", np.full((16, 16), number, "uint8"))
+
+    monkeypatch.setitem(sample_makers.DRAWN, "mitosis", draw)
+    return asked
 
 
 def test_sample_of(root):
@@ -57,14 +115,12 @@ def test_sample_of(root):
     assert samples.sample_of(root) is None
 
 
-def test_unknown_and_missing_samples_are_told(root):
+def test_unknown_samples_are_told():
     with pytest.raises(DataError, match="no sample 'cats'.*nuclei_real"):
         samples.prepare("cats")
-    with pytest.raises(DataError, match="no folder .*tissue"):
-        samples.prepare("tissue")
 
 
 def test_these_rooms_do_not_load_tensorflow():
     rooms = "checks, images, masks, pairs, quality, samples, splits"
-    code = f"import sys; from utils import {rooms}; samples._cut_real_nuclei; sys.exit('tensorflow' in sys.modules)"
+    code = f"import sys; from utils import {rooms}; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, check=False).returncode == 0

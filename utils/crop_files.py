@@ -12,6 +12,7 @@ from utils.errors import DataError
 from utils.images import IMAGE_SUFFIXES, find_images, is_system
 from utils.paths import resolve
 from utils.problems import Problem, problem_of
+from utils.samples import make_missing
 from utils.splits import check_group_rule, group_of
 
 ROLE_FOLDERS = {"train", "training", "test", "testing", "val", "valid", "validation"}
@@ -87,6 +88,7 @@ def _images(folder: Path, problems: list[Problem]) -> list[Path]:
 
 def _class_folders(source: Path, problems: list[Problem]) -> list[Path]:
     """Sub-folders of `source`; a DataError where they are no classes, a warning for images outside of them."""
+    make_missing(source)
     if not source.is_dir():
         raise DataError(f"There is no folder and no CSV file {source}. Check its name for a typing error.")
     shown = [path for path in sorted(source.iterdir()) if not is_system(path.name)]

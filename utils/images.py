@@ -13,6 +13,7 @@ from utils.decoders import read_pixels
 from utils.errors import DataError
 from utils.files import atomic
 from utils.paths import resolve
+from utils.samples import make_missing
 
 IMAGE_SUFFIXES = {".tif", ".tiff", ".png", ".jpg", ".jpeg"}
 SYSTEM_FILES = {"thumbs.db", "desktop.ini", "__macosx"}
@@ -50,6 +51,7 @@ def find_images(folder: str | Path, recursive: bool = False) -> list[Path]:
         Where the folder is missing or holds no image.
     """
     folder = resolve(folder)
+    make_missing(folder)
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}. Check its name for a typing error.")
     found = sorted(folder.rglob("*") if recursive else folder.iterdir())

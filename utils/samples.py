@@ -1,14 +1,11 @@
-"""The bundled samples: where they lie, and the real nuclei image that is cut out at first use."""
+"""The bundled samples: where they lie and what they show; a missing one is made when its images are looked for."""
 
 from pathlib import Path
 
 from utils.errors import DataError
-from utils.images import find_images, write_tiff
 from utils.paths import resolve
 
 REAL = "nuclei_real"
-CROP = 128  # side in pixels of the 4 x 4 crops of the real nuclei image
-TEST_ROW = 3
 PHASES = "earlyana, lateana, telophase -> AA; prophase, prometaphase, metaphase -> BA; interphase -> I; apoptosis -> J"
 
 
@@ -70,8 +67,7 @@ def prepare(name: str) -> dict[str, str]:
     Parameters
     ----------
     name : str
-        Key of `SAMPLES`, `CLASSIFICATION` or `EXTRA`. Missing files of real images are made from those in the
-        stardist package [1]_.
+        Key of `SAMPLES`, `CLASSIFICATION` or `EXTRA`.
 
     Returns
     -------
@@ -82,22 +78,42 @@ def prepare(name: str) -> dict[str, str]:
     Raises
     ------
     DataError
-        Unknown name, or the sample's folders are missing or cannot be written.
-
-    References
-    ----------
-    .. [1] Caicedo et al. (2019) Nucleus segmentation across imaging experiments: the 2018 Data Science Bowl,
-       https://doi.org/10.1038/s41592-019-0612-7
+        Unknown name, or a missing sample cannot be made or written.
     """
     known = SAMPLES | CLASSIFICATION | EXTRA
     places = known.get(name)
     if places is None:
         raise DataError(f"There is no sample {name!r}. Choose one of {', '.join(known)}.")
-    if name in _MAKERS:
-        _MAKERS[name](places)
     for field in places.keys() - {"about", "class_groups"}:
-        find_images(places[field], recursive=name in CLASSIFICATION)
+        make_missing(resolve(places[field]))
     return dict(places)
+
+
+def make_missing(path: Path) -> None:
+    """Make the sample that `path` belongs to, if it belongs to one and is not there.
+
+    Images of real cells are cut from those in the stardist package; the others are drawn, in seconds, where only the
+    software came along (a notebook sent as a single file).
+
+    Raises
+    ------
+    DataError
+        Its files cannot be written.
+    """
+    folder = resolve("data_samples")
+    if path.exists() or not path.is_relative_to(folder) or path == folder:
+        return
+    from utils.sample_makers import make  # slow to import, and needed only where a sample is missing
+
+    name = path.relative_to(folder).parts[0]
+    if name in SAMPLES | CLASSIFICATION | EXTRA:
+        make(name, folder / name)
+
+
+def descriptions(names: list[str]) -> str:
+    """One line for each sample: its folder and what it shows."""
+    known = SAMPLES | CLASSIFICATION | EXTRA
+    return "\n".join(f"Sample data_samples/{name}: {known[name]['about']}" for name in names)
 
 
 def sample_of(training_source: str | Path) -> str | None:
@@ -105,41 +121,3 @@ def sample_of(training_source: str | Path) -> str | None:
     place = resolve(training_source).resolve()
     known = SAMPLES | CLASSIFICATION
     return next((name for name, places in known.items() if resolve(places["training_source"]).resolve() == place), None)
-
-
-def _cut_real_nuclei(places: dict[str, str]) -> None:
-    """Write those of the 16 crops that are not there yet: uppermost three rows for training, the last for testing."""
-    from stardist.data import test_image_nuclei_2d  # slow to import, and needed only where this sample is used
-
-    image, labels = test_image_nuclei_2d(return_mask=True)
-    for row in range(len(image) // CROP):
-        part = "test" if row == TEST_ROW else "training"
-        for column in range(image.shape[1] // CROP):
-            crop = slice(row * CROP, (row + 1) * CROP), slice(column * CROP, (column + 1) * CROP)
-            for field, array in ((f"{part}_source", image), (f"{part}_target", labels.astype("uint16"))):
-                path = resolve(places[field]) / f"nuclei_r{row}_c{column}.tif"
-                if not path.exists():
-                    write_tiff(path, array[crop])
-
-
-def _write_whole_nuclei(places: dict[str, str]) -> None:
-    """Write the real nuclei image and its labels, uncut, where they are missing."""
-    from stardist.data import test_image_nuclei_2d  # slow to import
-
-    image, labels = test_image_nuclei_2d(return_mask=True)
-    for field, array in (("test_source", image), ("test_target", labels.astype("uint16"))):
-        path = resolve(places[field]) / "nuclei.tif"
-        if not path.exists():
-            write_tiff(path, array)
-
-
-def _write_histology(places: dict[str, str]) -> None:
-    """Write the real H&E image where it is missing."""
-    from stardist.data import test_image_he_2d  # slow to import
-
-    path = resolve(places["test_source"]) / "histology.tif"
-    if not path.exists():
-        write_tiff(path, test_image_he_2d())
-
-
-_MAKERS = {REAL: _cut_real_nuclei, "nuclei_whole": _write_whole_nuclei, "nuclei_he": _write_histology}

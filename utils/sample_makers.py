@@ -1,0 +1,89 @@
+"""The files of the bundled samples: cut from real images of the stardist package, or drawn by the seeded generators."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from stardist.data import test_image_he_2d, test_image_nuclei_2d
+
+from data_samples.generate import MAKERS as DRAWN
+from utils.errors import DataError
+from utils.images import write_tiff
+
+CROP = 128  # side in pixels of the 4 x 4 crops of the real nuclei image
+TEST_ROW = 3
+
+
+def make(name: str, folder: Path) -> None:
+    """Write those files of a sample that are missing; none is seen before all of them are there.
+
+    Parameters
+    ----------
+    name : str
+        Key of `DRAWN` or `CUT`.
+    folder : Path
+        Where the sample lies; files that are there already are left as they are.
+
+    Raises
+    ------
+    DataError
+        The folder cannot be written to.
+    """
+    print(f"Making the images of the sample {name} (once) ...", flush=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=folder.parent) as unfinished:
+            made = Path(unfinished) / name
+            (DRAWN | CUT)[name](made)
+            _move(made, folder)
+    except OSError as error:
+        raise DataError(f"The sample {name} cannot be written to {folder}: {error}") from error
+
+
+def _move(made: Path, folder: Path) -> None:
+    """Rename the whole folder where nothing is there yet, else each file that is missing."""
+    if not folder.exists():
+        made.rename(folder)
+        return
+    for path in sorted(made.rglob("*")):
+        there = folder / path.relative_to(made)
+        if path.is_file() and not there.exists():
+            there.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, there)
+
+
+def _cut_nuclei(folder: Path) -> None:
+    """Crops of the real image of nuclei and its labels [1]_: three rows for training, the last one for testing.
+
+    References
+    ----------
+    .. [1] Caicedo et al. (2019) Nucleus segmentation across imaging experiments: the 2018 Data Science Bowl,
+       https://doi.org/10.1038/s41592-019-0612-7
+    """
+    image, labels = test_image_nuclei_2d(return_mask=True)
+    for row in range(len(image) // CROP):
+        part = folder / ("test" if row == TEST_ROW else "train")
+        for column in range(image.shape[1] // CROP):
+            crop = slice(row * CROP, (row + 1) * CROP), slice(column * CROP, (column + 1) * CROP)
+            for kind, array in (("images", image), ("masks", labels.astype("uint16"))):
+                write_tiff(part / kind / f"nuclei_r{row}_c{column}.tif", array[crop])
+
+
+def _whole_nuclei(folder: Path) -> None:
+    """The real image of nuclei and its labels, uncut."""
+    image, labels = test_image_nuclei_2d(return_mask=True)
+    for kind, array in (("images", image), ("masks", labels.astype("uint16"))):
+        write_tiff(folder / kind / "nuclei.tif", array)
+
+
+def _histology(folder: Path) -> None:
+    """The real H&E image."""
+    write_tiff(folder / "images" / "histology.tif", test_image_he_2d())
+
+
+CUT: dict[str, Callable[[Path], None]] = {
+    "nuclei_real": _cut_nuclei,
+    "nuclei_whole": _whole_nuclei,
+    "nuclei_he": _histology,
+}
