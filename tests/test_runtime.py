@@ -9,7 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from notebooks.standalone import imported
 from utils import runtime
+from utils.errors import SetupError
+from utils.paths import ROOT
 
 
 @pytest.fixture
@@ -17,8 +20,9 @@ def pip(monkeypatch):
     """What pip was called with: list of (arguments, lines of the constraints file)."""
     calls = []
 
-    def run(command, check):
+    def run(command, check, capture_output, text):
         assert check  # a failed installation is an error
+        assert capture_output  # pip's own warnings are not for the page
         constraints = Path(command[command.index("--constraint") + 1])
         calls.append((command, constraints.read_text(encoding="utf-8").splitlines()))
 
@@ -74,6 +78,26 @@ def test_only_what_is_missing_is_installed(pip, monkeypatch, capsys):
     assert "scikit-image" in capsys.readouterr().out
 
 
+def test_a_failed_installation_is_one_sentence_with_the_reason(monkeypatch):
+    def run(command, **_):
+        raise subprocess.CalledProcessError(1, command, stderr="WARNING: slow\nERROR: No matching distribution\n")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with pytest.raises(SetupError, match=r"^stardist could not .*internet.*: ERROR: No matching distribution$"):
+        runtime.install(["stardist"])
+
+
+def test_every_package_that_a_room_imports_is_one_that_is_asked_for():
+    """Found by running the classification page where cleanlab was not installed yet."""
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "utils").glob("*.py")]
+    names = {name.partition(".")[0] for source in sources for name in imported(source)}
+    at_hand = set(sys.stdlib_module_names) | {"utils", "data_samples", "google", "IPython"}
+    # By tensorflow, scikit-image, ipywidgets and matplotlib.
+    brought = {"keras", "numpy", "scipy", "PIL", "traitlets", "packaging", "mpl_toolkits"}
+    assert names - at_hand - brought == runtime.NEEDED.keys() & names
+    assert runtime.NEEDED.keys() - names <= {"tensorflow", "tqdm", "ipywidgets", "matplotlib"}
+
+
 def test_every_module_named_is_one_of_its_package():
     brought = importlib.metadata.packages_distributions()
     for module, package in runtime.NEEDED.items():
@@ -90,7 +114,7 @@ def test_an_unknown_version_does_not_lose_a_trained_model(monkeypatch):
     # TensorFlow comes under several names (tensorflow-cpu, tensorflow-macos): saving must not fail on them
 
     def version(name):
-        if name == "tensorflow":
+        if name.startswith("tensorflow"):
             raise importlib.metadata.PackageNotFoundError(name)
         return "1.0"
 
@@ -105,9 +129,55 @@ def test_loading_tensorflow_leaves_the_error_stream_open(capfd):
     assert "still heard" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize(("gpus", "words"), [([], "processor"), (["gpu"], "graphics card (H200)")])
-def test_description_says_what_will_be_used(monkeypatch, gpus, words):
-    tf = runtime.load_tensorflow()
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus)
-    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: {"device_name": "H200"})
-    assert words in runtime.describe()
+def test_the_cpu_variant_of_tensorflow_has_its_version(monkeypatch):
+    have = {"tensorflow-cpu": "2.20.0"}
+
+    def version(name):
+        if name not in have:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return have[name]
+
+    monkeypatch.setattr(runtime, "version", version)
+    assert runtime.versions()["tensorflow"] == "2.20.0"
+
+
+def driver(monkeypatch, answer):
+    """Stand in for nvidia-smi: its answer, or the error that it ends with."""
+
+    def run(command, **_):
+        assert command[0] == "nvidia-smi"
+        if isinstance(answer, Exception):
+            raise answer
+        return SimpleNamespace(stdout=answer)
+
+    monkeypatch.setattr(subprocess, "run", run)
+
+
+NO_CARD = [FileNotFoundError(), subprocess.CalledProcessError(9, "nvidia-smi"), "", "\n"]
+
+
+@pytest.mark.parametrize("answer", NO_CARD)
+def test_without_a_card_the_processor_is_used(monkeypatch, answer, capsys):
+    driver(monkeypatch, answer)
+    assert runtime.graphics_card() is None
+    assert "processor" in runtime.describe()
+    runtime.start()
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("answer", ["Tesla T4\n", "Tesla T4\nTesla T4\n"])
+def test_a_card_is_named_without_loading_tensorflow(monkeypatch, answer):
+    driver(monkeypatch, answer)
+    assert "graphics card (Tesla T4)" in runtime.describe()
+    code = "import sys; from utils import runtime; runtime.describe(); sys.exit('tensorflow' in sys.modules)"
+    monkeypatch.undo()
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("gpus", "told"), [([], True), (["gpu"], False)])
+def test_a_card_that_tensorflow_cannot_use_is_told_with_the_remedy(monkeypatch, capsys, gpus, told):
+    tensorflow = runtime.load_tensorflow()
+    driver(monkeypatch, "Tesla T4\n")
+    monkeypatch.setattr(tensorflow.config, "list_physical_devices", lambda kind: gpus)
+    runtime.start()
+    assert ("tensorflow[and-cuda]" in capsys.readouterr().out) is told

@@ -42,6 +42,12 @@ class ModelError(UserError):
     title = "Please check the model"
 
 
+class SetupError(UserError):
+    """Something about the software of the machine."""
+
+    title = "Please check the set-up"
+
+
 def log_exception(error: BaseException) -> bool:
     """Append the traceback of `error` to `LOG_FILE`; False where the folder cannot be written to."""
     try:

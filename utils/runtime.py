@@ -12,6 +12,8 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from utils.errors import SetupError
+
 # Modules that the notebooks import -> packages that bring them.
 NEEDED = {
     "tensorflow": "tensorflow",
@@ -23,6 +25,7 @@ NEEDED = {
     "matplotlib": "matplotlib",
     "tifffile": "tifffile",
     "imagecodecs": "imagecodecs",
+    "cleanlab": "cleanlab",
     "ipywidgets": "ipywidgets",
     "tqdm": "tqdm",
     "jinja2": "jinja2",
@@ -39,13 +42,26 @@ def prepare() -> None:
 
 
 def install(packages: list[str]) -> None:
-    """Install packages with all present versions as constraints, so that nothing that is there is replaced."""
+    """Install packages with all present versions as constraints, so that nothing that is there is replaced.
+
+    Raises
+    ------
+    SetupError
+        With the reason in pip's words.
+    """
     present = "".join(f"{constraint}\n" for constraint in _present())
     with tempfile.TemporaryDirectory() as folder:
         constraints = Path(folder) / "constraints.txt"
         constraints.write_text(present, encoding="utf-8")
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--constraint", str(constraints), *packages]
-        subprocess.run(command, check=True)
+        try:
+            subprocess.run(command, check=True, capture_output=True, text=True)
+        except subprocess.CalledProcessError as error:
+            reasons = [line for line in error.stderr.splitlines() if line.startswith("ERROR")] or [error.stderr.strip()]
+            raise SetupError(
+                f"{', '.join(packages)} could not be installed. Check the internet connection and run this cell again; "
+                f"if it fails again, somebody who knows Python can read the reason: {' '.join(reasons)[-600:]}"
+            ) from error
     importlib.invalidate_caches()
 
 
@@ -68,10 +84,12 @@ def versions() -> dict[str, str]:
 
 
 def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:  # such as tensorflow-cpu: no reason to fail while a trained model is being saved
-        return "unknown"
+    for package in (name, f"{name}-cpu"):
+        try:
+            return version(package)
+        except PackageNotFoundError:  # another variant: no reason to fail while a trained model is being saved
+            continue
+    return "unknown"
 
 
 def load_tensorflow():
@@ -95,14 +113,31 @@ def load_tensorflow():
             os.close(kept)
 
 
+def graphics_card() -> str | None:
+    """Name of the NVIDIA graphics card that the driver knows, asked without loading TensorFlow; None without one."""
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return ", ".join(sorted(set(answer.split("\n")) - {""})) or None
+
+
 def describe() -> str:
     """One sentence on the processor that will be used."""
-    tf = load_tensorflow()
-    gpus = tf.config.list_physical_devices("GPU")
-    if gpus:
-        names = ", ".join(tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus)
-        return f"Training will use the graphics card ({names}), in mixed precision."
+    if card := graphics_card():
+        return f"Training will use the graphics card ({card}), in mixed precision."
     return (
         f"No graphics card was found: training will use the processor ({os.cpu_count()} cores). "
         'Choose the preset "Quick on a CPU".'
     )
+
+
+def start() -> None:
+    """Load TensorFlow without its start-up lines; say so where there is a graphics card that it cannot use."""
+    tensorflow, card = load_tensorflow(), graphics_card()
+    if card and not tensorflow.config.list_physical_devices("GPU"):
+        print(
+            f"There is a graphics card ({card}), but TensorFlow cannot use it, so the processor is used. Remedy: "
+            'install "tensorflow[and-cuda]" as the README says under "A graphics card".'
+        )
