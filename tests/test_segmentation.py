@@ -142,6 +142,8 @@ def test_the_stop_button_leaves_a_usable_model_and_the_training_goes_on(trained,
     assert len(pd.read_csv(tmp_path / "model" / "history.csv")) == 1
     project, said = open_and_train(given)
     assert said.startswith("Trained for 3 epochs")
+    assert said.endswith("It went on where it had been stopped.")
+    assert "went on" not in trained[1]
     assert sorted(os.listdir(project.folder)) == FILES
     assert_same_model(project.folder, trained[0].folder)
     validation = [one.mask for one in project.examples("validation")]

@@ -74,7 +74,8 @@ def run(
         The user stopped it; the best weights so far are in the model folder, and the checkpoint to go on from.
     """
     data, training = parameters["overrides"]["data"], parameters["overrides"]["training"]
-    if models.open_folder(project.folder, parameters, project.split, data["if_model_exists"]) == "finished":
+    found = models.open_folder(project.folder, parameters, project.split, data["if_model_exists"])
+    if found == "finished":
         return (
             f"The model {project.folder.name} is already trained with these data and parameters: it is used as it is."
         )
@@ -90,7 +91,8 @@ def run(
         raise
     ready.publish(state)
     models.finish(project.folder)
-    return f"Trained for {state.epoch} epochs; the best weights, of epoch {state.best_epoch}, are in {project.folder}."
+    done = f"Trained for {state.epoch} epochs; the best weights, of epoch {state.best_epoch}, are in {project.folder}."
+    return done + (" It went on where it had been stopped." if found == "unfinished" else "")
 
 
 def _fit(ready: Ingredients, stages: Sequence[Stage], folder: Path, training: Mapping, callbacks) -> TrainingState:
