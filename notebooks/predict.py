@@ -1,0 +1,86 @@
+"""Predict with one model on many folders: python -m notebooks.predict MODEL FOLDER [FOLDER ...] [--results FOLDER].
+
+Does what section 6 of the notebook of the model's task does, folder by folder: RESULTS/<folder>/ holds masks, label
+images or classes, tables and pictures; RESULTS/summary.csv says of each folder what became of it.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+from utils import runtime
+from utils.errors import UserError
+from utils.files import write_text
+
+
+def result_names(folders: list[Path]) -> list[str]:
+    """Name of the results of each folder: its path below the folder that all of them share, joined by ``_``."""
+    parents = [folder.parent for folder in folders]
+    shared = Path(os.path.commonpath(parents))
+    return ["_".join(folder.relative_to(shared).parts) for folder in folders]
+
+
+def predict_all(model: Path, folders: list[Path], results: Path) -> pd.DataFrame:
+    """Predict on each folder; a folder that cannot be read is told and does not stop the others.
+
+    Parameters
+    ----------
+    model
+        A model folder of any of the notebooks.
+    folders
+        Folders of images.
+    results
+        Gets one folder for each of them, and ``summary.csv``, written anew after each.
+
+    Returns
+    -------
+    DataFrame
+        Columns folder, results, rows (of the table of results), problem (empty where all went well).
+
+    Raises
+    ------
+    ModelError
+        If `model` is no model folder.
+    """
+    runtime.prepare()
+    runtime.start()
+    from utils import starting_models  # loads TensorFlow
+
+    task, _ = starting_models.read_task(model)
+    rows = []
+    for folder, name in zip(folders, result_names(folders), strict=True):
+        row = {"folder": str(folder), "results": name, "rows": 0, "problem": ""}
+        try:
+            predicted = task.predict(model, str(folder), results / name, tqdm)
+            row |= {"rows": len(predicted.table), "problem": " ".join(predicted.warnings)}
+        except UserError as error:
+            row["problem"] = str(error)
+        rows.append(row)
+        write_text(results / "summary.csv", pd.DataFrame(rows).to_csv(index=False))
+    return pd.DataFrame(rows)
+
+
+def main() -> int:
+    """Read the command line; 0 if every folder went well."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path, help="a model folder, such as models/my_unet")
+    parser.add_argument("folder", nargs="+", type=Path, help="folders of images")
+    parser.add_argument("--results", type=Path, default=Path("results", "batch"), help="default: results/batch")
+    arguments = parser.parse_args()
+    folders = [Path(os.path.abspath(folder)) for folder in arguments.folder]
+    try:
+        table = predict_all(arguments.model.absolute(), folders, arguments.results.absolute())
+    except UserError as error:
+        print(f"{error.title}: {error}", file=sys.stderr)
+        return 1
+    for _, row in table.iterrows():
+        print(f"{row['folder']}: {row['rows']} rows in {arguments.results / row['results']} {row['problem']}".rstrip())
+    return int((table["problem"] != "").any())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""One model over many folders from the command line."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from notebooks import predict
+from utils.errors import ModelError
+from utils.images import write_tiff
+from utils.results import predict_folder
+
+
+@pytest.fixture
+def slides(tmp_path):
+    """Two folders of the same name with other images, and one without."""
+    for day, number in (("monday", 1), ("tuesday", 2)):
+        for i in range(number):
+            image = np.random.default_rng(i).integers(0, 255, (40, 40)).astype("uint8")
+            write_tiff(tmp_path / "slides" / day / "images" / f"{i}.tif", image)
+    (tmp_path / "slides" / "empty").mkdir()
+    return [tmp_path / "slides" / "monday" / "images", tmp_path / "slides" / "tuesday" / "images"]
+
+
+@pytest.mark.parametrize(
+    ("folders", "names"),
+    [
+        (["/a/x"], ["x"]),
+        (["/a/x", "/a/y"], ["x", "y"]),
+        (["/a/x/images", "/a/y/images"], ["x_images", "y_images"]),
+        (["/a/images", "/b/c/images"], ["a_images", "b_c_images"]),
+    ],
+)
+def test_results_of_folders_of_the_same_name_do_not_meet(folders, names):
+    assert predict.result_names([Path(folder) for folder in folders]) == names
+
+
+def test_each_folder_gets_what_section_6_writes(untrained_model, slides, tmp_path):
+    model, *_ = untrained_model()
+    table = predict.predict_all(model, slides, tmp_path / "batch")
+    assert table["rows"].tolist() == [1, 2]
+    assert table["problem"].tolist() == ["", ""]
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "batch" / "summary.csv", keep_default_na=False), table)
+    for folder, name in zip(slides, table["results"], strict=True):
+        predict_folder(model, folder, tmp_path / "alone" / name)
+        both = [(tmp_path / one / name / "measurements.csv").read_text() for one in ("batch", "alone")]
+        assert both[0] == both[1]
+
+
+def test_a_folder_that_cannot_be_read_does_not_stop_the_others(untrained_model, slides, tmp_path, monkeypatch, capsys):
+    model, *_ = untrained_model()
+    given = [str(slides[0].parents[1] / "empty"), *map(str, slides)]
+    monkeypatch.setattr(sys, "argv", ["predict", str(model), *given, "--results", str(tmp_path / "batch")])
+    assert predict.main() == 1
+    said = capsys.readouterr().out.splitlines()
+    assert "holds no image" in said[0]
+    assert said[2].endswith("tuesday_images")
+    assert "2 rows" in said[2]
+
+
+def test_no_model_is_one_sentence(slides, tmp_path, monkeypatch, capsys):
+    with pytest.raises(ModelError):
+        predict.predict_all(tmp_path / "none", slides, tmp_path / "batch")
+    monkeypatch.setattr(sys, "argv", ["predict", str(tmp_path / "none"), str(slides[0])])
+    assert predict.main() == 1
+    error = capsys.readouterr().err
+    assert error.startswith("Please check the model: ")
+    assert "Traceback" not in error
