@@ -13,7 +13,7 @@ import pytest
 from nbclient import NotebookClient
 from traitlets import Bool, Enum, Float, Int, List, TraitError, Unicode, validate
 
-from utils import form_settings, forms, paths
+from utils import form_memory, form_settings, form_widgets, paths
 from utils.errors import DataError, FormError
 from utils.form_fields import parse, to_text
 from utils.forms import Form, notebook, parameters, save_settings
@@ -38,7 +38,8 @@ class Training(Form):
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch, tmp_path):
     """Each test starts as a new kernel does, with a settings folder of its own."""
-    monkeypatch.setattr(forms, "_typed", {})
+    monkeypatch.setattr(form_memory, "_typed", {})
+    monkeypatch.setattr(form_widgets, "_picked", {"model": "models"})
     monkeypatch.setattr(form_settings, "SETTINGS", tmp_path / "settings")
     monkeypatch.setattr(form_settings, "_notebook", {"name": ""})
 
@@ -169,6 +170,10 @@ def every(widget):
         (Bool(), "true", True),
         (Unicode(), " a b ", "a b"),
         (Unicode().tag(path=True), '"C:/my images"', "C:/my images"),
+        (Unicode().tag(path=True), "' a b '", "a b"),
+        (Unicode().tag(path=True), "5' end", "5' end"),
+        (Unicode().tag(path=True), "'a' b", "'a' b"),
+        (Unicode().tag(path=True), "3'", "3'"),
         (Unicode(), '"a"', '"a"'),
     ],
 )
@@ -271,7 +276,7 @@ def test_rule_between_fields():
         _ = form.patch_width
     type_in(form, "pooling_steps", "3")  # ... and right again
     assert form.values() == {"patch_width": 40, "pooling_steps": 3}
-    forms._typed.clear()
+    form_memory._typed.clear()
     assert Patches(patch_width=48, pooling_steps=4).values() == {"patch_width": 48, "pooling_steps": 4}
     with pytest.raises(FormError, match="multiple of 16"):
         Patches(patch_width=40, pooling_steps=4)
@@ -438,7 +443,7 @@ def test_save_and_load():
     assert path == form_settings.SETTINGS / "unet.json"
     assert json.loads(path.read_text(encoding="utf-8")) == {"training": saved}
     assert [entry.name for entry in path.parent.iterdir()] == ["unet.json"]
-    forms._typed.clear()  # a new kernel
+    form_memory._typed.clear()  # a new kernel
     form = run_cell()
     assert form.number_of_epochs == 100  # never loaded by itself
     assert not view(form).load.disabled
@@ -472,7 +477,7 @@ def test_nothing_wrong_is_saved():
     with pytest.raises(FormError):
         save_settings(form)
     assert not form_settings.SETTINGS.exists()
-    forms._typed.clear()
+    form_memory._typed.clear()
     notebook("")
     with pytest.raises(FormError, match="set-up cell"):
         save_settings(run_cell())
@@ -604,6 +609,7 @@ def test_forms_with_the_ipywidgets_of_colab(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     version = [sys.executable, "-c", "import ipywidgets; print(ipywidgets.__version__)"]
     assert subprocess.run(version, env=environment, capture_output=True, text=True).stdout.strip() == "7.7.1"
-    tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", __file__]
+    files = sorted(map(str, Path(__file__).parent.glob("test_form*.py")))
+    tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", *files]
     run = subprocess.run(tests, env=environment, cwd=paths.ROOT, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stdout

@@ -37,6 +37,7 @@ class Declaration(HasTraits):
             if isinstance(trait, Enum) and trait.default_value is Undefined:
                 trait.default_value = trait.values[0]
         cls._check_presets()
+        cls._check_beside()
 
     @classmethod
     def _check_names(cls) -> None:
@@ -50,6 +51,18 @@ class Declaration(HasTraits):
             raise TypeError(f"{cls.__name__}: the field preset must offer Default and the names in presets")
         for preset in cls.presets:
             cls.preset_texts(preset)
+
+    @classmethod
+    def _check_beside(cls) -> None:
+        for name in cls.fields:
+            beside = cls.beside(name)
+            if beside and not (cls.fields.get(beside) and cls.fields[beside].metadata.get("path")):
+                raise TypeError(f"{cls.__name__}: {name} lies beside {beside}, which is no path field of this form")
+
+    @classmethod
+    def beside(cls, name: str) -> str:
+        """The field whose folder the folder of `name` is looked for beside, "" where there is none."""
+        return cls.fields[name].metadata.get("beside", "")
 
     @classmethod
     def text_of(cls, name: str, value: Any) -> str:
@@ -74,6 +87,24 @@ class Declaration(HasTraits):
     def preset_texts(cls, preset: str) -> dict[str, str]:
         """Texts that `preset` puts into fields; none for "Default"."""
         return {name: cls.text_of(name, value) for name, value in cls.presets.get(preset, {}).items()}
+
+    def governed_texts(self, preset: str) -> dict[str, str]:
+        """Texts that choosing `preset` puts into all fields that any preset names."""
+        names = {name for values in self.presets.values() for name in values}
+        return {
+            name: text for name, text in (self.default_texts() | self.preset_texts(preset)).items() if name in names
+        }
+
+    @classmethod
+    def fitting(cls, saved: dict[str, Any]) -> tuple[dict[str, str], str]:
+        """Texts of those `saved` values that the fields accept, and a sentence for each of the others."""
+        texts, refused = {}, ""
+        for name in [name for name in cls.fields if name in saved]:
+            try:
+                texts[name] = cls.text_of(name, saved[name])
+            except FormError as error:
+                refused += f" Left as it was: {error}"
+        return texts, refused
 
     def default_texts(self) -> dict[str, str]:
         """Texts of the declared defaults."""

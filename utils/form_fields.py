@@ -71,7 +71,8 @@ def _read(trait: TraitType, text: str) -> Any:
 @_read.register(Unicode)
 def _(trait: Unicode, text: str) -> str:
     # File managers copy a path with quotes around it.
-    return text.strip("\"'").strip() if trait.metadata.get("path") else text
+    quoted = re.fullmatch(r"""(["'])(.*)\1""", text) if trait.metadata.get("path") else None
+    return quoted[2].strip() if quoted else text
 
 
 @_read.register(Int)

@@ -39,9 +39,14 @@ def read_settings() -> dict[str, dict[str, Any]]:
         return {}
     except (OSError, ValueError) as error:
         raise FormError(f"{path} cannot be read ({error}). Nothing was changed; please mend or delete it.") from error
-    if not isinstance(saved, dict) or not all(isinstance(values, dict) for values in saved.values()):
+    if not are_settings(saved):
         raise FormError(f"{path} does not hold settings. Nothing was changed; please mend or delete it.")
     return saved
+
+
+def are_settings(saved: Any) -> bool:
+    """Whether `saved` has the shape {form name: {field: value}}."""
+    return isinstance(saved, dict) and all(isinstance(values, dict) for values in saved.values())
 
 
 def save_settings(*forms: "Form") -> Path | None:

@@ -1,22 +1,24 @@
 """Drawing a form with what ipywidgets 7.7.1 (Colab) and 8 share; the form itself holds the state."""
 
-import html
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ipywidgets import HTML, Accordion, Button, Checkbox, DOMWidget, Dropdown, HBox, Layout, Text, VBox
 from traitlets import Bool, Enum, Float, Int, TraitType
 
 from utils.errors import FormError
+from utils.form_chooser import Unfolding
 from utils.form_fields import label, to_text
 from utils.form_settings import read_settings
+from utils.form_styles import MUTED, RED, styled
 from utils.paths import resolve
 
 if TYPE_CHECKING:
     from utils.forms import Form
 
-RED = "#e53935"  # legible on white and on black
-MUTED = "opacity: 0.8"  # of the theme's own colour, light or dark
+
+_picked = {"model": "models"}  # where "Load the settings of a model" starts; lives as long as the kernel
 
 
 class FieldRow:
@@ -27,36 +29,53 @@ class FieldRow:
         self.control = _control(self.trait, form.shown[name])
         self.control.observe(self._entered, names="value")
         self.note = HTML()
-        if self.trait.metadata.get("path"):
-            field = VBox([self.control, HTML(_styled(self.trait.help, MUTED))], layout=Layout(overflow="visible"))
-        else:
-            beside = HTML(_styled(self.trait.help, f"{MUTED}; padding: 5px 8px"), layout=Layout(flex="1 1 260px"))
-            field = HBox([self.control, beside], layout=Layout(flex_flow="row wrap", overflow="visible"))
-        right = VBox([field, self.note], layout=Layout(flex="1 1 0", min_width="0", overflow="visible"))
-        title = HTML(_styled(label(name), "font-weight: 600; padding: 5px 0"), layout=Layout(flex="0 0 180px"))
+        self.note.add_class("note")
+        self.unfolding: Unfolding | None = None
+        below = []
+        if kind := self.trait.metadata.get("path"):
+            kind = "folder" if kind is True else kind
+            self.unfolding = Unfolding("Choose ...", "choose", kind, self._chosen, lambda: form.shown[name])
+            below = [self.unfolding.box]
+        right = VBox([self._field(), self.note, *below], layout=Layout(flex="1 1 300px", min_width="0"))
+        title = HTML(styled(label(name), "font-weight: 600; padding: 5px 0"), layout=Layout(flex="0 0 180px"))
         self.box = HBox([title, right], layout=Layout(width="100%", overflow="visible"))
+        self.box.add_class(f"field-{name}")
         self.refresh()
+
+    def _field(self) -> DOMWidget:
+        """The control with its help: below a path, which needs the width, beside anything else."""
+        if self.unfolding:
+            line = HBox([self.control, self.unfolding.button], layout=Layout(width="auto"))
+            return VBox([line, HTML(styled(self.trait.help, MUTED))], layout=Layout(overflow="visible"))
+        beside = HTML(styled(self.trait.help, f"{MUTED}; padding: 5px 8px"), layout=Layout(flex="1 1 260px"))
+        return HBox([self.control, beside], layout=Layout(flex_flow="row wrap", align_items="flex-start"))
 
     def refresh(self) -> None:
         """Show what the form holds."""
         text, wrong = self.form.shown[self.name], self.form.wrong.get(self.name)
         self.control.value = text == "True" if isinstance(self.trait, Bool) else text
         self.control.layout.border = f"2px solid {RED}" if wrong else None
-        self.note.value = _styled(wrong, f"color: {RED}") if wrong else self._info()
+        self.note.value = styled(wrong, f"color: {RED}") if wrong else self._info()
         self.note.layout.display = None if self.note.value else "none"
 
     def _info(self) -> str:
         notes = ["set by overrides"] if self.name in self.form.overridden else []
         text = self.form.shown[self.name]
+        if self.form.found(self.name):
+            emptied = "emptied: no folder such as masks or labels lies beside the images"
+            notes.append("found beside the images" if text else emptied)
         if self.trait.metadata.get("path") and text:
             path = resolve(text)
             notes.append(f"{path} ({'found' if os.path.exists(path) else 'does not exist yet'})")
-        return _styled("; ".join(notes), f"{MUTED}; overflow-wrap: anywhere") if notes else ""
+        return styled("; ".join(notes), f"{MUTED}; overflow-wrap: anywhere") if notes else ""
 
     def _entered(self, change: Any) -> None:
         text = to_text(change["new"])
         if text != self.form.shown[self.name]:
             self.form.enter(self.name, text)
+
+    def _chosen(self, text: str) -> None:
+        self.form.enter(self.name, text)
 
 
 class FormView:
@@ -65,16 +84,19 @@ class FormView:
     def __init__(self, form: "Form") -> None:
         self.form = form
         self.rows = {name: FieldRow(form, name) for name in form.fields}
-        self.load = Button(description="Load my last settings", layout=Layout(width="auto"))
-        self.defaults = Button(description="Back to defaults", layout=Layout(width="auto"))
-        self.load.on_click(self._load)
-        self.defaults.on_click(self._back)
+        self.load = _button("Load my last settings", "load-last", self._load)
+        self.model = Unfolding(
+            "Load the settings of a model", "load-model", "folder", self._load_model, lambda: _picked["model"]
+        )
+        self.defaults = _button("Back to defaults", "defaults", self._back)
         self.message = HTML()
-        buttons = HBox([self.load, self.defaults], layout=Layout(flex_flow="row wrap"))
+        self.message.add_class("message")
+        buttons = HBox([self.load, self.model.button, self.defaults], layout=Layout(flex_flow="row wrap"))
         self.advanced = Accordion(layout=Layout(width="auto"))
         fields = self._fields()
         layout = Layout(width="100%", max_width="1100px", overflow="visible")
-        self.box = VBox([*fields, buttons, self.message], layout=layout)
+        self.box = VBox([*fields, buttons, self.model.box, self.message], layout=layout)
+        self.box.add_class(f"form-{form.form_name}")
         self.refresh()
 
     def _fields(self) -> list[DOMWidget]:
@@ -109,12 +131,19 @@ class FormView:
         except FormError as error:
             self._say(error)
 
+    def _load_model(self, text: str) -> None:
+        _picked["model"] = text
+        try:
+            self._say(self.form.load_model(text))
+        except FormError as error:
+            self._say(error)
+
     def _back(self, button: Button) -> None:
         self.form.back_to_defaults()
         self._say("All fields show their defaults.")
 
     def _say(self, message: object) -> None:
-        self.message.value = _styled(str(message))
+        self.message.value = styled(str(message))
 
 
 def _control(trait: TraitType, text: str) -> DOMWidget:
@@ -124,10 +153,16 @@ def _control(trait: TraitType, text: str) -> DOMWidget:
     if isinstance(trait, Enum):
         layout = Layout(width="max-content", min_width="200px")
         return Dropdown(options=[str(option) for option in trait.values], value=text, layout=layout)
-    width = "120px" if isinstance(trait, (Int, Float)) else "auto" if trait.metadata.get("path") else "240px"
+    if trait.metadata.get("path"):
+        layout = Layout(width="auto", flex="1 1 200px", min_width="0")
+    else:
+        layout = Layout(width="120px" if isinstance(trait, (Int, Float)) else "240px")
     # Sent on Enter or on leaving the field: a half-typed number is no mistake yet.
-    return Text(value=text, continuous_update=False, layout=Layout(width=width))
+    return Text(value=text, continuous_update=False, layout=layout)
 
 
-def _styled(text: str, style: str = "") -> str:
-    return f'<div style="line-height: 1.3; {style}">{html.escape(text)}</div>'
+def _button(title: str, name: str, click: Callable[[Button], None]) -> Button:
+    button = Button(description=title, layout=Layout(width="auto"))
+    button.add_class(name)
+    button.on_click(click)
+    return button

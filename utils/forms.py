@@ -11,28 +11,32 @@ A value comes from, in this order: overrides (given to the form), typed (kept pe
 preset, default. What is shown is what runs: the texts shown are the form's only state, every value is read from them.
 """
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 from traitlets import TraitError
 
 from utils.errors import FormError
+from utils.form_beside import annotations_beside, found_beside
 from utils.form_declaration import Declaration, refusal
-from utils.form_fields import parse, rule, to_text
+from utils.form_fields import parse, to_text
+from utils.form_memory import remember, remembered, remembered_texts
+from utils.form_models import model_values
 from utils.form_settings import notebook, read_settings, save_settings
 from utils.form_widgets import FormView
+from utils.paths import resolve
 
 __all__ = ["Form", "notebook", "parameters", "save_settings"]
-
-# Form name -> field -> (text, the field's rule when it was typed); lives as long as the kernel.
-_typed: dict[str, dict[str, tuple[str, str]]] = {}
 
 
 class Form(Declaration):
     """Base of all forms; a subclass declares its fields as traits Bool, Enum, Int, Float or Unicode.
 
-    ``help=`` is the text beside the field, ``.tag(advanced=True)`` folds it away, ``.tag(path=True)`` shows the path
-    that is meant. A rule between fields is a `traitlets.validate` method whose TraitError says "must ...".
+    ``help=`` is the text beside the field, ``.tag(advanced=True)`` folds it away. ``.tag(path=True)`` shows the path
+    that is meant and offers to choose a folder (``path="file"``: a file, ``path="folder or file"``: either);
+    ``.tag(path=True, beside="training_source")`` is filled in with the annotations found beside that folder.
+    A rule between fields is a `traitlets.validate` method whose TraitError says "must ...".
     A field ``preset`` with the class attribute ``presets = {name: {field: value}}`` fills other fields.
     Setting an attribute counts as typing.
 
@@ -100,12 +104,24 @@ class Form(Declaration):
         A preset fills every field that any preset names, except overridden ones, and what was typed there is forgotten.
         """
         self._overridden.pop(name, None)
-        filled = self._governed(text) if name == "preset" else {}
-        kept = _typed.setdefault(self.form_name, {})
+        filled = self.governed_texts(text) if name == "preset" else {}
+        filled = {field: one for field, one in filled.items() if field not in self._overridden}
+        text, found = found_beside(self, name, text)
         for field in filled:
-            kept.pop(field, None)
-        kept[name] = (text, rule(self.fields[name]))
-        self._show(filled | {name: text})
+            remembered(self).pop(field, None)
+        remember(self, found, found=True)
+        remember(self, {name: text})
+        self._show(filled | found | {name: text})
+
+    def may_be_found(self, name: str) -> bool:
+        """Whether the form may fill in the field `name` by itself: not over what a person or an override gave."""
+        typed = remembered(self).get(name)
+        return name not in self._overridden and (typed is None or typed.found or not self.shown[name])
+
+    def found(self, name: str) -> bool:
+        """Whether the form itself filled in, or emptied, the field `name`, see `utils.form_beside`."""
+        typed = remembered(self).get(name)
+        return typed is not None and typed.found and name not in self._overridden and typed.text == self.shown[name]
 
     def load(self) -> str:
         """Fill in the values last saved for this form in this notebook.
@@ -123,21 +139,40 @@ class Form(Declaration):
         saved = read_settings().get(self.form_name)
         if saved is None:
             raise FormError("No settings of this form were saved yet.")
-        texts, refused = {}, []
-        for name in [name for name in self.fields if name in saved]:
-            try:
-                texts[name] = self.text_of(name, saved[name])
-            except FormError as error:
-                refused.append(f" Left as it was: {error}")
+        return "Your last settings are filled in." + self._fill(saved)
+
+    def load_model(self, folder: str | os.PathLike) -> str:
+        """Fill in the values that the model in `folder` was trained with.
+
+        Returns
+        -------
+        str
+            What was done, naming values that do not fit here and fields that only one side knows.
+
+        Raises
+        ------
+        FormError
+            If `folder` is no model folder, or the model was made by a notebook without this form.
+        """
+        if not os.fspath(folder).strip():
+            raise FormError("No folder was named. Please choose the folder of a trained model.")
+        folder = resolve(folder)
+        values, differences = model_values(self, folder)
+        return f"The settings of the model {folder.name} are filled in." + self._fill(values) + differences
+
+    def _fill(self, saved: dict[str, Any]) -> str:
+        """Take `saved` values as typed; returns sentences on those that no longer fit."""
+        texts, refused = self.fitting(saved)
         self._overridden = {name: text for name, text in self._overridden.items() if name not in texts}
-        kept = {name: (text, rule(self.fields[name])) for name, text in texts.items()}
-        _typed[self.form_name] = _typed.get(self.form_name, {}) | kept
+        remember(self, texts)
+        beside = {name: annotations_beside(texts.get(self.beside(name), "")) for name in texts}
+        remember(self, {name: text for name, text in texts.items() if text and text == beside[name]}, found=True)
         self._show(texts)
-        return "Your last settings are filled in." + "".join(refused)
+        return refused
 
     def back_to_defaults(self) -> None:
         """Show the declared defaults in all fields and forget what was typed."""
-        _typed.pop(self.form_name, None)
+        remembered(self).clear()
         self._overridden = {}
         self._show(self.default_texts())
 
@@ -146,26 +181,9 @@ class Form(Declaration):
         self._callbacks.append(callback)
 
     def _first_texts(self) -> dict[str, str]:
-        typed = _typed.get(self.form_name, {})
-        kept = {name: text for name, (text, told) in typed.items() if self._may_stay(name, text, told)}
+        kept = remembered_texts(self)
         preset = (self.default_texts() | kept | self._overridden).get("preset", "Default")
         return self.default_texts() | self.preset_texts(preset) | kept | self._overridden
-
-    def _may_stay(self, name: str, text: str, told: str) -> bool:
-        """Whether a kept text is still shown: a wrong one only while its rule is the one that the user was told."""
-        if name not in self.fields:
-            return False
-        try:
-            parse(self.fields[name], text)
-        except ValueError as error:
-            return str(error) == told
-        return True
-
-    def _governed(self, preset: str) -> dict[str, str]:
-        """Texts that choosing `preset` puts into all fields that any preset names, except overridden ones."""
-        filled = self.default_texts() | self.preset_texts(preset)
-        names = {name for values in self.presets.values() for name in values}
-        return {name: text for name, text in filled.items() if name in names - self.overridden}
 
     def _show(self, texts: dict[str, str]) -> None:
         before = None if self.wrong else self.values()

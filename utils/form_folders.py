@@ -1,0 +1,87 @@
+"""Folders as a person sees them: their names in order, what they hold, where to start, and the text of a path."""
+
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from traitlets import Unicode
+
+from utils.form_fields import parse
+from utils.images import IMAGE_SUFFIXES, is_system
+from utils.paths import ROOT, resolve
+
+GOOGLE_DRIVE = Path("/content/drive/MyDrive")  # where Colab mounts it
+MODEL = "model.json"
+
+
+class Listing(NamedTuple):
+    """Names in a folder, in the order of people (a2 before a10); hidden and system ones are left out."""
+
+    folders: list[str]
+    files: list[str]
+
+
+def list_folder(folder: Path) -> Listing:
+    """Read the names in `folder`; OSError where it cannot be read."""
+    with os.scandir(folder) as scan:
+        entries = [(entry.name, _is_folder(entry)) for entry in scan if _is_shown(entry.name)]
+    entries.sort(key=lambda entry: natural_key(entry[0]))
+    return Listing([name for name, folder in entries if folder], [name for name, folder in entries if not folder])
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads nowhere
+        return False
+
+
+def _is_shown(name: str) -> bool:
+    """Whether a person may want `name`; one that is not UTF-8 cannot be sent to a browser."""
+    return not is_system(name) and name != "__pycache__" and name == name.encode(errors="ignore").decode()
+
+
+def natural_key(name: str) -> list:
+    """Sort key in which numbers count as numbers and upper case as lower case."""
+    parts = re.split(r"(\d+)", name.casefold())
+    return [[int(part) if part.isdecimal() else part for part in parts], name]
+
+
+def contents(listing: Listing) -> str:
+    """What a folder holds, in a few words: "12 images, 2 folders"."""
+    images = sum(Path(name).suffix.lower() in IMAGE_SUFFIXES for name in listing.files)
+    counts = {
+        "image": images,
+        "folder": len(listing.folders),
+        "other file" if images else "file": len(listing.files) - images,
+    }
+    found = [f"{count} {what}{'s' * (count > 1)}" for what, count in counts.items() if count]
+    return ", ".join(["a model"] * (MODEL in listing.files) + found) or "nothing in it"
+
+
+def path_text(path: Path) -> str | None:
+    """Text that means `path` in a path field: relative with "/" below the project's folder, else absolute.
+
+    None where no text does: spaces and quotes around what is typed do not count, so a name cannot end in them.
+    """
+    texts = [path.relative_to(ROOT).as_posix()] if path.is_relative_to(ROOT) else []
+    return next((text for text in [*texts, str(path)] if _meant(text) == path), None)
+
+
+def _meant(text: str) -> Path | None:
+    """Path that a path field reads in `text`."""
+    read = parse(Unicode().tag(path=True), text)
+    return resolve(read) if read else None
+
+
+def places(named: Path | None) -> list[tuple[str, str]]:
+    """Where a search may start: name and path of the folders that exist, `named` being the one of the field."""
+    known = [("Folder of the project", ROOT), ("Home folder", Path(os.path.expanduser("~")))]
+    known += [("Google Drive", GOOGLE_DRIVE), ("Folder of this field", named)]
+    known += [(f"Drive {drive}", Path(f"{drive}\\")) for drive in _drives()]
+    return [(name, str(path)) for name, path in known if path and os.path.isdir(path)]
+
+
+def _drives() -> list[str]:
+    return [f"{letter}:" for letter in "CDEFGHIJKLMNOPQRSTUVWXYZ"] if os.name == "nt" else []
