@@ -4,7 +4,7 @@ BIN = .venv/bin
 NOTEBOOKS = $(patsubst notebooks/src/%.py,notebooks/%.ipynb,$(wildcard notebooks/src/*.py))
 export TF_CPP_MIN_LOG_LEVEL = 3
 
-.PHONY: run test test-slow lab notebooks samples lint format lock
+.PHONY: run test test-slow lab standalone notebooks samples lint format lock
 .DELETE_ON_ERROR:
 
 run: .venv/installed
@@ -17,7 +17,10 @@ test-slow: .venv/installed
 	$(BIN)/python -m pytest -m slow
 
 lab: .venv/installed
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks $(LAB)
+
+standalone: .venv/installed
+	$(BIN)/python -m notebooks.standalone
 
 notebooks: $(NOTEBOOKS)
 

@@ -322,7 +322,7 @@ def test_a_newer_format_and_another_task_are_told(finished):
     with pytest.raises(ModelError, match="holds a model for 'unet', this notebook needs one for 'stardist'"):
         models.read_model(finished, "stardist")
     rewrite(finished, format=2)
-    with pytest.raises(ModelError, match="newer version of these notebooks .format 2.: update them"):
+    with pytest.raises(ModelError, match="newer version of these notebooks .format 2.. Get the newest"):
         models.read_model(finished)
 
 

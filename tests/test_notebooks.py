@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 
 import jupytext
 import nbformat
@@ -19,6 +21,10 @@ from tests.tiny_objects import SMALL as OBJECTS
 from tests.tiny_objects import write_objects
 
 NAMES = run.names()
+HEAVY_MODULES_LOADED = """
+heavy = {"tensorflow", "keras", "stardist", "csbdeep", "matplotlib", "sklearn", "skimage", "numba"}
+print(sorted(heavy & set(sys.modules)))
+"""
 
 
 def cells(name: str, kind: str = "ipynb") -> list:
@@ -71,6 +77,17 @@ class TestForm:
         for before, cell in zip(cells(name), cells(name)[1:], strict=False):
             if cell.cell_type == "code" and "class " not in cell.source.partition("\n")[0]:
                 assert before.cell_type == "markdown" or before.source.startswith("class ")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_first_form_comes_before_anything_heavy_is_loaded(name, tmp_path):
+    """Importing TensorFlow takes longer than a reader waits: section 3.2 loads it, not the sections before the form."""
+    sources = [cell.source for cell in code(name)]
+    first = next(i for i, source in enumerate(sources) if re.search(r"^class \w+\((Form|AdvancedData)\)", source))
+    script = "\n".join([*sources[: first + 1], HEAVY_MODULES_LOADED])
+    done = subprocess.run([sys.executable, "-c", script], cwd=run.NOTEBOOKS, capture_output=True, text=True, check=True)
+    assert "No graphics card was found" in done.stdout or "Training will use the graphics card" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def small(folder, source, **overrides) -> dict:

@@ -1,5 +1,6 @@
 """Figures of classifications: what is shown is what was given; facts about axes and texts, no stored pixels."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,36 @@ def test_each_class_has_a_row_of_its_own_crops():
         assert {picture.tobytes() for picture in pictures(ax)} <= members
         assert len(pictures(ax)) == min(5, len(members))
         assert texts(ax) == [f"{one['name']}\n({one['group']})\n{len(members)} images"]
+    assert len(png(figure)) > 1000
+
+
+def with_pixel_sizes(crops, sizes):
+    return [replace(one, image=replace(one.image, pixel_size_um=size)) for one, size in zip(crops, sizes, strict=True)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_scale_bars_have_the_same_length_in_micrometres_in_crops_of_any_size(seed):
+    rng = np.random.default_rng(seed)
+    crops = with_pixel_sizes(random_crops(12, seed), rng.uniform(0.1, 2, 12))
+    figure = worst_mistakes(crops, random_scores(crops, seed=seed), n=12)
+    (ax,) = figure.axes
+    length = float(figure.get_supxlabel().removeprefix("White bars: ").removesuffix(" µm"))
+    by_name = {one.name: one for one in crops}
+    assert len(ax.patches) == len(ax.images) > 3
+    for bar, drawn, text in zip(ax.patches, ax.images, texts(ax), strict=True):
+        one, (left, right, bottom, top) = by_name[text.split("\n")[0]], drawn.get_extent()
+        columns = bar.get_width() / (right - left) * one.image.array.shape[1]
+        assert columns * one.image.pixel_size_um == pytest.approx(length)
+        assert bar.get_x() + bar.get_width() < right
+        assert top < bar.get_y() < bar.get_y() + bar.get_height() < bottom
+
+
+def test_scale_bars_only_where_the_pixel_size_is_known():
+    crops = random_crops(12)
+    assert not any(ax.patches for ax in show_classes(crops, CLASSES).axes)
+    assert show_classes(crops, CLASSES).get_supxlabel() == ""
+    figure = show_classes(with_pixel_sizes(crops, [0.5] + [None] * 11), CLASSES, n=12)
+    assert sum(len(ax.patches) for ax in figure.axes) == 1
     assert len(png(figure)) > 1000
 
 

@@ -199,6 +199,9 @@ def test_augmented_patches_share_their_contrast(n_channels):
     for above, below in zip(pictures_shown[:6], pictures_shown[6:], strict=True):
         assert below.mean() < 0.6 * above.mean()
     assert legend_texts(figure) == ["nucleus"]
+    assert not any(ax.artists for ax in figure.axes)
+    with_bars = show_augmented(before, masks, before, masks, BINARY, 0.5)
+    assert [len(ax.artists) for ax in with_bars.axes if ax.images] == 6 * [1] + 6 * [0]  # a zoom changes the scale
 
 
 def history(n):

@@ -1,14 +1,17 @@
 """What the README tells people to type must exist and do what it says."""
 
+import json
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from notebooks import run as runner
+from tests.browser.lab import copy_project
 from utils.paths import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -65,16 +68,42 @@ def test_no_file_of_the_project_names_a_folder_of_somebodys_machine():
     assert [path for path in texts if pattern.search((ROOT / path).read_text(encoding="utf-8"))] == []
 
 
-@pytest.mark.slow
-def test_papermill_line_repeats_a_run_and_make_run_can_be_run_twice(tmp_path):
-    """`make run NOTEBOOK=...` twice, then the README's papermill line with the parameters.json that it wrote."""
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A copy of the project in which `make run` was run twice for one notebook; what both runs printed."""
+    folder = copy_project(tmp_path_factory.mktemp("clone"))
     command = ["make", "run", "NOTEBOOK=unet_segmentation"]
-    outputs = [subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout for _ in range(2)]
-    assert all(re.search(r"unet_segmentation +\d+ +Mean foreground IoU 0\.\d+", output) for output in outputs)
-    folder = ROOT / "results" / "unet_segmentation"
+    printed = [subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout for _ in range(2)]
+    return folder, printed
+
+
+@pytest.mark.slow
+def test_make_run_can_be_run_twice(clone):
+    folder, printed = clone
+    assert all(re.search(r"unet_segmentation +\d+ +Mean foreground IoU 0\.\d+", output) for output in printed)
+    results = folder / "results" / "unet_segmentation"
     for name in ("unet_segmentation.html", "model/model.json", "model/report.html", "predictions/measurements.csv"):
-        assert (folder / name).is_file()
-    line = next(line for line in LINES if "papermill" in line)
-    line = line.replace("models/my_unet", str(folder / "model")).replace("run.ipynb", str(tmp_path / "run.ipynb"))
-    subprocess.run(shlex.split(line), cwd=ROOT, capture_output=True, check=True)
-    assert (tmp_path / "run.ipynb").is_file()
+        assert (results / name).is_file()
+
+
+@pytest.mark.slow
+def test_what_the_readme_shows_without_a_browser_runs_as_it_stands(clone):
+    """Each block of that section, in their order, word for word in a shell."""
+    folder, _ = clone
+    section = README.partition("## Without a browser")[2].partition("\n## ")[0]
+    blocks = re.findall(r"```bash\n(.*?)```", section, flags=re.DOTALL)
+    assert len(blocks) == 3
+    for block in blocks:
+        done = subprocess.run(["bash", "-euc", block], cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert "already trained" in (folder / "results" / "again.ipynb").read_text(encoding="utf-8")
+    for sample in ("nuclei", "tissue"):
+        given = json.loads((folder / "models" / sample / "parameters.json").read_text(encoding="utf-8"))["overrides"]
+        assert given["data"]["training_source"] == f"data_samples/{sample}/train/images"
+        assert given["training"]["number_of_epochs"] == 1
+        predicted = pd.read_csv(folder / "results" / sample / "measurements.csv")["file"]
+        images = sorted((folder / "data_samples" / sample / "test" / "images").iterdir())
+        assert predicted.tolist() == [path.name for path in images]
+    summary = pd.read_csv(folder / "results" / "batch" / "summary.csv")
+    assert summary["results"].tolist() == ["test_images", "train_images"]
+    assert summary["rows"].tolist() == [4, 12]

@@ -67,6 +67,16 @@ def test_nothing_is_installed_where_nothing_is_missing(pip, capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_what_matplotlib_says_of_fonts_stays_off_the_page(tmp_path):
+    """Found on a machine whose list of fonts was out of date."""
+    code = (
+        "from utils import runtime; runtime.prepare(); from matplotlib import font_manager; "
+        "font_manager.findfont('a font that nobody has')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
 def test_only_what_is_missing_is_installed(pip, monkeypatch, capsys):
     real = importlib.util.find_spec
     gone = {"skimage", "stardist"}

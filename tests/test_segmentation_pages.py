@@ -6,11 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from tests.test_evaluation import model_of
 from tests.tiny import parameters, write_data
 from utils import evaluation, held_out, models, pages, projects
 from utils import segmentation_pages as unet_pages
+from utils.images import write_tiff
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +92,16 @@ def test_preview_shows_patches_as_they_are_beside_augmented_ones(tmp_path):
     project = projects.open_project(given["data"])
     figure = unet_pages.augmentation_preview(project, given["training"], given["augmentation"])
     assert len([axes for axes in figure.axes if axes.images]) == 8
+
+
+@pytest.mark.parametrize(("kind", "thinned"), [("masks", 1), ("labels", 2)])
+def test_overlays_on_the_page_have_the_scale_of_the_mask_beside_them(tmp_path, kind, thinned):
+    for folder in (kind, "overlays"):
+        (tmp_path / folder).mkdir()
+    Image.fromarray(np.zeros((50, 100 // thinned, 3), np.uint8)).save(tmp_path / "overlays" / "a.png")
+    assert not pages.overlays(tmp_path).axes[0].artists
+    write_tiff(tmp_path / kind / "a.tif", np.zeros((50, 100), np.uint8), 0.5)
+    (bar,) = pages.overlays(tmp_path).axes[0].artists
+    assert bar.txt_label.get_text() == "10 µm"  # a fifth of 50 µm
+    write_tiff(tmp_path / kind / "a.tif", np.zeros((50, 100), np.uint8))
+    assert not pages.overlays(tmp_path).axes[0].artists

@@ -44,7 +44,10 @@ def plane_to_yxc(array: np.ndarray, letters: str, path: str | Path) -> np.ndarra
     order = letters.replace("1", "")
     array = array[..., np.newaxis] if order == "YX" else np.moveaxis(array, order.index("C"), -1)
     if array.shape[-1] > MOST_CHANNELS:
-        raise DataError(f"{path} would have {array.shape[-1]} channels. Check the field axes.")
+        raise DataError(
+            f"{path} would have {array.shape[-1]} channels, more than {MOST_CHANNELS}. Choose the order of its "
+            "dimensions in the field axes, in which C stands for the channels."
+        )
     return array
 
 
@@ -78,7 +81,10 @@ def dimension_letters(shape: tuple[int, ...], stored: str, axes: str, path: str 
     if not order or (set(order) & set("TZ") and not stacks):
         raise _question(lengths, known, path, stacks)
     if len(order) != len(kept) or ("S" in known and order[known.index("S")] != "C"):
-        raise DataError(f"{path} has the dimensions {lengths}, which do not go with {order} in the field axes.")
+        raise DataError(
+            f"{path} has the dimensions {lengths}, which do not go with {order} in the field axes. Choose another "
+            "order there, or automatic; an image of another kind among the others belongs into a folder of its own."
+        )
     letters = dict(zip(kept, order, strict=True))
     return "".join(letters.get(i, "1") for i in range(len(shape)))
 

@@ -95,7 +95,7 @@ def _check(name: str, groups: dict[str, str], class_names: Sequence[str]) -> Non
     if name not in class_names:
         raise DataError(
             f"The field class_groups names the class {name!r}, which there is not. The classes are "
-            f"{_listed(class_names)}."
+            f"{_listed(class_names)}. Correct the name."
         )
     if name in groups:
         raise DataError(f"The field class_groups names the class {name!r} twice. Keep one of the two.")

@@ -65,7 +65,7 @@ def _from_folders(source: Path, group_rule: str, problems: list[Problem]) -> lis
     """Images of each sub-folder of `source`."""
     found = {folder: _images(folder, problems) for folder in _class_folders(source, problems)}
     if not any(found.values()):
-        raise DataError(f"{source} has sub-folders, but no image (TIFF, PNG or JPEG file) in them. Check the folder.")
+        raise DataError(f"{source} has sub-folders, but no image (TIFF, PNG or JPEG) in them. Choose another folder.")
     return [
         Listed(path, _name(path, source), _plain(folder.name), _group(path, group_rule, source, folder, problems))
         for folder, paths in found.items()

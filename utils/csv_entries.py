@@ -59,7 +59,7 @@ def _text(path: Path, kind: str) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no text in UTF-8. Save it in Excel as CSV UTF-8.") from error
+        raise DataError(f"{path} is no table of plain text (UTF-8). In Excel save it as CSV UTF-8.") from error
     except OSError as error:
         raise DataError(f"There is no {kind} {path}. Check its name for a typing error.") from error
 

@@ -78,7 +78,7 @@ def reading(path: Path) -> Iterator[None]:
     except DataError:
         raise
     except FileNotFoundError as error:
-        raise DataError(f"There is no file {path}.") from error
+        raise DataError(f"There is no file {path}. Check its name for a typing error.") from error
     except Exception as error:  # decoders raise errors of many kinds on damaged files
         raise DataError(f"{path} cannot be read: damaged, truncated or no image. Copy or export it again.") from error
 

@@ -7,7 +7,8 @@ CHANNEL_COLOURS = {
     2: ((0, 1, 0), (1, 0, 1)),  # green and magenta: the pair that red-green blind readers see
     3: ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
 }
-MANY_CHANNEL_COLOURS = ((0, 1, 1), (1, 0, 1), (1, 1, 0), (0, 1, 0), (1, 0.4, 0), (0.3, 0.4, 1))
+# Any two are told apart by red-blind and green-blind readers, too (no green beside yellow, no blue beside magenta).
+MANY_CHANNEL_COLOURS = ((0, 1, 1), (1, 0, 1), (1, 1, 0), (1, 0.3, 0), (0.6, 1, 0.8), (1, 0, 0.5))
 
 
 def thin(array: np.ndarray, max_side: int) -> np.ndarray:

@@ -103,7 +103,9 @@ def checked_image(array: np.ndarray, path: str | Path, pixel_size_um: float | No
     """Image of a plane (Y, X, C) as it was stored; dtypes and errors as `read_image`."""
     array = _standard_dtype(array, path)
     if not _is_finite(array):
-        raise DataError(f"{path} holds NaN or infinite values. Replace them (Fiji: Process > Math > NaN Background).")
+        raise DataError(
+            f"{path} has pixels without a number (NaN, infinite). Replace them (Fiji: Process > Math > NaN Background)."
+        )
     return Image(Path(path), array, pixel_size_um, axes)
 
 

@@ -228,7 +228,9 @@ def read_model(folder: Path, task: str | None = None) -> dict:
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path} is damaged ({error}). Take the model folder from a backup or train again.") from error
     if newer:
-        raise ModelError(f"{path} was written by a newer version of these notebooks (format {form}): update them.")
+        raise ModelError(
+            f"{path} was written by a newer version of these notebooks (format {form}). Get the newest ones."
+        )
     if task and kind != task:
         raise ModelError(f"{folder} holds a model for {kind!r}, this notebook needs one for {task!r}. Choose another.")
     for name, checksum in sums.items():
@@ -236,8 +238,8 @@ def read_model(folder: Path, task: str | None = None) -> dict:
             raise ModelError(f"{folder / name} is missing. Copy the whole model folder again or train again.")
         if file_sha256(folder / name) != checksum:
             raise ModelError(
-                f"{folder / name} was changed or damaged since it was saved (its checksum differs). Copy the whole "
-                "model folder again or train again."
+                f"{folder / name} was changed or damaged since it was saved. Copy the whole model folder "
+                "again or train again."
             )
     return description
 

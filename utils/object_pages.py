@@ -15,7 +15,7 @@ from utils.pages import archive
 from utils.plot_objects import ap_curve, count_agreement, object_errors, show_augmented_objects, show_objects
 from utils.plot_scores import confusion_figure
 from utils.problems import Problem
-from utils.projects import Project
+from utils.projects import Project, describe_images
 from utils.segmentation_pages import PREVIEWS, drawn_before_and_after
 
 
@@ -61,7 +61,8 @@ def augmentation_preview(project: Project, training: Mapping, augmentation: Mapp
     """Training patches as cut from the images and as changed; see `segmentation_pages.augmentation_preview`."""
     patch = patch_size(project, training)
     chosen = object_sources(project.examples("training")[:PREVIEWS], patch)
-    return show_augmented_objects(*drawn_before_and_after(chosen, patch, training["min_fraction"], augmentation, seed))
+    drawn = drawn_before_and_after(chosen, patch, training["min_fraction"], augmentation, seed)
+    return show_augmented_objects(*drawn, describe_images(project)["pixel_size_um"])
 
 
 def readable_table(table: pd.DataFrame) -> pd.DataFrame:

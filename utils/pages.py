@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from utils import models
+from utils.decoders import open_tiff, pixel_size_um
 from utils.held_out import TestSet
 from utils.intervals import interval_note
 from utils.plot_scores import learning_curves
@@ -106,12 +107,24 @@ def lookalikes(project: Project, test_set: TestSet) -> pd.DataFrame:
 
 
 def overlays(result_folder: Path, n: int = 4, folder: str = "overlays") -> Figure:
-    """The first overlay pictures of a prediction, side by side."""
+    """The first overlay pictures of a prediction, side by side, with a scale bar where the pixel size is known."""
     files = sorted((result_folder / folder).glob("*.png"))[:n]
     figure, axes = picture_grid(1, len(files), (PICTURE_WIDTH / len(files), PICTURE_WIDTH / len(files)))
     for axis, path in zip(axes[0], files, strict=True):
-        add_picture(axis, imread(path), path.stem)
+        picture = imread(path)
+        add_picture(axis, picture, path.stem, _overlay_pixel_size(result_folder, path.stem, picture.shape[1]))
     return figure
+
+
+def _overlay_pixel_size(result_folder: Path, name: str, n_columns: int) -> float | None:
+    """Micrometres per pixel of an overlay, which may be thinned, from the mask or label image that lies beside it."""
+    found = (result_folder / kind / f"{name}.tif" for kind in ("masks", "labels"))
+    path = next((path for path in found if path.is_file()), None)
+    if path is None:
+        return None
+    with open_tiff(path, palette=True) as (tif, series):
+        size = pixel_size_um(tif, series)
+        return size and size * series.keyframe.imagewidth / n_columns
 
 
 def warnings_of(problems: Sequence[Problem], uneven: pd.DataFrame, copies: pd.DataFrame) -> list[str]:
@@ -159,7 +172,7 @@ def archive(
         title=title,
         summary=f"{summary}\n\nThe scores are from {len(test_set.examples)} images: {test_set.origin}.",
         tables={**listed, "Images the model was made from": counts, **tables},
-        figures={**added, "Learning curves": learning_curves(history), **figures},
+        figures={**added, "Loss during training": learning_curves(history), **figures},
         parameters=parameters,
         warnings=[*cautions(folder, test_set), *warnings],
         versions=models.read_model(folder)["versions"],

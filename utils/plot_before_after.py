@@ -17,7 +17,7 @@ from utils.metrics import confusion_matrix, ratio
 from utils.object_matching import classify_objects
 from utils.object_scores import ObjectScores, object_scores
 from utils.pictures import label_outlines, overlay, paint_labels
-from utils.plot_classes import gallery, place
+from utils.plot_classes import add_bars, bar_length, gallery, place
 from utils.plot_objects import kind_entries, paint_kinds
 from utils.plot_scores import paint_binary_errors, paint_class_errors
 from utils.plots import (
@@ -94,8 +94,11 @@ def classes_before_after(
     if not len(hardest):
         return gallery([], [], title=f"{title}\nNo model takes any of them for another class.")
     figure, ax = _crop_rows(min(n, len(hardest)))
+    shown = [crops[one] for one in hardest[:n]]
     for i, one in enumerate(hardest[:n]):
-        _add_crop(ax, i, crops[one], _answer_lines(crops[one], dict(zip(answers, p[:, one], strict=True)), classes))
+        lines = _answer_lines(crops[one], dict(zip(answers, p[:, one], strict=True)), classes)
+        _add_crop(ax, i, crops[one], lines)
+    add_bars(ax, shown, bar_length(shown))
     which = f"the {n} hardest of {len(hardest)}" if len(hardest) > n else f"all {len(hardest)}, the hardest first,"
     figure.suptitle(f"{title}\nShown: {which} that at least one model gets wrong", fontsize=12)
     return figure

@@ -10,11 +10,31 @@ from matplotlib.patches import Rectangle
 from utils.class_scores import ClassScores
 from utils.crops import Crop
 from utils.display import display_image
-from utils.plots import WIDTH, picture_grid, short_name
+from utils.plots import WIDTH, picture_grid, round_length, short_name
 
 COLUMNS = 8
 TEXT_LINE = 0.14  # inches that a line above a picture takes
 FILLED = 0.96  # of the side of a picture's cell
+BAR_HEIGHT, BAR_MARGIN = 0.035, 0.05  # of a scale bar, in sides of a cell
+
+
+def bar_length(crops: Sequence[Crop]) -> float | None:
+    """Length in micrometres of the scale bars of crops, about a quarter of the usual side; None without pixel size."""
+    sides = [max(one.image.array.shape[:2]) * one.image.pixel_size_um for one in crops if one.image.pixel_size_um]
+    return round_length(float(np.median(sides)) / 4) if sides else None
+
+
+def add_bars(ax: Axes, crops: Sequence[Crop], length_um: float | None) -> None:
+    """Scale bars in all pictures of some axes, those of `crops` in this order, where the size of a pixel is known."""
+    if not length_um:
+        return
+    for drawn, crop in zip(ax.images, crops, strict=True):
+        if crop.image.pixel_size_um:
+            left, right, bottom, _ = drawn.get_extent()
+            width = (right - left) * length_um / (crop.image.array.shape[1] * crop.image.pixel_size_um)
+            corner = right - BAR_MARGIN - width, bottom - BAR_MARGIN - BAR_HEIGHT
+            ax.add_patch(Rectangle(corner, width, BAR_HEIGHT, facecolor="white", edgecolor="black", linewidth=0.5))
+    ax.figure.supxlabel(f"White bars: {length_um:g} µm", fontsize=10)
 
 
 def place(ax: Axes, picture: np.ndarray, column: float, row: float, frame: tuple | None = None) -> None:
@@ -103,13 +123,14 @@ def show_classes(crops: Sequence[Crop], classes: Sequence[dict], n: int = COLUMN
     -------
     Figure
     """
-    rng = np.random.default_rng(seed)
+    rng, length = np.random.default_rng(seed), bar_length(crops)
     figure, axes = picture_grid(len(classes), 1, (WIDTH / (n + 1), WIDTH))
     for ax, one in zip(axes[:, 0], classes, strict=True):
         members = [crop for crop in crops if crop.class_id == one["id"]]
         drawn = rng.permutation(len(members))[:n]
         for column, i in enumerate(drawn, start=1):
             place(ax, display_image(members[i].image.array), column, 0)
+        add_bars(ax, [members[i] for i in drawn], length)
         group = f"\n({one['group']})" if one.get("group") else ""
         text = f"{short_name(str(one['name']), 18)}{group}\n{len(members)} images"
         ax.text(0.95, 0.5, text, ha="right", va="center", fontsize=9)
@@ -144,7 +165,10 @@ def worst_mistakes(crops: Sequence[Crop], scores: ClassScores, n: int = 24) -> F
     ]
     count = f"{min(n, len(wrong))} of {len(wrong)} mistakes among {len(table)} test images, the worst first"
     title = count if len(wrong) else f"No mistake among {len(table)} test images"
-    return gallery([crops[i].image.array for i in wrong.index[:n]], texts, COLUMNS, title)
+    shown = [crops[i] for i in wrong.index[:n]]
+    figure = gallery([one.image.array for one in shown], texts, COLUMNS, title)
+    add_bars(figure.axes[0], shown, bar_length(shown))
+    return figure
 
 
 def grad_cam_figure(images: Sequence[np.ndarray], maps: Sequence[np.ndarray], titles: Sequence[str]) -> Figure:

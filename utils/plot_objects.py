@@ -63,7 +63,11 @@ def show_objects(examples: Sequence, n: int = 4, seed: int = 0) -> Figure:
 
 
 def show_augmented_objects(
-    patches_before: np.ndarray, labels_before: np.ndarray, patches_after: np.ndarray, labels_after: np.ndarray
+    patches_before: np.ndarray,
+    labels_before: np.ndarray,
+    patches_after: np.ndarray,
+    labels_after: np.ndarray,
+    pixel_size_um: float | None = None,
 ) -> Figure:
     """Training patches before and after augmentation, with their objects painted over.
 
@@ -73,12 +77,15 @@ def show_augmented_objects(
         Patches; those of a column share one contrast, so that a change of intensity shows. At most six are drawn.
     labels_before, labels_after : ndarray of integers, shape (N, Y, X)
         Labels.
+    pixel_size_um : float, optional
+        For the scale bars.
 
     Returns
     -------
     Figure
     """
-    figure = augmented_pairs((patches_before, patches_after), (labels_before, labels_after), label_overlay)
+    pairs = (patches_before, patches_after), (labels_before, labels_after)
+    figure = augmented_pairs(*pairs, label_overlay, pixel_size_um)
     figure.supxlabel(COLOUR_NOTE, fontsize=11)
     return figure
 

@@ -116,13 +116,18 @@ def short_name(name: str, longest: int = 26) -> str:
     return name if len(name) <= longest else f"{name[: kept - kept // 2]}…{name[-(kept // 2) :]}"
 
 
+def round_length(about: float) -> float:
+    """1, 2 or 5 times a power of ten, whichever is nearest to `about` (by their ratio)."""
+    exponent = np.floor(np.log10(about))
+    lengths = np.outer(10.0 ** np.arange(exponent - 1, exponent + 2), [1, 2, 5]).ravel()
+    return float(lengths[np.argmin(np.abs(np.log(lengths / about)))])
+
+
 def _scale_bar(ax: Axes, n_columns: int, pixel_size_um: float | None) -> None:
     """Bar of a round length, about a fifth of the picture's width, where the pixel size is known."""
     if not pixel_size_um:
         return
-    exponent = np.floor(np.log10(n_columns * pixel_size_um / 5))
-    round_lengths = np.outer(10.0 ** np.arange(exponent - 1, exponent + 2), [1, 2, 5]).ravel()
-    length = round_lengths[np.argmin(np.abs(np.log(round_lengths / (n_columns * pixel_size_um / 5))))]
+    length = round_length(n_columns * pixel_size_um / 5)
     bar = AnchoredSizeBar(
         *(ax.transData, length / pixel_size_um, f"{length:g} µm", "lower right"),
         **{"color": "white", "size_vertical": n_columns / 100, "pad": 0.4, "sep": 4},
@@ -208,7 +213,9 @@ def show_pairs(examples: Sequence, classes: Sequence[dict], n: int = 4, seed: in
     return figure
 
 
-def augmented_pairs(patches: Sequence[np.ndarray], ids: Sequence[np.ndarray], paint: Callable) -> Figure:
+def augmented_pairs(
+    patches: Sequence[np.ndarray], ids: Sequence[np.ndarray], paint: Callable, pixel_size_um: float | None = None
+) -> Figure:
     """Training patches before and after augmentation, with their annotation painted over.
 
     Parameters
@@ -219,6 +226,8 @@ def augmented_pairs(patches: Sequence[np.ndarray], ids: Sequence[np.ndarray], pa
         Class ids or labels.
     paint : callable
         ``paint(patch, ids, limits=limits)`` -> picture (Y, X, 3).
+    pixel_size_um : float, optional
+        For the scale bars of the patches before; a zoom may have changed it in those after.
 
     Returns
     -------
@@ -228,8 +237,8 @@ def augmented_pairs(patches: Sequence[np.ndarray], ids: Sequence[np.ndarray], pa
     figure, axes = picture_grid(2, max(n, 4), (WIDTH / max(n, 4), WIDTH / max(n, 4)))
     for i in range(n):
         limits = display_limits(patches[0][i], together=True)  # patches are normalised: channels compare
-        for row, title in enumerate(("as it is", "augmented")):
-            add_picture(axes[row, i], paint(patches[row][i], ids[row][i], limits=limits), title)
+        for row, (title, size) in enumerate((("as it is", pixel_size_um), ("augmented", None))):
+            add_picture(axes[row, i], paint(patches[row][i], ids[row][i], limits=limits), title, size)
     figure.suptitle("Training patches as they are (above) and as the network may see them (below)", fontsize=13)
     return figure
 
@@ -240,6 +249,7 @@ def show_augmented(
     patches_after: np.ndarray,
     masks_after: np.ndarray,
     classes: Sequence[dict],
+    pixel_size_um: float | None = None,
 ) -> Figure:
     """Training patches before and after augmentation, with their masks painted over.
 
@@ -251,12 +261,14 @@ def show_augmented(
         Class ids.
     classes : list of dict
         Class table as in model.json.
+    pixel_size_um : float, optional
+        For the scale bars.
 
     Returns
     -------
     Figure
     """
     pairs = (patches_before, patches_after), (masks_before, masks_after)
-    figure = augmented_pairs(*pairs, partial(overlay, classes=classes))
+    figure = augmented_pairs(*pairs, partial(overlay, classes=classes), pixel_size_um)
     add_legend(figure, class_entries(classes))
     return figure

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import logging
 import os
 import subprocess
 import sys
@@ -33,8 +34,9 @@ NEEDED = {
 
 
 def prepare() -> None:
-    """Silence TensorFlow's start-up lines and install what cannot be imported, leaving all installed versions alone."""
+    """Keep the libraries' own messages off the page; install what is missing, leaving installed versions alone."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of fonts that it looks for
     missing = [package for module, package in NEEDED.items() if importlib.util.find_spec(module) is None]
     if missing:
         print(f"Installing {', '.join(missing)} (needed once per session) ...")

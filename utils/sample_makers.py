@@ -38,7 +38,10 @@ def make(name: str, folder: Path) -> None:
             (DRAWN | CUT)[name](made)
             _move(made, folder)
     except OSError as error:
-        raise DataError(f"The sample {name} cannot be written to {folder}: {error}") from error
+        raise DataError(
+            f"The sample {name} cannot be written to {folder} ({error.strerror or error}). Free some space, or copy "
+            "the project to a folder that you may write to."
+        ) from error
 
 
 def _move(made: Path, folder: Path) -> None:

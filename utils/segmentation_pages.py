@@ -14,7 +14,7 @@ from utils.evaluation import Evaluation
 from utils.pages import archive
 from utils.plot_scores import confusion_figure, error_map, share_agreement
 from utils.plots import show_augmented, show_pairs
-from utils.projects import Project
+from utils.projects import Project, describe_images
 from utils.scores import readable_table
 from utils.segmentation import patch_size, sources
 
@@ -51,7 +51,7 @@ def augmentation_preview(project: Project, training: Mapping, augmentation: Mapp
     """
     patch, chosen = patch_size(project, training), sources(project.examples("training"))[:PREVIEWS]
     drawn = drawn_before_and_after(chosen, patch, training["min_fraction"], augmentation, seed)
-    return show_augmented(*drawn, project.dataset.classes)
+    return show_augmented(*drawn, project.dataset.classes, describe_images(project)["pixel_size_um"])
 
 
 def drawn_before_and_after(

@@ -205,7 +205,9 @@ def read_split(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as the table of a split. Choose the model's folder again.") from error
+        raise DataError(f"{path} is missing or damaged. Copy the whole model folder again, or train again.") from error
     if not {"file", "sha256", "group", "role"} <= set(table) or not set(table["role"]) <= set(ROLES):
-        raise DataError(f"{path} is not the table of a split: columns file, sha256, group and role are needed.")
+        raise DataError(
+            f"{path} has not the columns file, sha256, group and role of a split. Copy the whole model folder again."
+        )
     return table

@@ -12,17 +12,18 @@
 # # Classification: which phase of mitosis is it?
 #
 # Train a neural network to say what a whole small image shows, for example in which phase of division a cell is. You
-# give images sorted into classes. You get a trained model, an honest score, and the class of new images, or of every
-# object of a segmented image.
+# give images sorted into [classes](../README.md#glossary). You get a trained model, an honest score, and the class of
+# new images, or of every object of a segmented image.
 #
 # **How to use this page.** Run the cells from top to bottom (menu *Run*, or Shift + Enter cell by cell). Where a form
 # appears, fill it in, then go on. With nothing filled in, everything runs on small sample images that come with it.
+# Words that you do not know are in the [glossary](../README.md#glossary).
 #
 # **You already have a trained model?** Run sections 1, 2 and 6 only.
 #
 # The example follows CellCognition: Held et al., 2010, [doi:10.1038/nmeth.1486](https://doi.org/10.1038/nmeth.1486),
-# whose mitotic phases are sorted by hand-made features; here a network learns the features itself, and a random
-# forest on hand-made features is scored beside it.
+# whose mitotic phases are sorted by hand-made features (measured areas, shapes, brightness); here a network learns the
+# features itself, and a [random forest](../README.md#glossary) on hand-made features is scored beside it.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["parameters"]
 overrides = {}  # values given headless: {"training": {"number_of_epochs": 20}}
@@ -30,21 +31,22 @@ overrides = {}  # values given headless: {"training": {"number_of_epochs": 20}}
 # %% [markdown]
 # ## 1. Set-up
 #
-# Loads the software. This takes a few seconds (on Colab a minute or two the first time). It went well when a line
-# with versions appears.
+# Loads the software and installs what is missing: a few seconds, on Colab a minute or two the first time. There is
+# nothing to fill in. It went well when a line appears that begins with *Ready*.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 import sys
 from pathlib import Path
 
-ROOT = next(folder for folder in [Path.cwd(), *Path.cwd().parents] if (folder / "utils" / "forms.py").is_file())
+places = [Path(globals().get("SOFTWARE", Path.cwd())), *Path.cwd().parents]
+ROOT = next(folder for folder in places if (folder / "utils" / "forms.py").is_file())
 sys.path.insert(0, str(ROOT))
 from utils import runtime
 
 runtime.prepare()
 from traitlets import Bool, Enum, Float, Int, Unicode
 
-from utils import forms, samples
+from utils import forms, samples, storage
 from utils.axes import STACK_AXES
 from utils.forms import Form
 from utils.paths import resolve
@@ -55,52 +57,69 @@ print(f"Ready: {', '.join(f'{name} {number}' for name, number in runtime.version
 # %% [markdown]
 # ## 2. Runtime and data folder
 #
-# Says which processor is used and where files are looked for: a path such as `data_samples/mitosis/train` is taken
-# from the folder shown here; a full path works too.
+# Says which processor is used and where files are looked for: a path such as `data_samples/mitosis/train` is taken from
+# the folder shown here; a full path works too. There is nothing to fill in. **In Colab** the page now asks for access
+# to your Google Drive: allow it, and models and results are kept there; without it Colab deletes them when the session
+# ends. It went well when the folder of the project and the sample images are listed below.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 print(runtime.describe())
-print(f"Folder of the project: {ROOT}")
-for name in samples.CLASSIFICATION:
-    print(f"Sample {name}: {samples.prepare(name)['about']}")
+print(storage.prepare())
+print(samples.descriptions(["mitosis", "mitosis_new_marker"]))
 
 # %% [markdown]
 # ## 3. Data and parameters
 #
+# What the model learns from, and how. Fill in the forms of 3.1; then look at your data (3.2) and at how they are varied
+# (3.3) before anything is trained.
+#
 # ### 3.1 Fill in the form
 #
 # **Your data**: a folder with one sub-folder for each class, or a CSV table with the columns *file*, *class* and, if
-# you like, *group* (patient, slide or day: images of one group are never on both sides of the split). Images should
-# show one object each, in the middle.
+# you like, *group* (patient, slide or day: images of one group are never on both sides of the split into training and
+# test). Images should show one object each, in the middle. To pick a folder press *Choose ...* beside its field. To do
+# as with an earlier model press *Load the settings of a model*.
 #
 # **Groups of classes**: several classes can be rolled up for the report, for example all phases after anaphase.
 #
-# **Training**: start with a preset. *Try out* takes a minute or two and shows how everything works, but its result is
-# no result. *Quick on a CPU* gives a good model in minutes. *Default* takes longer and is meant for a graphics card.
-# A preset fills the fields below it; what is shown is what runs.
+# **Training**: start with a [preset](../README.md#glossary). *Try out* takes a minute or two and shows how everything
+# works, but its result is no result. *Quick on a CPU* gives a good model in minutes. *Default* takes longer and is
+# meant for a graphics card. A preset fills the fields below it; what is shown is what runs. What each field is and good
+# values stand beside it; those under *Advanced* can be left as they are.
+#
+# It went well when no field is marked in red and the path below each folder of your data says *(found)*.
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
-class Data(Form):
-    training_source = Unicode("data_samples/mitosis/train", help="folder of class folders, or a CSV file").tag(
-        path=True
-    )
-    class_groups = Unicode("", help="early, late -> A; other -> B; empty = none (for a sample, its own)")
-    label_review = Unicode("", help="CSV with corrected classes, written in 3.2; empty = none").tag(path=True)
-    model_name = Unicode("my_classifier", help="name of the model, a folder of that name is made")
-    starting_model = Unicode("", help="a model folder to go on from (3.4); empty = from scratch").tag(path=True)
-    percentage_test = Int(20, min=0, max=80, help="% of images set aside for section 5; not used for a sample")
-    percentage_validation = Int(
-        10, min=1, max=80, help="% of the rest that watches over the training; usually 10 to 20"
-    )
+class AdvancedData(Form):
     group_rule = Unicode(
-        "", help="keeps images of one patient together: {group}_* takes the name up to the first _"
+        "", help="images of one patient stay together: {group}_* = name up to first _; folder = sub-folder; empty = off"
     ).tag(advanced=True)
-    axes = Enum(["automatic", "YX", "YXC", "CYX"], help="order of height Y, width X and channels C").tag(advanced=True)
-    model_path = Unicode("models", help="folder that models are kept in").tag(path=True, advanced=True)
-    if_model_exists = Enum(["ask", "replace"], help="replace: an older model of that name is kept, with its date").tag(
-        advanced=True
-    )
+    axes = Enum(
+        ["automatic", "YX", "YXC", "CYX"], help="leave at automatic; order of height Y, width X, channels C"
+    ).tag(advanced=True)
+    model_path = Unicode(
+        "models", help="folder that models are kept in; leave at models unless you keep them elsewhere"
+    ).tag(path=True, advanced=True)
+    if_model_exists = Enum(
+        ["ask", "replace"], help="if a model of this name exists: ask = stop; replace = keep the old one with its date"
+    ).tag(advanced=True)
+
+
+# %% cellView="form" jupyter={"source_hidden": true}
+class Data(AdvancedData):
+    training_source = Unicode(
+        "data_samples/mitosis/train",
+        help="folder with a sub-folder for each class, or a CSV file; 20 images or more of each class",
+    ).tag(path=True)
+    class_groups = Unicode("", help="early, late -> A; other -> B; leave empty for no groups (a sample has its own)")
+    label_review = Unicode("", help="CSV with corrected classes, written in 3.2; empty = none").tag(path="file")
+    model_name = Unicode("my_classifier", help="name of the model; a folder of this name is made")
+    starting_model = Unicode(
+        "", help="folder of an earlier model to go on from (3.4); leave empty to train from scratch"
+    ).tag(path=True)
+    percentage_test = Int(20, min=0, max=80, help="% of images kept aside for section 5; 10 to 30 (not for a sample)")
+    percentage_validation = Int(10, min=1, max=80, help="% of the rest that watches over the training; 10 to 20")
 
 
 data = Data(**overrides.get("data", {}))
@@ -109,17 +128,25 @@ data
 
 # %% cellView="form" jupyter={"source_hidden": true}
 class Advanced(Form):
-    learning_rate_schedule = Enum(["reduce on plateau", "constant", "cosine"], help="how the steps shrink").tag(
-        advanced=True
-    )
-    patience = Int(20, min=0, max=1000, help="stop after so many rounds without progress; 0 = never").tag(advanced=True)
+    learning_rate_schedule = Enum(
+        ["reduce on plateau", "constant", "cosine"],
+        help="learning steps shrink as progress stops (reduce on plateau), steadily (cosine), never (constant)",
+    ).tag(advanced=True)
+    patience = Int(
+        20, min=0, max=1000, help="epochs without progress before the training stops by itself; 20 to 50, 0 = never"
+    ).tag(advanced=True)
     class_weights = Enum(
-        ["balanced", "square root", "none"], help="balanced: a rare class counts as much as a frequent one"
+        ["balanced", "square root", "none"],
+        help="balanced: a rare class counts as much as a frequent one; none: as often as it occurs",
     ).tag(advanced=True)
     filters = Int(16, min=4, max=128, help="width of the small CNN; 16 to 32").tag(advanced=True)
-    half_resolution = Bool(False, help="the small CNN looks at coarser pixels: 3 times faster").tag(advanced=True)
-    levels = Int(4, min=2, max=6, help="times the small CNN looks at a coarser scale; 3 to 5").tag(advanced=True)
-    seed = Int(0, min=0, max=10**6, help="another number gives another random start and split").tag(advanced=True)
+    half_resolution = Bool(
+        False, help="the small CNN looks at coarser pixels: 3 times faster; off for details of a few pixels"
+    ).tag(advanced=True)
+    levels = Int(4, min=2, max=6, help="how often the small CNN looks at a coarser scale; 3 to 5").tag(advanced=True)
+    seed = Int(
+        0, min=0, max=10**6, help="start of the random draws; leave at 0, or try 1, 2, ... to see what chance does"
+    ).tag(advanced=True)
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
@@ -127,17 +154,19 @@ class Training(Advanced):
     quick = {"initial_learning_rate": 0.003, "learning_rate_schedule": "cosine", "patience": 0, "batch_size": 32}
     quick |= {"half_resolution": True}
     presets = {"Quick on a CPU": {"number_of_epochs": 60, **quick}, "Try out": {"number_of_epochs": 15, **quick}}
-    preset = Enum(["Default", "Quick on a CPU", "Try out"], help="fills the fields below")
+    preset = Enum(
+        ["Default", "Quick on a CPU", "Try out"], help="fills the fields below; Default is slow without a graphics card"
+    )
     network = Enum(
         ["small CNN", "MobileNetV2", "EfficientNetB0", "ResNet50"],
-        help="small CNN: for crops of 24 to 128 pixels; the others know photographs, are large, and are downloaded",
+        help="small CNN for crops of 24 to 128 pixels; the others know photographs, are large, and are downloaded",
     )
     number_of_epochs = Int(100, min=1, max=5000, help="rounds of training; 30 to 200, more give a better model")
-    number_of_steps = Int(0, min=0, max=100000, help="batches per round; 0 = every image once")
+    number_of_steps = Int(0, min=0, max=100000, help="batches per epoch; leave at 0 = every image once")
     batch_size = Int(16, min=1, max=512, help="images looked at together; 16 to 64, less if memory runs out")
     initial_learning_rate = Float(1e-3, min=1e-7, max=1.0, help="size of the learning steps; 0.0003 to 0.005")
-    patch_height = Int(0, min=0, max=1024, help="pixels that every image is brought to; 0 = most frequent")
-    patch_width = Int(0, min=0, max=1024, help="pixels that every image is brought to; 0 = most frequent")
+    patch_height = Int(0, min=0, max=1024, help="pixels that every image is brought to; leave at 0 = most frequent")
+    patch_width = Int(0, min=0, max=1024, help="pixels that every image is brought to; leave at 0 = most frequent")
     fit = Enum(["pad", "resize"], help="pad: cells keep their size, right where size matters; resize: stretches")
     normalisation = Enum(
         ["each image", "all images together"], help="together: right where brightness tells classes apart (DNA content)"
@@ -150,13 +179,15 @@ training
 # %% [markdown]
 # ### 3.2 Look at the data
 #
-# Most failures of deep learning come from the data: **too little** of a class, **uneven** images (one day or patient
-# looks different), or **wrong labels**. It went well when each class below looks like what you mean by it, and no
-# class has only a handful of images.
+# Counts and shows the images of each class, and names every problem with its file and what to do. Nothing is to be
+# filled in. Most failures of deep learning come from the data: **too little** of a class, **uneven** images (one day or
+# patient looks different), or **wrong labels**. It went well when each class below looks like what you mean by it, and
+# no class has only a handful of images.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 from IPython.display import Markdown, display
 
+runtime.start()
 from utils import class_pages, classification, crop_quality, held_out, pages, plots, projects
 from utils.problems import problem_table
 
@@ -198,9 +229,10 @@ label_page.button(project, training.values(), f"results/classification/{data.mod
 # %% [markdown]
 # ### 3.3 Augmentation
 #
-# Every time an image is used it is changed a little, so that the network does not learn the few images by heart.
-# Choose only changes that could happen at your microscope: below, the upper pictures are as they are, the lower ones
-# as changed. They are drawn anew when you change a value.
+# Every time an image is used it is changed a little ([augmentation](../README.md#glossary)), so that the network does
+# not learn the few images by heart. Choose only changes that could happen at your microscope; the values shown suit
+# most images. Below, the upper pictures are as they are, the lower ones as changed; they are drawn anew when you change
+# a value. It went well when the lower pictures could have come from your microscope, too.
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
@@ -209,9 +241,12 @@ class Augmentation(Form):
     rotate_90 = Bool(True, help="quarter turns; off only if up and down differ in your images")
     rotation = Int(180, min=0, max=180, help="free rotation to either side in degrees; 180 for cells, 0 = off")
     shift = Int(5, min=0, max=50, help="shift by up to this % of the size; 0 = off, 5 to 15 if cells are off-centre")
-    zoom = Int(10, min=0, max=100, help="larger or smaller by up to this %; 0 where size tells classes apart")
+    zoom = Int(10, min=0, max=100, help="larger or smaller by up to this %; 5 to 20, 0 where size tells classes apart")
     intensity = Int(
-        20, min=0, max=90, help="contrast and brightness by up to this %; 0 to 5 where they tell classes apart"
+        20,
+        min=0,
+        max=90,
+        help="contrast and brightness by up to this %; 10 to 40, 0 to 5 where they tell classes apart",
     )
     blur = Float(0, min=0, max=5, help="blur by up to this many pixels; 0 = off, 1 if focus varies").tag(advanced=True)
     noise = Int(0, min=0, max=50, help="noise of up to this % of the intensity range; 0 = off, 2 to 10")
@@ -224,9 +259,10 @@ pages.live(augmentation, lambda: class_pages.augmentation_preview(project, train
 # %% [markdown]
 # ### 3.4 Start from a trained model
 #
-# With the field *starting_model* of the first form the training starts from the weights of an earlier model folder,
-# which needs fewer images and less time. Channels, classes and network must be the same; if not, it is said here, and
-# nothing is trained.
+# Only if you named a model in the field *starting_model* of the first form: the training then starts from the
+# [weights](../README.md#glossary) of that model, which needs fewer images and less time. Channels, classes and network
+# must be the same; if not, it is said here, and nothing is trained. It went well when the sentence below names the
+# model that you meant, or says that the training starts from scratch.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 print(classification.starting_note(project, data.values(), training.values()))
@@ -234,9 +270,10 @@ print(classification.starting_note(project, data.values(), training.values()))
 # %% [markdown]
 # ## 4. Train
 #
-# A bar shows the remaining time; the curve is redrawn while the training runs. It goes well when both losses fall and
-# then level out. If the validation loss rises again while the training loss falls, the network learns by heart: use
-# more images or more augmentation; the best weights are kept in any case.
+# The network learns from your images; there is nothing to fill in. A bar shows the remaining time; the curve is redrawn
+# while the training runs. It goes well when both [losses](../README.md#glossary) fall and then level out. If the
+# [validation](../README.md#glossary) loss rises again while the training loss falls, the network learns by heart
+# ([overfitting](../README.md#glossary)): use more images or more augmentation; the best weights are kept in any case.
 #
 # You may **stop** with the stop button (square) and run the cell again to go on, even after a crash of the computer.
 
@@ -254,16 +291,20 @@ finally:
 # %% [markdown]
 # ## 5. Evaluate
 #
-# How good is the model on images that it has never seen? Leave *test_source* empty to use the images set aside (or
-# the test images of the sample). *Balanced accuracy* is the share of each class that is named rightly, averaged over
-# the classes: guessing gives 1 / number of classes, 1 is perfect. Beside the network a *random forest* is scored, an
-# older and simpler method on hand-made features: if it does as well, you need no network.
+# How good is the model on images that it has never seen? Leave *test_source* empty to use the images set aside (or the
+# test images of the sample). [Balanced accuracy](../README.md#glossary) is the share of each class that is named
+# rightly, averaged over the classes: guessing gives 1 / number of classes, 1 is perfect. Beside the network a [random
+# forest](../README.md#glossary) is scored, an older and simpler method on hand-made features: if it does as well, you
+# need no network. It went well when no warning stands below the score and the mistakes below are such as a colleague
+# could make, too.
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
 class Evaluation(Form):
-    test_source = Unicode("", help="folder of class folders, or a CSV file; empty = images set aside").tag(path=True)
-    model_folder = Unicode("", help="a model folder; empty = the model just trained").tag(path=True)
+    test_source = Unicode(
+        "", help="folder with a sub-folder for each class, or a CSV file; empty = images set aside"
+    ).tag(path=True)
+    model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(path=True)
     images_to_explain = Unicode("", help="file names, separated by commas, for the heat maps; empty = one per class")
 
 
@@ -289,8 +330,9 @@ for sentence in (
     display(Markdown(sentence))
 
 # %% [markdown]
-# **The errors**: which classes are mixed up, the mistakes of which the model was most sure, whether its probabilities
-# can be believed, and the network beside the random forest.
+# **The errors**: which classes are mixed up ([confusion matrix](../README.md#glossary)), the mistakes of which the
+# model was most sure, whether its probabilities can be believed ([calibration](../README.md#glossary)), and the network
+# beside the random forest.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 for caption, figure in class_pages.evaluation_figures(result).items():
@@ -315,14 +357,15 @@ print(f"A page to keep or send: {report}")
 # %% [markdown]
 # ## 6. Predict on new images
 #
-# **Images of single cells**: leave *label_folder* empty. You get `predictions.csv` with the class of each image, a
-# picture of each class, and `review.csv` with the most uncertain images first.
+# **Images of single cells**: fill in *data_folder* and leave *label_folder* empty. You get `predictions.csv` with the
+# class of each image, a picture of each class, and `review.csv` with the most uncertain images first.
 #
-# **Objects of a segmented image**: name the folder of images and the folder of their label images, such as the
-# result folder of the StarDist notebook. Each object is cut out and classified: `object_classes.csv` and coloured
-# pictures.
+# **Objects of a segmented image**: name the folder of images and the folder of their [label
+# images](../README.md#glossary), such as the result folder of the StarDist notebook. Each object is cut out and
+# classified: `object_classes.csv` and coloured pictures.
 #
-# With a model trained earlier, run sections 1, 2 and 6 and name its folder in *model_folder*.
+# It went well when the pictures of each class below look alike. With a model trained earlier, run sections 1, 2 and 6
+# and name its folder in *model_folder*.
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
@@ -331,9 +374,13 @@ class Prediction(Form):
     label_folder = Unicode("", help="label images of data_folder, to classify each object; empty = whole images").tag(
         path=True
     )
-    result_folder = Unicode("results/classification/predictions", help="folder for the results").tag(path=True)
-    model_folder = Unicode("", help="a model folder; empty = the model just trained").tag(path=True)
-    axes = Enum(list(STACK_AXES), help="order of time T, depth Z, height Y, width X and channels C").tag(advanced=True)
+    result_folder = Unicode("results/classification/predictions", help="folder for the results; it is made").tag(
+        path=True
+    )
+    model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(path=True)
+    axes = Enum(
+        list(STACK_AXES), help="leave at automatic; order of time T, depth Z, height Y, width X and channels C"
+    ).tag(advanced=True)
 
 
 prediction = Prediction(**overrides.get("prediction", {}))
@@ -343,6 +390,7 @@ prediction
 from IPython.display import display
 from tqdm.auto import tqdm
 
+runtime.start()
 from utils import class_prediction, classifier, pages, plots
 from utils.results import chosen_model
 

@@ -12,12 +12,14 @@
 # # Fine-tuning: how many images are required?
 #
 # You have a trained model, and new images: of other cells, with another marker, from another microscope, or with
-# another question. Retrain the model lightly on a few of them. You get a fine-tuned model, its score beside that of
-# the unchanged model and of one trained from scratch, and a learning curve that answers how many images you need.
+# another question. Retrain the model lightly on a few of them ([fine-tuning](../README.md#glossary)). You get a
+# fine-tuned model, its score beside that of the unchanged model and of one trained [from
+# scratch](../README.md#glossary), and a [learning curve](../README.md#glossary) that answers how many images you need.
 #
 # **How to use this page.** Run the cells from top to bottom (menu *Run*, or Shift + Enter cell by cell). Where a form
 # appears, fill it in, then go on. With nothing filled in, a classifier of the phases of mitosis is trained first, and
-# then fine-tuned to another marker and another question: is the cell in G2 or not?
+# then fine-tuned to another marker and another question: is the cell in G2 or not? Words that you do not know are in
+# the [glossary](../README.md#glossary).
 #
 # **You already have a fine-tuned model?** Run sections 1, 2 and 6 only, or use the notebook of its task.
 
@@ -27,21 +29,22 @@ overrides = {}  # values given headless: {"training": {"number_of_epochs": 20}}
 # %% [markdown]
 # ## 1. Set-up
 #
-# Loads the software. This takes a few seconds (on Colab a minute or two the first time). It went well when a line
-# with versions appears.
+# Loads the software and installs what is missing: a few seconds, on Colab a minute or two the first time. There is
+# nothing to fill in. It went well when a line appears that begins with *Ready*.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 import sys
 from pathlib import Path
 
-ROOT = next(folder for folder in [Path.cwd(), *Path.cwd().parents] if (folder / "utils" / "forms.py").is_file())
+places = [Path(globals().get("SOFTWARE", Path.cwd())), *Path.cwd().parents]
+ROOT = next(folder for folder in places if (folder / "utils" / "forms.py").is_file())
 sys.path.insert(0, str(ROOT))
 from utils import runtime
 
 runtime.prepare()
 from traitlets import Bool, Enum, Float, Int, Unicode
 
-from utils import forms, samples
+from utils import forms, samples, storage
 from utils.form_fields import Sizes
 from utils.forms import Form
 from utils.paths import resolve
@@ -53,56 +56,73 @@ print(f"Ready: {', '.join(f'{name} {number}' for name, number in runtime.version
 # ## 2. Runtime and data folder
 #
 # Says which processor is used and where files are looked for: a path such as `data_samples/tissue` is taken from the
-# folder shown here; a full path works too. The bundled samples are made ready.
+# folder shown here; a full path works too. There is nothing to fill in. **In Colab** the page now asks for access to
+# your Google Drive: allow it, and models and results are kept there; without it Colab deletes them when the session
+# ends. It went well when the folder of the project and the sample images are listed below.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 print(runtime.describe())
-print(f"Folder of the project: {ROOT}")
-for name in ("mitosis", "mitosis_new_marker", "tissue", "tissue_new_stain", "nuclei", "nuclei_real"):
-    print(f"Sample {name}: {samples.prepare(name)['about']}")
+print(storage.prepare())
+print(samples.descriptions(["mitosis", "mitosis_new_marker", "tissue", "tissue_new_stain", "nuclei", "nuclei_real"]))
 
 # %% [markdown]
 # ## 3. Data and parameters
 #
+# Which model is retrained, on which images, and how. Fill in the forms of 3.1; then look at the model and your data
+# (3.2), at how they are varied (3.3), and at how good the model is as it is (3.4).
+#
 # ### 3.1 Fill in the forms
 #
-# **Model and data.** *starting_model* is a model folder of any of the other notebooks; what kind of model it is, is
-# seen by itself. Your new images and their annotation are laid out as in the notebook of that kind: for a classifier
-# one folder with a sub-folder for each class; for U-Net and StarDist one folder of images and one of masks with the
-# same file names. The number of channels must be that of the starting model; the classes may be others.
+# **Model and data.** *starting_model* is a [model folder](../README.md#glossary) of any of the other notebooks; what
+# kind of model it is, is seen by itself. Your new images and their annotation are laid out as in the notebook of that
+# kind: for a classifier one folder with a sub-folder for each class; for U-Net and StarDist one folder of images and
+# one of masks with the same file names. The number of channels must be that of the starting model; the classes may be
+# others. To pick a folder press *Choose ...* beside its field; a folder of masks beside it (`images` and `masks`, for
+# example) is filled in by itself. To do as with an earlier model press *Load the settings of a model*.
+#
+# It went well when no field is marked in red and the path below each folder of your data says *(found)*.
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
 class AdvancedData(Form):
     group_rule = Unicode(
-        "", help="keeps images of one patient together: {group}_* takes the name up to the first _"
+        "", help="images of one patient stay together: {group}_* = name up to first _; folder = sub-folder; empty = off"
     ).tag(advanced=True)
-    mask_type = Enum(["automatic", "binary", "classes", "instance labels"], help="what the numbers in masks mean").tag(
-        advanced=True
-    )
+    mask_type = Enum(
+        ["automatic", "binary", "classes", "instance labels"], help="what numbers in masks mean; leave at automatic"
+    ).tag(advanced=True)
     class_names = Unicode("", help="names of mask values; empty = those of the starting model").tag(advanced=True)
-    class_groups = Unicode("", help="early, late -> A; other -> B; empty = none").tag(advanced=True)
-    class_table = Unicode("", help="CSV with the class of each object (StarDist)").tag(path=True, advanced=True)
-    label_review = Unicode("", help="CSV with corrected classes (classifier)").tag(path=True, advanced=True)
-    axes = Enum(["automatic", "YX", "YXC", "CYX"], help="order of height Y, width X and channels C").tag(advanced=True)
-    model_path = Unicode("models", help="folder that models are kept in").tag(path=True, advanced=True)
-    if_model_exists = Enum(["ask", "replace"], help="replace: an older model of that name is kept, with its date").tag(
-        advanced=True
-    )
+    class_groups = Unicode("", help="early, late -> A; other -> B; leave empty for no groups").tag(advanced=True)
+    class_table = Unicode("", help="CSV with the class of each object (StarDist only)").tag(path="file", advanced=True)
+    label_review = Unicode("", help="CSV with corrected classes (classifier only)").tag(path="file", advanced=True)
+    axes = Enum(
+        ["automatic", "YX", "YXC", "CYX"], help="leave at automatic; order of height Y, width X, channels C"
+    ).tag(advanced=True)
+    model_path = Unicode(
+        "models", help="folder that models are kept in; leave at models unless you keep them elsewhere"
+    ).tag(path=True, advanced=True)
+    if_model_exists = Enum(
+        ["ask", "replace"], help="if a model of this name exists: ask = stop; replace = keep the old one with its date"
+    ).tag(advanced=True)
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
 class Data(AdvancedData):
     starting_model = Unicode(
-        "", help="a model folder, or a published StarDist model such as 2D_versatile_fluo; empty = an example"
+        "", help="folder of a model, or a StarDist model such as 2D_versatile_fluo; empty = an example"
     ).tag(path=True)
-    training_source = Unicode("data_samples/mitosis_new_marker/train", help="folder of the new images").tag(path=True)
-    training_target = Unicode("", help="folder of their masks, for U-Net and StarDist; empty for a classifier").tag(
-        path=True
+    training_source = Unicode(
+        "data_samples/mitosis_new_marker/train",
+        help="folder of the new images; for a classifier with a sub-folder for each class",
+    ).tag(path=True)
+    training_target = Unicode("", help="folder of their masks, found by itself; only for U-Net and StarDist").tag(
+        path=True, beside="training_source"
     )
-    model_name = Unicode("my_fine_tuned_model", help="name of the new model, a folder of that name is made")
-    percentage_test = Int(20, min=0, max=80, help="% of images set aside to score the models; not used for a sample")
-    percentage_validation = Int(10, min=1, max=80, help="% of the rest that watches over training; usually 10 to 20")
+    model_name = Unicode("my_fine_tuned_model", help="name of the model; a folder of this name is made")
+    percentage_test = Int(
+        20, min=0, max=80, help="% of images kept aside to score the models; 10 to 30 (a sample has its own)"
+    )
+    percentage_validation = Int(10, min=1, max=80, help="% of the rest that watches over the training; 10 to 20")
 
 
 data = Data(**overrides.get("data", {}))
@@ -110,19 +130,21 @@ data
 
 # %% [markdown]
 # **Strategy.** How much of the old model may change.
+#
+# - *two stages*: first only the last layer learns, then everything, in much smaller steps. Right for most: what was
+#   learned from many images is kept.
+# - *last layer*: only the last layer learns, everything before it stays as it is. Fast, and safest with a handful of
+#   images.
+# - *everything*: the whole network learns at once, in small steps. For many new images, or images that look very
+#   different.
+# - *from scratch*: nothing is taken over, learning begins with random numbers. Only to see what fine-tuning is worth.
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
 class Strategy(Form):
     strategy = Enum(
         ["two stages", "last layer", "everything", "from scratch"],
-        help=(
-            "TWO STAGES: first only the last layer learns, then everything, in much smaller steps. Right for most: "
-            "what was learned from many images is kept. LAST LAYER: only the last layer learns, everything before it "
-            "stays as it is. Fast, and safest with a handful of images. EVERYTHING: the whole network learns at once, "
-            "in small steps. For many new images, or images that look very different. FROM SCRATCH: nothing is taken "
-            "over, learning begins with random numbers. Only to see what fine-tuning is worth."
-        ),
+        help="two stages is right for most; last layer for a handful of images",
     )
 
 
@@ -130,27 +152,42 @@ strategy = Strategy(**overrides.get("strategy", {}))
 strategy
 
 # %% [markdown]
-# **Training.** Start with a preset. *Try out* shows in two minutes how everything works, but its result is no result.
-# *Quick on a CPU* gives a good model and curve in minutes for small images. *Default* takes longer and is meant for a
-# graphics card. Network, patches and normalisation are those of the starting model.
+# **Training.** Start with a [preset](../README.md#glossary). *Try out* shows in two minutes how everything works, but
+# its result is no result. *Quick on a CPU* gives a good model and curve in minutes for small images. *Default* takes
+# longer and is meant for a graphics card. Network, patches and normalisation are those of the starting model.
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
-class Training(Form):
+class Advanced(Form):
+    learning_rate_schedule = Enum(
+        ["cosine", "constant", "reduce on plateau"],
+        help="learning steps shrink as progress stops (reduce on plateau), steadily (cosine), never (constant)",
+    ).tag(advanced=True)
+    patience = Int(
+        0, min=0, max=1000, help="epochs without progress before the training stops by itself; 0 = never, 5 to 20"
+    ).tag(advanced=True)
+    patch_height = Int(0, min=0, max=4096, help="pixels; leave at 0 = as for the starting model").tag(advanced=True)
+    patch_width = Int(0, min=0, max=4096, help="pixels; leave at 0 = as for the starting model").tag(advanced=True)
+    seed = Int(
+        0, min=0, max=10**6, help="start of the random draws; leave at 0, or try 1, 2, ... to see what chance does"
+    ).tag(advanced=True)
+
+
+# %% cellView="form" jupyter={"source_hidden": true}
+class Training(Advanced):
     presets = {"Quick on a CPU": {"number_of_epochs": 6}, "Try out": {"number_of_epochs": 2}}
-    preset = Enum(["Default", "Quick on a CPU", "Try out"], help="fills the fields below")
-    number_of_epochs = Int(30, min=1, max=5000, help="rounds of training; 5 to 50")
-    number_of_steps = Int(0, min=0, max=100000, help="batches per round; 0 = as many as the images ask for")
-    batch_size = Int(0, min=0, max=512, help="images or patches looked at together; 0 = as for the starting model")
-    initial_learning_rate = Float(0.01, min=1e-7, max=1.0, help="size of the steps of a new layer; 0.003 to 0.03")
-    slower = Float(10, min=1, max=1000, help="taken-over layers learn in steps so many times smaller; 10 to 100")
-    learning_rate_schedule = Enum(["cosine", "constant", "reduce on plateau"], help="how the steps shrink").tag(
-        advanced=True
+    preset = Enum(
+        ["Default", "Quick on a CPU", "Try out"], help="fills the fields below; Default is slow without a graphics card"
     )
-    patience = Int(0, min=0, max=1000, help="stop after so many rounds without progress; 0 = never").tag(advanced=True)
-    patch_height = Int(0, min=0, max=4096, help="pixels; 0 = as for the starting model").tag(advanced=True)
-    patch_width = Int(0, min=0, max=4096, help="pixels; 0 = as for the starting model").tag(advanced=True)
-    seed = Int(0, min=0, max=10**6, help="another number gives another random start and split").tag(advanced=True)
+    number_of_epochs = Int(30, min=1, max=5000, help="rounds of training; 5 to 50")
+    number_of_steps = Int(0, min=0, max=100000, help="batches per epoch; leave at 0 = as many as the images ask for")
+    batch_size = Int(
+        0, min=0, max=512, help="images or patches looked at together; leave at 0 = as for the starting model"
+    )
+    initial_learning_rate = Float(
+        0.01, min=1e-7, max=1.0, help="size of the learning steps of a new layer; 0.003 to 0.03"
+    )
+    slower = Float(10, min=1, max=1000, help="layers taken over learn in steps so many times smaller; 10 to 100")
 
 
 training = Training(**overrides.get("training", {}))
@@ -158,14 +195,17 @@ training
 
 # %% [markdown]
 # **Learning curve.** Models are trained on few, then on more of your annotated images, each size several times with
-# other images. *Sizes* are images of each class for a classifier, images in all for U-Net and StarDist.
+# other images. *Sizes* are images of each class for a classifier, images in all for U-Net and StarDist; leave the field
+# empty if you need no curve, which takes most of the time.
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
 class Curve(Form):
-    sizes = Sizes("2, 5, 10, 20, 40", help="numbers of annotated images, separated by commas; empty = no curve")
+    sizes = Sizes("2, 5, 10, 20, 40", help="numbers of annotated images, separated by commas; leave empty for no curve")
     repeats = Int(3, min=1, max=20, help="models of each size; 3 to 5 show how much depends on chance")
-    target_score = Float(0.9, min=0.01, max=1, help="how many images are needed to reach this score? 0 to 1")
+    target_score = Float(
+        0.9, min=0.01, max=1, help="the score that you need: how many images does it take? Usually 0.8 to 0.95"
+    )
 
 
 curve = Curve(**overrides.get("curve", {}))
@@ -179,7 +219,9 @@ curve
 # %% cellView="form" jupyter={"source_hidden": true}
 class Evaluation(Form):
     test_source = Unicode("", help="folder of new test images; empty = images set aside").tag(path=True)
-    test_target = Unicode("", help="folder of their masks, for U-Net and StarDist").tag(path=True)
+    test_target = Unicode("", help="folder of their masks, found by itself; only for U-Net and StarDist").tag(
+        path=True, beside="test_source"
+    )
 
 
 evaluation = Evaluation(**overrides.get("evaluation", {}))
@@ -188,13 +230,14 @@ evaluation
 # %% [markdown]
 # ### 3.2 Look at the model and the data
 #
-# Reads the starting model and the new images. It went well when the sentences below describe what you meant, and the
-# pictures show your annotation. Without a starting model an example is trained first, on the sample *mitosis* with
-# the preset "Try out"; it is kept in the folder of models and used again the next time.
+# Reads the starting model and the new images. Nothing is to be filled in. It went well when the sentences below
+# describe what you meant, and the pictures show your annotation. Without a starting model an example is trained first,
+# on the sample *mitosis* with the preset "Try out"; it is kept in the folder of models and used again the next time.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 from IPython.display import Markdown, display
 
+runtime.start()
 from utils import fine_tuning, fine_tuning_pages, image_curve, pages, plot_curve, plots, starting_models, unchanged
 from utils.progress import LiveProgress
 
@@ -224,9 +267,10 @@ for title, table in checks.tables.items():
 # %% [markdown]
 # ### 3.3 Augmentation
 #
-# Every time an image is used it is changed a little, so that the network does not learn the few images by heart.
-# Choose only changes that could happen at your microscope: below, the upper pictures are as they are, the lower ones
-# as changed. They are drawn anew when you change a value.
+# Every time an image is used it is changed a little ([augmentation](../README.md#glossary)), so that the network does
+# not learn the few images by heart. Choose only changes that could happen at your microscope; the values shown suit
+# most images. Below, the upper pictures are as they are, the lower ones as changed; they are drawn anew when you change
+# a value. It went well when the lower pictures could have come from your microscope, too.
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
@@ -239,11 +283,11 @@ class Augmentation(Form):
     shift = Int(
         5, min=0, max=50, help="shift by up to this % of the size (classifier); 5 to 15 if cells are off-centre"
     )
-    zoom = Int(10, min=0, max=100, help="larger or smaller by up to this %; 0 where size tells classes apart")
-    intensity = Int(20, min=0, max=90, help="contrast and brightness by up to this %; 10 to 40")
+    zoom = Int(10, min=0, max=100, help="larger or smaller by up to this %; 5 to 20, 0 where size tells classes apart")
+    intensity = Int(20, min=0, max=90, help="contrast and brightness by up to this %; 10 to 40, 0 = off")
     blur = Float(0, min=0, max=5, help="blur by up to this many pixels; 0 = off, 1 if focus varies").tag(advanced=True)
     noise = Int(0, min=0, max=50, help="noise of up to this % of the intensity range; 0 = off, 2 to 10")
-    stain = Int(20, min=0, max=50, help="strength of each stain by up to this %; only used for colour images")
+    stain = Int(20, min=0, max=50, help="strength of each stain by up to this %; 10 to 30, only used for colour images")
 
 
 augmentation = Augmentation(**overrides.get("augmentation", {}))
@@ -254,9 +298,9 @@ pages.live(augmentation, lambda: task.augmentation_preview(project, tuning.setti
 # ### 3.4 How good is the model, unchanged?
 #
 # Before anything is trained: the score of the starting model on its own old test images beside that on the new ones.
-# A model may fail for three reasons: the images are of **another origin** (microscope, patient), they show **another
-# marker** or stain, or they are asked **another question**. If the unchanged model is as good on the new images as on
-# the old ones, you need no retraining.
+# Nothing is to be filled in. A model may fail for three reasons: the images are of **another origin** (microscope,
+# patient), they show **another marker** or stain, or they are asked **another question**. If the unchanged model is as
+# good on the new images as on the old ones, you need no retraining.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 before = unchanged.before_training(tuning)
@@ -265,10 +309,14 @@ display(Markdown(fine_tuning_pages.generalisation(tuning, before)))
 # %% [markdown]
 # ## 4. Train
 #
+# Three trainings: the fine-tuning itself, the same from scratch for comparison, and the models of the learning curve.
+# There is nothing to fill in. You may **stop** each with the stop button (square) and run its cell again to go on, even
+# after a crash of the computer.
+#
 # ### 4.1 Fine-tune
 #
-# A bar shows the remaining time, one for each stage; the curve is redrawn while the training runs. It goes well when
-# both losses fall and then level out. You may **stop** with the stop button (square) and run the cell again to go on.
+# Retrains the starting model on your images. A bar shows the remaining time, one for each stage; the curve is redrawn
+# while the training runs. It goes well when both [losses](../README.md#glossary) fall and then level out.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 parameters = forms.parameters(data, augmentation, strategy, training, curve, evaluation)
@@ -283,8 +331,9 @@ finally:
 # %% [markdown]
 # ### 4.2 The same from scratch
 #
-# For comparison a model of the same kind starts from random numbers, with the same images and the same number of
-# steps. Its learning rate is the best of three on the validation images.
+# For comparison a model of the same kind starts from random numbers, with the same images and the same number of steps.
+# Its [learning rate](../README.md#glossary) is the best of three on the [validation](../README.md#glossary) images. It
+# went well when the cell ends without an error; a poor score here only shows what the starting model is worth.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 progress = LiveProgress()
@@ -297,10 +346,13 @@ finally:
 # %% [markdown]
 # ### 4.3 The learning curve: how many images are required?
 #
-# Each point is a model trained on so many annotated images, those that watch over its training included, and scored
-# on the same test images. The line is the mean of the repeats. The dashed line is a fitted power law, its band the 95 %
-# interval; dotted, it goes beyond what was measured: there it is a guess. The bar shows the time that is left for the
-# whole curve. You may stop and run the cell again: models that are done are not trained again.
+# Each point is a model trained on so many annotated images, those that watch over its training included, and scored on
+# the same test images. The line is the mean of the repeats. The dashed line is a fitted [power
+# law](../README.md#glossary), its band the 95 % [interval](../README.md#glossary); dotted, it goes beyond what was
+# measured: there it is a guess. It went well when the points rise from left to right and lie close to the line.
+#
+# The bar shows the time that is left for the whole curve. You may stop and run the cell again: models that are done are
+# not trained again.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 points, draw = None, fine_tuning_pages.curve_drawing(tuning, before, curve.target_score)
@@ -313,9 +365,10 @@ if sizes:
 # %% [markdown]
 # ## 5. Evaluate
 #
-# The unchanged, the fine-tuned and the model from scratch on the same test images. The difference of two models comes
-# with an interval: if it does not hold 0, the difference is not chance. *Forgetting* says whether the fine-tuned model
-# is still good at the old images.
+# The unchanged, the fine-tuned and the model from scratch on the same test images; there is nothing to fill in. The
+# difference of two models comes with an [interval](../README.md#glossary): if it does not hold 0, the difference is not
+# chance. *Forgetting* says whether the fine-tuned model is still good at the old images. It went well when the
+# fine-tuned model is better than both others, and the pictures show what you can live with.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 from utils import comparisons
@@ -342,18 +395,19 @@ print(f"A page to keep or send: {report}")
 # %% [markdown]
 # ## 6. Predict on new images
 #
-# Works on every image of a folder, as section 6 of the notebook of the model's task does, which has more choices. For a
-# classifier you get `predictions.csv` and a picture of each class, for a U-Net masks and areas, for StarDist label
-# images, outlines for Fiji, and a table of all objects.
+# Works on every image of a folder, as section 6 of the notebook of the model's task does, which has more choices. Fill
+# in *data_folder*, the folder of your new images. For a classifier you get `predictions.csv` and a picture of each
+# class, for a U-Net masks and areas, for StarDist label images, outlines for Fiji, and a table of all objects. It went
+# well when the pictures below show what you would have said yourself.
 #
-# With a model fine-tuned earlier, run sections 1, 2 and 6 and name its folder in *model_folder*.
+# With a model trained earlier, run sections 1, 2 and 6 and name its folder in *model_folder*.
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
 class Prediction(Form):
     data_folder = Unicode("data_samples/mitosis_new_marker/test", help="folder of images").tag(path=True)
-    result_folder = Unicode("results/fine_tuning/predictions", help="folder for the results").tag(path=True)
-    model_folder = Unicode("", help="a model folder; empty = the model just trained").tag(path=True)
+    result_folder = Unicode("results/fine_tuning/predictions", help="folder for the results; it is made").tag(path=True)
+    model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(path=True)
 
 
 prediction = Prediction(**overrides.get("prediction", {}))
@@ -363,6 +417,7 @@ prediction
 from IPython.display import display
 from tqdm.auto import tqdm
 
+runtime.start()
 from utils import pages, plots, starting_models
 from utils.results import chosen_model
 

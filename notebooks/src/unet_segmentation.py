@@ -12,12 +12,12 @@
 # # U-Net segmentation: which pixels are what, and what share?
 #
 # Train a small neural network to sort every pixel of an image into classes, for example *fibrosis*, *tissue* and
-# *glass*, or *nucleus* and *background*. You give images and, for some of them, masks drawn by hand. You get a
-# trained model, an honest score, and masks and area tables for new images that open in Fiji and QuPath.
+# *glass*, or *nucleus* and *background*. You give images and, for some of them, [masks](../README.md#glossary) drawn by
+# hand. You get a trained model, an honest score, and masks and area tables for new images that open in Fiji and QuPath.
 #
 # **How to use this page.** Run the cells from top to bottom (menu *Run*, or Shift + Enter cell by cell). Where a form
-# appears, fill it in, then go on. With nothing filled in, everything runs on a small set of real images that comes
-# with it.
+# appears, fill it in, then go on. With nothing filled in, everything runs on a small set of real images that comes with
+# it. Words that you do not know are in the [glossary](../README.md#glossary).
 #
 # **You already have a trained model?** Run sections 1, 2 and 6 only.
 #
@@ -31,21 +31,22 @@ overrides = {}  # values given headless: {"training": {"number_of_epochs": 20}}
 # %% [markdown]
 # ## 1. Set-up
 #
-# Loads the software. This takes a few seconds (on Colab a minute or two the first time). It went well when a line
-# with versions appears.
+# Loads the software and installs what is missing: a few seconds, on Colab a minute or two the first time. There is
+# nothing to fill in. It went well when a line appears that begins with *Ready*.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 import sys
 from pathlib import Path
 
-ROOT = next(folder for folder in [Path.cwd(), *Path.cwd().parents] if (folder / "utils" / "forms.py").is_file())
+places = [Path(globals().get("SOFTWARE", Path.cwd())), *Path.cwd().parents]
+ROOT = next(folder for folder in places if (folder / "utils" / "forms.py").is_file())
 sys.path.insert(0, str(ROOT))
 from utils import runtime
 
 runtime.prepare()
 from traitlets import Bool, Enum, Float, Int, Unicode
 
-from utils import forms, samples
+from utils import forms, samples, storage
 from utils.forms import Form
 from utils.paths import resolve
 
@@ -56,48 +57,72 @@ print(f"Ready: {', '.join(f'{name} {number}' for name, number in runtime.version
 # ## 2. Runtime and data folder
 #
 # Says which processor is used and where files are looked for: a path such as `data_samples/tissue` is taken from the
-# folder shown here; a full path works too. The bundled sample of real nuclei is made ready.
+# folder shown here; a full path works too. There is nothing to fill in. **In Colab** the page now asks for access to
+# your Google Drive: allow it, and models and results are kept there; without it Colab deletes them when the session
+# ends. It went well when the folder of the project and the sample images are listed below.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 print(runtime.describe())
-print(f"Folder of the project: {ROOT}")
-samples.prepare("nuclei_real")
-for name in ("nuclei_real", "tissue", "tissue_new_stain", "nuclei"):
-    print(f"Sample {name}: {samples.SAMPLES[name]['about']}")
+print(storage.prepare())
+print(samples.descriptions(["nuclei_real", "tissue", "tissue_new_stain", "nuclei"]))
 
 # %% [markdown]
 # ## 3. Data and parameters
 #
+# What the model learns from, and how. Fill in the forms of 3.1; then look at your data (3.2) and at how they are varied
+# (3.3) before anything is trained.
+#
 # ### 3.1 Fill in the form
 #
 # **Your data**: one folder of images and one folder of masks with the same file names. A mask is an image of the same
-# size in which 0 is background and every class has its own number; a mask with a number per object works too.
+# size in which 0 is background and every class has its own number; a mask with a number per object works too. To pick a
+# folder press *Choose ...* beside its field; a folder of masks beside it (`images` and `masks`, for example) is filled
+# in by itself. To do as with an earlier model press *Load the settings of a model*.
 #
-# **Training**: start with a preset. *Try out* takes a minute or two and shows how everything works, but its result is
-# no result. *Quick on a CPU* gives a good model in minutes. *Default* are the values taught with this method, and
-# take long without a graphics card. A preset fills the fields below it; what is shown is what runs.
+# **Training**: start with a [preset](../README.md#glossary). *Try out* takes a minute or two and shows how everything
+# works, but its result is no result. *Quick on a CPU* gives a good model in minutes. *Default* are the values taught
+# with this method, and take long without a graphics card. A preset fills the fields below it; what is shown is what
+# runs. What each field is and good values stand beside it; those under *Advanced* can be left as they are.
+#
+# It went well when no field is marked in red and the path below each folder of your data says *(found)*.
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
-class Data(Form):
-    training_source = Unicode("data_samples/nuclei_real/train/images", help="folder of training images").tag(path=True)
-    training_target = Unicode("data_samples/nuclei_real/train/masks", help="folder of their masks").tag(path=True)
-    mask_type = Enum(["automatic", "binary", "classes", "instance labels"], help="what the numbers in the masks mean")
-    class_names = Unicode("", help="names in order of mask value, such as: glass, tissue, fibrosis; empty = numbered")
-    model_name = Unicode("my_unet", help="name of the model, a folder of that name is made")
-    starting_model = Unicode("", help="a model folder to go on from (3.4); empty = from scratch").tag(path=True)
-    percentage_test = Int(20, min=0, max=80, help="% of images set aside for section 5; not used for a sample")
-    percentage_validation = Int(
-        10, min=1, max=80, help="% of the rest that watches over the training; usually 10 to 20"
-    )
+class AdvancedData(Form):
     group_rule = Unicode(
-        "", help="keeps images of one patient together: {group}_* takes the name up to the first _"
+        "", help="images of one patient stay together: {group}_* = name up to first _; folder = sub-folder; empty = off"
     ).tag(advanced=True)
-    axes = Enum(["automatic", "YX", "YXC", "CYX"], help="order of height Y, width X and channels C").tag(advanced=True)
-    model_path = Unicode("models", help="folder that models are kept in").tag(path=True, advanced=True)
-    if_model_exists = Enum(["ask", "replace"], help="replace: an older model of that name is kept, with its date").tag(
-        advanced=True
+    axes = Enum(
+        ["automatic", "YX", "YXC", "CYX"], help="leave at automatic; order of height Y, width X, channels C"
+    ).tag(advanced=True)
+    model_path = Unicode(
+        "models", help="folder that models are kept in; leave at models unless you keep them elsewhere"
+    ).tag(path=True, advanced=True)
+    if_model_exists = Enum(
+        ["ask", "replace"], help="if a model of this name exists: ask = stop; replace = keep the old one with its date"
+    ).tag(advanced=True)
+
+
+# %% cellView="form" jupyter={"source_hidden": true}
+class Data(AdvancedData):
+    training_source = Unicode(
+        "data_samples/nuclei_real/train/images",
+        help="folder of training images; 10 to 20 that differ from each other are a good start",
+    ).tag(path=True)
+    training_target = Unicode(
+        "data_samples/nuclei_real/train/masks",
+        help="folder of their masks, with the same file names; found by itself beside the images",
+    ).tag(path=True, beside="training_source")
+    mask_type = Enum(
+        ["automatic", "binary", "classes", "instance labels"], help="what numbers in masks mean; leave at automatic"
     )
+    class_names = Unicode("", help="names in order of mask value: glass, tissue, fibrosis; empty = numbered")
+    model_name = Unicode("my_unet", help="name of the model; a folder of this name is made")
+    starting_model = Unicode(
+        "", help="folder of an earlier model to go on from (3.4); leave empty to train from scratch"
+    ).tag(path=True)
+    percentage_test = Int(20, min=0, max=80, help="% of images kept aside for section 5; 10 to 30 (not for a sample)")
+    percentage_validation = Int(10, min=1, max=80, help="% of the rest that watches over the training; 10 to 20")
 
 
 data = Data(**overrides.get("data", {}))
@@ -106,20 +131,29 @@ data
 
 # %% cellView="form" jupyter={"source_hidden": true}
 class Advanced(Form):
-    learning_rate_schedule = Enum(["reduce on plateau", "constant", "cosine"], help="how the steps shrink").tag(
-        advanced=True
-    )
-    patience = Int(20, min=0, max=1000, help="stop after so many rounds without progress; 0 = never").tag(advanced=True)
-    min_fraction = Float(0.02, min=0, max=1, help="smallest share of foreground in a patch; 0 to 0.1").tag(
-        advanced=True
-    )
+    learning_rate_schedule = Enum(
+        ["reduce on plateau", "constant", "cosine"],
+        help="learning steps shrink as progress stops (reduce on plateau), steadily (cosine), never (constant)",
+    ).tag(advanced=True)
+    patience = Int(
+        20, min=0, max=1000, help="epochs without progress before the training stops by itself; 20 to 50, 0 = never"
+    ).tag(advanced=True)
+    min_fraction = Float(
+        0.02, min=0, max=1, help="smallest share of a patch that is not background; 0 to 0.1, 0 = patches may be empty"
+    ).tag(advanced=True)
     loss = Enum(
         ["weighted cross-entropy + Dice", "cross-entropy + Dice", "weighted cross-entropy", "cross-entropy", "Dice"],
-        help="what the training makes small; weighted: rare classes count more",
+        help="the error that training makes small; leave it, or try Dice if thin structures are missed",
     ).tag(advanced=True)
-    filters = Int(16, min=4, max=128, help="width of the network; 16 to 64").tag(advanced=True)
-    half_resolution = Bool(False, help="computes coarsely, refines at the end: 3 times faster").tag(advanced=True)
-    seed = Int(0, min=0, max=10**6, help="another number gives another random start and split").tag(advanced=True)
+    filters = Int(
+        16, min=4, max=128, help="width of the network; 16 to 64, more learns finer differences but is slower"
+    ).tag(advanced=True)
+    half_resolution = Bool(
+        False, help="3 times faster: computes coarsely, refines at the end; off for structures of a few pixels"
+    ).tag(advanced=True)
+    seed = Int(
+        0, min=0, max=10**6, help="start of the random draws; leave at 0, or try 1, 2, ... to see what chance does"
+    ).tag(advanced=True)
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
@@ -127,14 +161,20 @@ class Training(Advanced):
     quick = {"initial_learning_rate": 0.003, "learning_rate_schedule": "cosine", "patience": 0, "half_resolution": True}
     quick |= {"patch_height": 128, "patch_width": 128}
     presets = {"Quick on a CPU": {"number_of_epochs": 12, **quick}, "Try out": {"number_of_epochs": 3, **quick}}
-    preset = Enum(["Default", "Quick on a CPU", "Try out"], help="fills the fields below")
+    preset = Enum(
+        ["Default", "Quick on a CPU", "Try out"], help="fills the fields below; Default is slow without a graphics card"
+    )
     number_of_epochs = Int(100, min=1, max=5000, help="rounds of training; 10 to 200, more give a better model")
-    number_of_steps = Int(0, min=0, max=100000, help="batches per round; 0 = as many as the images' area asks for")
+    number_of_steps = Int(
+        0, min=0, max=100000, help="batches per epoch; leave at 0 = as many as the images' area asks for"
+    )
     batch_size = Int(4, min=1, max=256, help="patches looked at together; 4 to 16, less if memory runs out")
     initial_learning_rate = Float(3e-4, min=1e-7, max=1.0, help="size of the learning steps; 0.0001 to 0.005")
-    patch_height = Int(0, min=0, max=4096, help="pixels; 0 = the largest that fits; at most 512 is advised")
-    patch_width = Int(0, min=0, max=4096, help="pixels; 0 = the largest that fits; at most 512 is advised")
-    pooling_steps = Int(2, min=1, max=5, help="2 to 4; each adds a level: more context, but more overfitting")
+    patch_height = Int(0, min=0, max=4096, help="pixels; leave at 0 = the largest that fits, or 128 to 512")
+    patch_width = Int(0, min=0, max=4096, help="pixels; leave at 0 = the largest that fits, or 128 to 512")
+    pooling_steps = Int(
+        2, min=1, max=5, help="how often the network looks at a coarser scale; 2 to 4, more for large structures"
+    )
 
 
 training = Training(**overrides.get("training", {}))
@@ -143,13 +183,14 @@ training
 # %% [markdown]
 # ### 3.2 Look at the data
 #
-# Most failures of deep learning come from the data: **too little**, **uneven** (one day or patient looks different),
-# or **faulty annotation**. Here every problem is named with its file and what to do. It went well when the outlines
-# below follow what you would have drawn yourself.
+# Shows your images with their masks, and names every problem with its file and what to do. Nothing is to be filled in.
+# Most failures of deep learning come from the data: **too little**, **uneven** (one day or patient looks different), or
+# **faulty annotation**. It went well when the outlines below follow what you would have drawn yourself.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 from IPython.display import Markdown, display
 
+runtime.start()
 from utils import pages, plots, projects, quality, segmentation
 from utils import segmentation_pages as unet_pages
 from utils.problems import problem_table
@@ -181,9 +222,11 @@ for title, table in {
 # %% [markdown]
 # ### 3.3 Augmentation
 #
-# Every time a patch is used it is changed a little, so that the network does not learn the few images by heart.
-# Choose only changes that could happen at your microscope: below, the upper pictures are as they are, the lower ones
-# as changed. They are drawn anew when you change a value. Masks follow every turn and zoom exactly.
+# Every time a piece of an image is used it is changed a little ([augmentation](../README.md#glossary)), so that the
+# network does not learn the few images by heart. Choose only changes that could happen at your microscope; the values
+# shown suit most images. Below, the upper pictures are as they are, the lower ones as changed; they are drawn anew when
+# you change a value. Masks follow every turn and zoom exactly. It went well when the lower pictures could have come
+# from your microscope, too.
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
@@ -192,10 +235,12 @@ class Augmentation(Form):
     rotate_90 = Bool(True, help="quarter turns; off only if up and down differ in your images")
     rotation = Int(0, min=0, max=180, help="free rotation to either side in degrees; 0 = off, 10 to 45 for few images")
     zoom = Int(0, min=0, max=100, help="larger or smaller by up to this %; 0 = off, 10 to 30 if sizes vary")
-    intensity = Int(20, min=0, max=90, help="contrast and brightness by up to this %; 10 to 40")
+    intensity = Int(20, min=0, max=90, help="contrast and brightness by up to this %; 10 to 40, 0 = off")
     blur = Float(0, min=0, max=5, help="blur by up to this many pixels; 0 = off, 1 if focus varies").tag(advanced=True)
-    noise = Int(0, min=0, max=50, help="noise of up to this % of the intensity range; 0 = off").tag(advanced=True)
-    stain = Int(20, min=0, max=50, help="strength of each stain by up to this %; only used for colour images")
+    noise = Int(0, min=0, max=50, help="noise of up to this % of the intensity range; 0 = off, 2 to 10").tag(
+        advanced=True
+    )
+    stain = Int(20, min=0, max=50, help="strength of each stain by up to this %; 10 to 30, only used for colour images")
 
 
 augmentation = Augmentation(**overrides.get("augmentation", {}))
@@ -205,9 +250,10 @@ pages.live(augmentation, lambda: unet_pages.augmentation_preview(project, traini
 # %% [markdown]
 # ### 3.4 Start from a trained model
 #
-# With the field *starting_model* of the first form the training starts from the weights of an earlier model folder,
-# which needs fewer images and less time. The channels and classes must be the same; if not, it is said here, and
-# nothing is trained.
+# Only if you named a model in the field *starting_model* of the first form: the training then starts from the
+# [weights](../README.md#glossary) of that model, which needs fewer images and less time. The channels and classes must
+# be the same; if not, it is said here, and nothing is trained. It went well when the sentence below names the model
+# that you meant, or says that the training starts from scratch.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 print(segmentation.starting_note(project, data.values(), training.values()))
@@ -215,9 +261,10 @@ print(segmentation.starting_note(project, data.values(), training.values()))
 # %% [markdown]
 # ## 4. Train
 #
-# A bar shows the remaining time; the curve is redrawn while the training runs. It goes well when both losses fall and
-# then level out. If the validation loss rises again while the training loss falls, the network learns by heart: use
-# more images or more augmentation; the best weights are kept in any case.
+# The network learns from your images; there is nothing to fill in. A bar shows the remaining time; the curve is redrawn
+# while the training runs. It goes well when both [losses](../README.md#glossary) fall and then level out. If the
+# [validation](../README.md#glossary) loss rises again while the training loss falls, the network learns by heart
+# ([overfitting](../README.md#glossary)): use more images or more augmentation; the best weights are kept in any case.
 #
 # You may **stop** with the stop button (square) and run the cell again to go on, even after a crash of the computer.
 
@@ -235,17 +282,21 @@ finally:
 # %% [markdown]
 # ## 5. Evaluate
 #
-# How good is the model on images that it has never seen? Leave *test_source* empty to use the images set aside (or
-# the test images of the sample). *IoU* is the area that model and annotation have in common, divided by the area that
-# either marks: 1 is perfect, above 0.8 is usually good, below 0.5 is poor. *Dice* is a similar measure and always a
-# bit higher.
+# How good is the model on images that it has never seen? Leave *test_source* empty to use the images set aside (or the
+# test images of the sample). [IoU](../README.md#glossary) is the area that model and annotation have in common, divided
+# by the area that either marks: 1 is perfect, above 0.8 is usually good, below 0.5 is poor.
+# [Dice](../README.md#glossary) is a similar measure and always a bit higher. Beside a score stands its [95 %
+# interval](../README.md#glossary): if it is wide, test on more images. It went well when no warning stands below the
+# score and the pictures of errors show what you can live with.
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
 class Evaluation(Form):
     test_source = Unicode("", help="folder of test images; empty = those set aside").tag(path=True)
-    test_target = Unicode("", help="folder of their masks").tag(path=True)
-    model_folder = Unicode("", help="a model folder; empty = the model just trained").tag(path=True)
+    test_target = Unicode(
+        "", help="folder of their masks; found by itself beside the images, empty if test_source is"
+    ).tag(path=True, beside="test_source")
+    model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(path=True)
 
 
 evaluation = Evaluation(**overrides.get("evaluation", {}))
@@ -295,19 +346,29 @@ print(f"A page to keep or send: {report}")
 # %% [markdown]
 # ## 6. Predict on new images
 #
-# Segments every image of a folder, of any size. For each image you get a mask (opens in Fiji with its pixel size), a
-# picture with outlines to look at, and a row in `measurements.csv` with area and share of each class.
+# Segments every image of a folder, of any size. Fill in *data_folder*, the folder of your new images. For each image
+# you get a mask (opens in Fiji with its pixel size), a picture with outlines to look at, and a row in
+# `measurements.csv` with area and share of each class. It went well when the outlines in the pictures below lie where
+# you would draw them.
 #
 # With a model trained earlier, run sections 1, 2 and 6 and name its folder in *model_folder*.
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
 class Prediction(Form):
-    data_folder = Unicode("data_samples/nuclei_real/test/images", help="folder of images to segment").tag(path=True)
-    result_folder = Unicode("results/unet_segmentation/predictions", help="folder for the results").tag(path=True)
-    model_folder = Unicode("", help="a model folder; empty = the model just trained").tag(path=True)
-    save_probabilities = Bool(False, help="also write the probability of each class").tag(advanced=True)
-    axes = Enum(["automatic", "YX", "YXC", "CYX"], help="order of height Y, width X and channels C").tag(advanced=True)
+    data_folder = Unicode("data_samples/nuclei_real/test/images", help="folder of images to segment, of any size").tag(
+        path=True
+    )
+    result_folder = Unicode("results/unet_segmentation/predictions", help="folder for the results; it is made").tag(
+        path=True
+    )
+    model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(path=True)
+    save_probabilities = Bool(
+        False, help="also write how sure the model is of each class; leave off unless you need it"
+    ).tag(advanced=True)
+    axes = Enum(
+        ["automatic", "YX", "YXC", "CYX"], help="leave at automatic; order of height Y, width X, channels C"
+    ).tag(advanced=True)
 
 
 prediction = Prediction(**overrides.get("prediction", {}))
@@ -317,6 +378,7 @@ prediction
 from IPython.display import display
 from tqdm.auto import tqdm
 
+runtime.start()
 from utils import pages, plots
 from utils.results import chosen_model, predict_folder
 

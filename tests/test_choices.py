@@ -1,0 +1,22 @@
+"""What an empty field of section 6 stands for."""
+
+import pytest
+
+from utils.choices import chosen_images
+from utils.errors import DataError
+from utils.paths import ROOT
+
+
+def test_images_to_predict_on_are_those_named_else_of_the_sample_else_of_the_training(tmp_path):
+    (tmp_path / "table.csv").touch()
+    sample = "data_samples/mitosis/train"
+    for named, trained, expected in (
+        ("data_samples/tissue/test/images", sample, ROOT / "data_samples" / "tissue" / "test" / "images"),
+        (str(tmp_path), None, tmp_path),
+        ("", sample, ROOT / "data_samples" / "mitosis" / "test"),
+        ("", str(tmp_path), tmp_path),
+        ("", str(tmp_path / "table.csv"), tmp_path),
+    ):
+        assert chosen_images(named, trained) == expected
+    with pytest.raises(DataError, match="data_folder"):
+        chosen_images("", None)

@@ -1,0 +1,38 @@
+"""What an empty field of section 6 stands for."""
+
+from pathlib import Path
+
+from utils.errors import DataError
+from utils.paths import resolve
+from utils.samples import prepare, sample_of
+
+
+def chosen_images(data_folder: str, training_source: str | None) -> Path:
+    """Folder of the images to predict on.
+
+    Parameters
+    ----------
+    data_folder
+        As in the form.
+    training_source
+        Images of the model trained in this session, None without one.
+
+    Returns
+    -------
+    Path
+        Where the form names none: the test images of the sample that was trained on, else the images of
+        `training_source` (those with and those without annotation); of a CSV file its folder.
+
+    Raises
+    ------
+    DataError
+        If there is neither.
+    """
+    if data_folder:
+        return resolve(data_folder)
+    if training_source is None:
+        raise DataError("Write the folder of your images in the field data_folder.")
+    if sample := sample_of(training_source):
+        return resolve(prepare(sample)["test_source"])
+    source = resolve(training_source)
+    return source.parent if source.is_file() else source
