@@ -29,6 +29,7 @@ ABOUT = """\
 This page is complete in itself: the next two cells hold the software, and write it into a folder `nocodedl4bio`
 beside this page (in Colab: on Colab's own disk). Run them and go on. They went well when a number of files appears."""
 UNPACK = f'''\
+# @title Write the software into a folder
 from pathlib import Path
 
 SOFTWARE = Path("nocodedl4bio").resolve()
@@ -107,13 +108,15 @@ def standalone(name: str, published: str = PUBLISHED) -> nbformat.NotebookNode:
     Returns
     -------
     NotebookNode
-        The cells of the notebook, unchanged but for the links to the glossary; the software before section 1, the
-        glossary at the end.
+        The cells of the notebook, unchanged but for the links to the glossary and the mark of the title; the software
+        before section 1, the glossary at the end.
     """
     notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
     code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
     for cell in notebook.cells:
         cell.source = cell.source.replace(GLOSSARY, "#glossary")
+        if cell.cell_type == "code":
+            cell.source = cell.source.replace("# ", "# @title ", 1)  # what Colab shows of a folded cell
     notebook.cells[0].source = badge(name, published) + notebook.cells[0].source
     setup = next(i for i, cell in enumerate(notebook.cells) if cell.source.startswith("## 1. "))
     notebook.cells[setup:setup] = [

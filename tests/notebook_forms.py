@@ -24,15 +24,16 @@ def default_values(notebook: str, overrides: dict | None = None) -> dict[str, di
     imports = "from traitlets import Bool, Enum, Float, Int, Unicode\nfrom utils.forms import Form\n"
     exec(imports + "from utils.axes import STACK_AXES\nfrom utils.form_fields import Sizes", space)
     for cell in cells:
-        if cell.cell_type == "code" and cell.source.startswith("class "):
-            exec(_declaration(cell.source), space)
+        _, _, source = cell.source.partition("\n")
+        if cell.cell_type == "code" and source.startswith("class "):
+            exec(_declaration(source), space)
     shown = [one for one in space.values() if isinstance(one, type) and issubclass(one, Form) and one is not Form]
     bases = {base for one in shown for base in one.__mro__[1:]}
     return {one.form_name: one(**(overrides or {}).get(one.form_name, {})).values() for one in set(shown) - bases}
 
 
 def _declaration(source: str) -> str:
-    """The class statement at the start of a cell, without the lines that show it."""
+    """The class statement at the start of a source, without the lines that show it."""
     lines = source.splitlines()
     end = next((i for i, line in enumerate(lines[1:], 1) if line and not line.startswith((" ", ")"))), len(lines))
     return "\n".join(lines[:end])

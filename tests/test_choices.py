@@ -2,8 +2,8 @@
 
 import pytest
 
-from utils.choices import chosen_images
-from utils.errors import DataError
+from utils.choices import chosen_images, chosen_model
+from utils.errors import DataError, ModelError
 from utils.paths import ROOT
 
 
@@ -20,3 +20,14 @@ def test_images_to_predict_on_are_those_named_else_of_the_sample_else_of_the_tra
         assert chosen_images(named, trained) == expected
     with pytest.raises(DataError, match="data_folder"):
         chosen_images("", None)
+
+
+def test_chosen_model(tmp_path):
+    class Project:
+        folder = tmp_path / "just_trained"
+
+    assert chosen_model("", Project()) == tmp_path / "just_trained"
+    assert chosen_model(str(tmp_path / "other"), Project()) == tmp_path / "other"
+    assert chosen_model(str(tmp_path / "other"), None) == tmp_path / "other"
+    with pytest.raises(ModelError, match="model_folder"):
+        chosen_model("", None)

@@ -285,3 +285,14 @@ def test_classes_that_name_the_parts_of_a_form(root):
         ["note", "choose", "chooser", "places", "up", "here", "entries", "use", "cancel"]
     )
     assert {"load-last", "load-model", "defaults", "message"} <= {n for w in every(box) for n in w._dom_classes}
+
+
+def test_a_name_that_is_no_path_is_not_shown_as_one():
+    class Models(Form):
+        starting_model = Unicode("", help="a model").tag(path=True, names=("2D_demo",))
+
+    form = Models()
+    for text, shown in (("2D_demo", False), ("2D_dema", True)):
+        form.starting_model = text
+        form._repr_mimebundle_()
+        assert ("does not exist yet" in form._view.rows["starting_model"].note.value) is shown

@@ -64,7 +64,7 @@ class TestForm:
 
     def test_one_cell_takes_parameters(self, name):
         tagged = [cell for cell in cells(name) if "parameters" in cell.metadata.get("tags", [])]
-        assert [cell.source.split("#")[0].strip() for cell in tagged] == ["overrides = {}"]
+        assert [cell.source.splitlines()[1].split("#")[0].strip() for cell in tagged] == ["overrides = {}"]
 
     def test_cells_are_short_and_hold_no_functions(self, name):
         for cell in code(name):
@@ -74,16 +74,26 @@ class TestForm:
             assert not re.search(r"^\s*(async )?def |^\s*(import os|os\.chdir|%cd|%|!)", cell.source, re.MULTILINE)
 
     def test_each_code_cell_is_introduced(self, name):
-        for before, cell in zip(cells(name), cells(name)[1:], strict=False):
-            if cell.cell_type == "code" and "class " not in cell.source.partition("\n")[0]:
-                assert before.cell_type == "markdown" or before.source.startswith("class ")
+        declares = [bool(re.match(r"# .*\nclass ", cell.source)) for cell in cells(name)]
+        for i, cell in enumerate(cells(name)):
+            if cell.cell_type == "code" and not declares[i]:
+                assert cells(name)[i - 1].cell_type == "markdown" or declares[i - 1]
+
+    def test_what_is_seen_of_a_folded_cell_are_words(self, name):
+        """JupyterLab shows the first line of a hidden cell, Colab (as # @title) its first line, too."""
+        for cell in code(name):
+            first, second = cell.source.splitlines()[:2]
+            assert re.fullmatch(r"# [A-Z][a-z :;,-]+", first), first
+            assert not second.startswith("#")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_first_form_comes_before_anything_heavy_is_loaded(name, tmp_path):
     """Importing TensorFlow takes longer than a reader waits: section 3.2 loads it, not the sections before the form."""
     sources = [cell.source for cell in code(name)]
-    first = next(i for i, source in enumerate(sources) if re.search(r"^class \w+\((Form|AdvancedData)\)", source))
+    first = next(
+        i for i, source in enumerate(sources) if re.search(r"^class \w+\((Form|AdvancedData)\)", source, re.MULTILINE)
+    )
     script = "\n".join([*sources[: first + 1], HEAVY_MODULES_LOADED])
     done = subprocess.run([sys.executable, "-c", script], cwd=run.NOTEBOOKS, capture_output=True, text=True, check=True)
     assert "No graphics card was found" in done.stdout or "Training will use the graphics card" in done.stdout

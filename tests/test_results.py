@@ -11,12 +11,12 @@ import tifffile
 
 from utils import results
 from utils.decoders import read_pixels
-from utils.errors import DataError, ModelError
+from utils.errors import DataError
 from utils.evaluation import load_segmenter
 from utils.files import file_sha256
 from utils.images import Image, read_image, read_mask, write_tiff
 from utils.pictures import class_colours
-from utils.results import chosen_model, measure, predict_folder
+from utils.results import measure, predict_folder
 
 RNG = np.random.default_rng(0)
 SHAPES = {"a": (40, 50), "ragged": (37, 61), "tiny": (5, 7)}
@@ -299,14 +299,3 @@ def test_another_pixel_size_than_in_training_is_doubted(tmp_path, images, untrai
     assert len(predicted.warnings) == doubtful
     if doubtful:
         assert "1 images have another pixel size (for example 0.5 um)" in predicted.warnings[0]
-
-
-def test_chosen_model(tmp_path):
-    class Project:
-        folder = tmp_path / "just_trained"
-
-    assert chosen_model("", Project()) == tmp_path / "just_trained"
-    assert chosen_model(str(tmp_path / "other"), Project()) == tmp_path / "other"
-    assert chosen_model(str(tmp_path / "other"), None) == tmp_path / "other"
-    with pytest.raises(ModelError, match="model_folder"):
-        chosen_model("", None)

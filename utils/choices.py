@@ -2,9 +2,21 @@
 
 from pathlib import Path
 
-from utils.errors import DataError
+from utils.errors import DataError, ModelError
 from utils.paths import resolve
 from utils.samples import prepare, sample_of
+
+
+def chosen_model(model_folder: str, project) -> Path:
+    """Folder of the model to predict with: the one named in the form, else the one trained in this session."""
+    if model_folder:
+        return resolve(model_folder)
+    if project is None:
+        raise ModelError(
+            "No model was trained in this session. Write the folder of a trained model in the field model_folder, for "
+            "example models/my_unet."
+        )
+    return project.folder
 
 
 def chosen_images(data_folder: str, training_source: str | None) -> Path:

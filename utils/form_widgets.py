@@ -64,7 +64,7 @@ class FieldRow:
         if self.form.found(self.name):
             emptied = "emptied: no folder such as masks or labels lies beside the images"
             notes.append("found beside the images" if text else emptied)
-        if self.trait.metadata.get("path") and text:
+        if self.trait.metadata.get("path") and text and text not in self.trait.metadata.get("names", ()):
             path = resolve(text)
             notes.append(f"{path} ({'found' if os.path.exists(path) else 'does not exist yet'})")
         return styled("; ".join(notes), f"{MUTED}; overflow-wrap: anywhere") if notes else ""

@@ -34,7 +34,8 @@ class Form(Declaration):
     """Base of all forms; a subclass declares its fields as traits Bool, Enum, Int, Float or Unicode.
 
     ``help=`` is the text beside the field, ``.tag(advanced=True)`` folds it away. ``.tag(path=True)`` shows the path
-    that is meant and offers to choose a folder (``path="file"``: a file, ``path="folder or file"``: either);
+    that is meant and offers to choose a folder (``path="file"``: a file, ``path="folder or file"``: either;
+    ``names=("2D_demo",)``: what may stand there too and is no path);
     ``.tag(path=True, beside="training_source")`` is filled in with the annotations found beside that folder.
     A rule between fields is a `traitlets.validate` method whose TraitError says "must ...".
     A field ``preset`` with the class attribute ``presets = {name: {field: value}}`` fills other fields.

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import tifffile
 
-from utils.errors import DataError, ModelError
+from utils.errors import DataError
 from utils.files import atomic, write_csv
 from utils.held_out import check_channels
 from utils.images import Image, find_images, read_image, tiff_options, write_tiff
@@ -89,18 +89,6 @@ def predict_folder(
         raise DataError("No image could be predicted. " + " ".join(warnings[:3]))
     warnings += pixel_size_doubts(sizes, description["pixel_size_um"])
     return Predicted(pd.DataFrame(rows), warnings)
-
-
-def chosen_model(model_folder: str, project) -> Path:
-    """Folder of the model to predict with: the one named in the form, else the one trained in this session."""
-    if model_folder:
-        return resolve(model_folder)
-    if project is None:
-        raise ModelError(
-            "No model was trained in this session. Write the folder of a trained model in the field model_folder, for "
-            "example models/my_unet."
-        )
-    return project.folder
 
 
 def check_names(files: Sequence[Path]) -> None:

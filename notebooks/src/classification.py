@@ -26,6 +26,7 @@
 # features itself, and a [random forest](../README.md#glossary) on hand-made features is scored beside it.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["parameters"]
+# Values given by a program; nothing to do here
 overrides = {}  # values given headless: {"training": {"number_of_epochs": 20}}
 
 # %% [markdown]
@@ -35,6 +36,7 @@ overrides = {}  # values given headless: {"training": {"number_of_epochs": 20}}
 # nothing to fill in. It went well when a line appears that begins with *Ready*.
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Load the software
 import sys
 from pathlib import Path
 
@@ -63,6 +65,7 @@ print(f"Ready: {', '.join(f'{name} {number}' for name, number in runtime.version
 # ends. It went well when the folder of the project and the sample images are listed below.
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Processor and folders
 print(runtime.describe())
 print(storage.prepare())
 print(samples.descriptions(["mitosis", "mitosis_new_marker"]))
@@ -91,6 +94,7 @@ print(samples.descriptions(["mitosis", "mitosis_new_marker"]))
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Rarely changed fields of the next form
 class AdvancedData(Form):
     group_rule = Unicode(
         "", help="images of one patient stay together: {group}_* = name up to first _; folder = sub-folder; empty = off"
@@ -107,11 +111,12 @@ class AdvancedData(Form):
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Form: your data
 class Data(AdvancedData):
     training_source = Unicode(
         "data_samples/mitosis/train",
         help="folder with a sub-folder for each class, or a CSV file; 20 images or more of each class",
-    ).tag(path=True)
+    ).tag(path="folder or file")
     class_groups = Unicode("", help="early, late -> A; other -> B; leave empty for no groups (a sample has its own)")
     label_review = Unicode("", help="CSV with corrected classes, written in 3.2; empty = none").tag(path="file")
     model_name = Unicode("my_classifier", help="name of the model; a folder of this name is made")
@@ -127,6 +132,7 @@ data
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Rarely changed fields of the next form
 class Advanced(Form):
     learning_rate_schedule = Enum(
         ["reduce on plateau", "constant", "cosine"],
@@ -150,6 +156,7 @@ class Advanced(Form):
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Form: training
 class Training(Advanced):
     quick = {"initial_learning_rate": 0.003, "learning_rate_schedule": "cosine", "patience": 0, "batch_size": 32}
     quick |= {"half_resolution": True}
@@ -168,9 +175,7 @@ class Training(Advanced):
     patch_height = Int(0, min=0, max=1024, help="pixels that every image is brought to; leave at 0 = most frequent")
     patch_width = Int(0, min=0, max=1024, help="pixels that every image is brought to; leave at 0 = most frequent")
     fit = Enum(["pad", "resize"], help="pad: cells keep their size, right where size matters; resize: stretches")
-    normalisation = Enum(
-        ["each image", "all images together"], help="together: right where brightness tells classes apart (DNA content)"
-    )
+    normalisation = Enum(["each image", "all images together"], help="together: if brightness tells classes apart")
 
 
 training = Training(**overrides.get("training", {}))
@@ -185,6 +190,7 @@ training
 # no class has only a handful of images.
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Read and show the data
 from IPython.display import Markdown, display
 
 runtime.start()
@@ -203,6 +209,7 @@ plots.show(class_pages.example_figure(project))
 # test makes the score too good.
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Problems, uneven images, duplicates
 problems = class_pages.problems(project, test)
 uneven = crop_quality.uneven_crops(crop_quality.crop_features(project.dataset.crops, project.dataset.classes))
 copies = class_pages.copies(project, test)
@@ -222,6 +229,7 @@ for title, table in {
 # the page again from there.
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Suspected wrong labels
 from utils import label_page
 
 label_page.button(project, training.values(), f"results/classification/{data.model_name}_labels.csv")
@@ -236,6 +244,7 @@ label_page.button(project, training.values(), f"results/classification/{data.mod
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Form: augmentation
 class Augmentation(Form):
     flip = Bool(True, help="mirror; off only if left and right differ in your images")
     rotate_90 = Bool(True, help="quarter turns; off only if up and down differ in your images")
@@ -265,6 +274,7 @@ pages.live(augmentation, lambda: class_pages.augmentation_preview(project, train
 # model that you meant, or says that the training starts from scratch.
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Where the training starts
 print(classification.starting_note(project, data.values(), training.values()))
 
 # %% [markdown]
@@ -278,6 +288,7 @@ print(classification.starting_note(project, data.values(), training.values()))
 # You may **stop** with the stop button (square) and run the cell again to go on, even after a crash of the computer.
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Train
 from utils.progress import LiveProgress
 
 parameters = forms.parameters(data, augmentation, training)
@@ -300,10 +311,11 @@ finally:
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Form: test images
 class Evaluation(Form):
     test_source = Unicode(
         "", help="folder with a sub-folder for each class, or a CSV file; empty = images set aside"
-    ).tag(path=True)
+    ).tag(path="folder or file")
     model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(path=True)
     images_to_explain = Unicode("", help="file names, separated by commas, for the heat maps; empty = one per class")
 
@@ -312,6 +324,7 @@ evaluation = Evaluation(**overrides.get("evaluation", {}))
 evaluation
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Score the model
 from utils import class_evaluation as scoring
 from utils import class_score_tables as tables
 
@@ -335,6 +348,7 @@ for sentence in (
 # beside the random forest.
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Show the errors
 for caption, figure in class_pages.evaluation_figures(result).items():
     display(Markdown(f"**{caption}**"))
     plots.show(figure)
@@ -344,6 +358,7 @@ for caption, figure in class_pages.evaluation_figures(result).items():
 # model gave it. It should lie on the cell, not on its surroundings or a border.
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Show what the model looks at, write the report
 chosen = [name.strip() for name in evaluation.images_to_explain.split(",") if name.strip()]
 plots.show(class_pages.looked_at(result, chosen))
 warnings = []
@@ -369,8 +384,9 @@ print(f"A page to keep or send: {report}")
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Form: new images
 class Prediction(Form):
-    data_folder = Unicode("data_samples/mitosis/test", help="folder of images, sub-folders included").tag(path=True)
+    data_folder = Unicode("", help="folder of images; empty = the images of the sample, or of 3.1").tag(path=True)
     label_folder = Unicode("", help="label images of data_folder, to classify each object; empty = whole images").tag(
         path=True
     )
@@ -387,15 +403,22 @@ prediction = Prediction(**overrides.get("prediction", {}))
 prediction
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Predict
 from IPython.display import display
 from tqdm.auto import tqdm
 
 runtime.start()
 from utils import class_prediction, classifier, pages, plots
-from utils.results import chosen_model
+from utils.choices import chosen_images, chosen_model
 
 folder = chosen_model(prediction.model_folder, globals().get("project"))
-predicted = class_prediction.predict(classifier.load_classifier(folder), folder, prediction.values(), tqdm)
+settings = prediction.values()
+if not prediction.label_folder:
+    settings["data_folder"] = chosen_images(
+        prediction.data_folder, data.training_source if "project" in globals() else None
+    )
+    print(f"Images: {settings['data_folder']}")
+predicted = class_prediction.predict(classifier.load_classifier(folder), folder, settings, tqdm)
 for warning in predicted.warnings:
     print(warning)
 shown = predicted.table.loc[:, [not name.startswith("p_") for name in predicted.table.columns]]

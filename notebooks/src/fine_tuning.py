@@ -24,6 +24,7 @@
 # **You already have a fine-tuned model?** Run sections 1, 2 and 6 only, or use the notebook of its task.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["parameters"]
+# Values given by a program; nothing to do here
 overrides = {}  # values given headless: {"training": {"number_of_epochs": 20}}
 
 # %% [markdown]
@@ -33,6 +34,7 @@ overrides = {}  # values given headless: {"training": {"number_of_epochs": 20}}
 # nothing to fill in. It went well when a line appears that begins with *Ready*.
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Load the software
 import sys
 from pathlib import Path
 
@@ -61,6 +63,7 @@ print(f"Ready: {', '.join(f'{name} {number}' for name, number in runtime.version
 # ends. It went well when the folder of the project and the sample images are listed below.
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Processor and folders
 print(runtime.describe())
 print(storage.prepare())
 print(samples.descriptions(["mitosis", "mitosis_new_marker", "tissue", "tissue_new_stain", "nuclei", "nuclei_real"]))
@@ -84,6 +87,7 @@ print(samples.descriptions(["mitosis", "mitosis_new_marker", "tissue", "tissue_n
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Rarely changed fields of the next form
 class AdvancedData(Form):
     group_rule = Unicode(
         "", help="images of one patient stay together: {group}_* = name up to first _; folder = sub-folder; empty = off"
@@ -107,14 +111,15 @@ class AdvancedData(Form):
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Form: your data
 class Data(AdvancedData):
     starting_model = Unicode(
         "", help="folder of a model, or a StarDist model such as 2D_versatile_fluo; empty = an example"
-    ).tag(path=True)
+    ).tag(path=True, names=("2D_versatile_fluo", "2D_versatile_he", "2D_paper_dsb2018", "2D_demo"))
     training_source = Unicode(
         "data_samples/mitosis_new_marker/train",
         help="folder of the new images; for a classifier with a sub-folder for each class",
-    ).tag(path=True)
+    ).tag(path="folder or file")
     training_target = Unicode("", help="folder of their masks, found by itself; only for U-Net and StarDist").tag(
         path=True, beside="training_source"
     )
@@ -141,6 +146,7 @@ data
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Form: strategy
 class Strategy(Form):
     strategy = Enum(
         ["two stages", "last layer", "everything", "from scratch"],
@@ -158,6 +164,7 @@ strategy
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Rarely changed fields of the next form
 class Advanced(Form):
     learning_rate_schedule = Enum(
         ["cosine", "constant", "reduce on plateau"],
@@ -174,6 +181,7 @@ class Advanced(Form):
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Form: training
 class Training(Advanced):
     presets = {"Quick on a CPU": {"number_of_epochs": 6}, "Try out": {"number_of_epochs": 2}}
     preset = Enum(
@@ -200,6 +208,7 @@ training
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Form: learning curve
 class Curve(Form):
     sizes = Sizes("2, 5, 10, 20, 40", help="numbers of annotated images, separated by commas; leave empty for no curve")
     repeats = Int(3, min=1, max=20, help="models of each size; 3 to 5 show how much depends on chance")
@@ -217,6 +226,7 @@ curve
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Form: test images
 class Evaluation(Form):
     test_source = Unicode("", help="folder of new test images; empty = images set aside").tag(path=True)
     test_target = Unicode("", help="folder of their masks, found by itself; only for U-Net and StarDist").tag(
@@ -235,6 +245,7 @@ evaluation
 # on the sample *mitosis* with the preset "Try out"; it is kept in the folder of models and used again the next time.
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Read and show the data
 from IPython.display import Markdown, display
 
 runtime.start()
@@ -258,6 +269,7 @@ plots.show(task.show_data(project))
 # the score too good.
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Problems, uneven images, duplicates
 checks = task.checks(project, tuning.settings, tuning.test_set)
 for title, table in checks.tables.items():
     display(Markdown(f"**{title}: {len(table) or 'none found'}**"))
@@ -274,6 +286,7 @@ for title, table in checks.tables.items():
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Form: augmentation
 class Augmentation(Form):
     flip = Bool(True, help="mirror; off only if left and right differ in your images")
     rotate_90 = Bool(True, help="quarter turns; off only if up and down differ in your images")
@@ -303,6 +316,7 @@ pages.live(augmentation, lambda: task.augmentation_preview(project, tuning.setti
 # good on the new images as on the old ones, you need no retraining.
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Score of the unchanged model
 before = unchanged.before_training(tuning)
 display(Markdown(fine_tuning_pages.generalisation(tuning, before)))
 
@@ -319,6 +333,7 @@ display(Markdown(fine_tuning_pages.generalisation(tuning, before)))
 # while the training runs. It goes well when both [losses](../README.md#glossary) fall and then level out.
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Fine-tune
 parameters = forms.parameters(data, augmentation, strategy, training, curve, evaluation)
 forms.save_settings(data, augmentation, strategy, training, curve, evaluation)
 tuning = fine_tuning.with_parameters(tuning, parameters)
@@ -336,6 +351,7 @@ finally:
 # went well when the cell ends without an error; a poor score here only shows what the starting model is worth.
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Train from scratch
 progress = LiveProgress()
 try:
     if strategy.strategy != "from scratch":
@@ -355,6 +371,7 @@ finally:
 # not trained again.
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Measure and draw the learning curve
 points, draw = None, fine_tuning_pages.curve_drawing(tuning, before, curve.target_score)
 if sizes:
     points = image_curve.run_curve(tuning, curve.values(), fine_tuning_pages.live_curve(draw))
@@ -371,6 +388,7 @@ if sizes:
 # fine-tuned model is better than both others, and the pictures show what you can live with.
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Compare the models
 from utils import comparisons
 
 comparison = comparisons.compare(tuning, before)
@@ -384,6 +402,7 @@ display(Markdown(comparisons.forgetting(comparison)))
 # **Before and after.** The same test images with the errors of each model, the hardest first.
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Show the errors, write the report
 pictures = task.show_errors(comparison.predictors, tuning.test_set, tuning.classes)
 for caption, figure in pictures.items():
     display(Markdown(f"**{caption}**"))
@@ -404,8 +423,9 @@ print(f"A page to keep or send: {report}")
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Form: new images
 class Prediction(Form):
-    data_folder = Unicode("data_samples/mitosis_new_marker/test", help="folder of images").tag(path=True)
+    data_folder = Unicode("", help="folder of images; empty = the images of the sample, or of 3.1").tag(path=True)
     result_folder = Unicode("results/fine_tuning/predictions", help="folder for the results; it is made").tag(path=True)
     model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(path=True)
 
@@ -414,19 +434,20 @@ prediction = Prediction(**overrides.get("prediction", {}))
 prediction
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Predict
 from IPython.display import display
 from tqdm.auto import tqdm
 
 runtime.start()
 from utils import pages, plots, starting_models
-from utils.results import chosen_model
+from utils.choices import chosen_images, chosen_model
 
-folder, result_folder = (
-    chosen_model(prediction.model_folder, globals().get("project")),
-    resolve(prediction.result_folder),
-)
+folder = chosen_model(prediction.model_folder, globals().get("project"))
+result_folder = resolve(prediction.result_folder)
+images = chosen_images(prediction.data_folder, data.training_source if "project" in globals() else None)
+print(f"Images: {images}")
 task, _ = starting_models.read_task(folder)
-predicted = task.predict(folder, prediction.data_folder, result_folder, tqdm)
+predicted = task.predict(folder, str(images), result_folder, tqdm)
 for warning in predicted.warnings:
     print(warning)
 display(pages.tidy(predicted.table.head(20)))

@@ -28,6 +28,7 @@
 # results.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["parameters"]
+# Values given by a program; nothing to do here
 overrides = {}  # values given headless: {"training": {"number_of_epochs": 20}}
 
 # %% [markdown]
@@ -37,6 +38,7 @@ overrides = {}  # values given headless: {"training": {"number_of_epochs": 20}}
 # nothing to fill in. It went well when a line appears that begins with *Ready*.
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Load the software
 import sys
 from pathlib import Path
 
@@ -65,6 +67,7 @@ print(f"Ready: {', '.join(f'{name} {number}' for name, number in runtime.version
 # ends. It went well when the folder of the project and the sample images are listed below.
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Processor and folders
 print(runtime.describe())
 print(storage.prepare())
 print(samples.descriptions(["nuclei", "nuclei_real", "nuclei_whole", "nuclei_he"]))
@@ -92,6 +95,7 @@ print(samples.descriptions(["nuclei", "nuclei_real", "nuclei_whole", "nuclei_he"
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Rarely changed fields of the next form
 class AdvancedData(Form):
     group_rule = Unicode(
         "", help="images of one patient stay together: {group}_* = name up to first _; folder = sub-folder; empty = off"
@@ -108,6 +112,7 @@ class AdvancedData(Form):
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Form: your data
 class Data(AdvancedData):
     training_source = Unicode(
         "data_samples/nuclei/train/images",
@@ -124,7 +129,7 @@ class Data(AdvancedData):
     model_name = Unicode("my_stardist", help="name of the model; a folder of this name is made")
     starting_model = Unicode(
         "", help="folder of a model, or 2D_versatile_fluo, 2D_versatile_he, ... (3.4); leave empty for none"
-    )
+    ).tag(path=True, names=("2D_versatile_fluo", "2D_versatile_he", "2D_paper_dsb2018", "2D_demo"))
     percentage_test = Int(20, min=0, max=80, help="% of images kept aside for section 5; 10 to 30 (not for a sample)")
     percentage_validation = Int(10, min=1, max=80, help="% of the rest that watches over the training; 10 to 20")
 
@@ -134,6 +139,7 @@ data
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Rarely changed fields of the next form
 class Advanced(Form):
     learning_rate_schedule = Enum(
         ["reduce on plateau", "constant", "cosine"],
@@ -158,6 +164,7 @@ class Advanced(Form):
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Form: training
 class Training(Advanced):
     quick = {"initial_learning_rate": 0.002, "learning_rate_schedule": "cosine", "patience": 0, "filters": 16}
     quick |= {"batch_normalisation": True, "patch_height": 128, "patch_width": 128}
@@ -166,9 +173,7 @@ class Training(Advanced):
         ["Default", "Quick on a CPU", "Try out"], help="fills the fields below; Default is slow without a graphics card"
     )
     number_of_epochs = Int(100, min=1, max=5000, help="rounds of training; 50 to 400, more give a better model")
-    number_of_steps = Int(
-        0, min=0, max=100000, help="batches per epoch; leave at 0 = as many as the images' area asks for"
-    )
+    number_of_steps = Int(0, min=0, max=100000, help="batches per epoch; leave at 0 = by the area of the images")
     batch_size = Int(4, min=1, max=256, help="patches looked at together; 4 to 16, less if memory runs out")
     initial_learning_rate = Float(3e-4, min=1e-7, max=1.0, help="size of the learning steps; 0.0001 to 0.002")
     patch_height = Int(
@@ -193,6 +198,7 @@ training
 # drawn it.
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Read and show the data
 from IPython.display import Markdown, display
 
 runtime.start()
@@ -211,6 +217,7 @@ plots.show(plot_objects.show_objects(project.examples("training")))
 # than the rest? A *duplicate* across training and test makes the score too good.
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Problems, uneven images, duplicates
 examples = project.dataset.examples
 problems = object_pages.problems(project, training.values())
 uneven = quality.outliers(quality.image_features(examples))
@@ -235,6 +242,7 @@ for title, table in {
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Form: augmentation
 class Augmentation(Form):
     flip = Bool(True, help="mirror; off only if left and right differ in your images")
     rotate_90 = Bool(True, help="quarter turns; off only if up and down differ in your images")
@@ -261,6 +269,7 @@ pages.live(augmentation, lambda: object_pages.augmentation_preview(project, trai
 # `2D_paper_dsb2018`, `2D_demo`.
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Where the training starts
 print(object_training.starting_note(project, data.values(), training.values()))
 
 # %% [markdown]
@@ -275,6 +284,7 @@ print(object_training.starting_note(project, data.values(), training.values()))
 # You may **stop** with the stop button (square) and run the cell again to go on, even after a crash of the computer.
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Train
 from utils.progress import LiveProgress
 
 parameters = forms.parameters(data, augmentation, training)
@@ -297,6 +307,7 @@ finally:
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Form: test images
 class Evaluation(Form):
     test_source = Unicode("", help="folder of test images; empty = those set aside").tag(path=True)
     test_target = Unicode("", help="folder of their label images; found by itself, empty if test_source is").tag(
@@ -312,6 +323,7 @@ evaluation = Evaluation(**overrides.get("evaluation", {}))
 evaluation
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Score the model
 import pandas as pd
 
 from utils import held_out
@@ -329,6 +341,7 @@ display(Markdown("**Each test image, at IoU 0.5**"), pages.tidy(result.scores.pe
 # **The errors, image by image**, the worst first: which objects are missed, invented, merged or split?
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Show the errors
 for caption, figure in object_pages.evaluation_figures(result).items():
     display(Markdown(f"**{caption}**"))
     plots.show(figure)
@@ -339,6 +352,7 @@ for caption, figure in object_pages.evaluation_figures(result).items():
 # there is a strong hint.
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Doubtful annotation; write the report
 warnings = []
 if model_folder == project.folder:
     doubtful = scoring.disagreement(model_folder, project.dataset.examples, project.roles)
@@ -364,10 +378,11 @@ print(f"A page to keep or send: {report}")
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Form: new images
 class Prediction(Form):
-    data_folder = Unicode(
-        "data_samples/nuclei/test/images", help="folder of images to look for objects in, of any size"
-    ).tag(path=True)
+    data_folder = Unicode("", help="folder of images to segment; empty = the images of the sample, or of 3.1").tag(
+        path=True
+    )
     result_folder = Unicode("results/stardist_segmentation/predictions", help="folder for the results; it is made").tag(
         path=True
     )
@@ -381,18 +396,21 @@ prediction = Prediction(**overrides.get("prediction", {}))
 prediction
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Predict
 from IPython.display import display
 from tqdm.auto import tqdm
 
 runtime.start()
 from utils import object_prediction, object_results, pages
-from utils.results import chosen_model
+from utils.choices import chosen_images, chosen_model
 from utils.viewer import viewer
 
 folder = chosen_model(prediction.model_folder, globals().get("project"))
 result_folder = resolve(prediction.result_folder)
+images = chosen_images(prediction.data_folder, data.training_source if "project" in globals() else None)
+print(f"Images: {images}")
 segmenter = object_prediction.load_segmenter(folder)
-given = folder, segmenter, segmenter.description, resolve(prediction.data_folder), result_folder
+given = folder, segmenter, segmenter.description, images, result_folder
 predicted = object_results.predict_objects(*given, axes=prediction.axes, progress=tqdm)
 for warning in predicted.warnings:
     print(warning)

@@ -26,6 +26,7 @@
 # results.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["parameters"]
+# Values given by a program; nothing to do here
 overrides = {}  # values given headless: {"training": {"number_of_epochs": 20}}
 
 # %% [markdown]
@@ -35,6 +36,7 @@ overrides = {}  # values given headless: {"training": {"number_of_epochs": 20}}
 # nothing to fill in. It went well when a line appears that begins with *Ready*.
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Load the software
 import sys
 from pathlib import Path
 
@@ -62,6 +64,7 @@ print(f"Ready: {', '.join(f'{name} {number}' for name, number in runtime.version
 # ends. It went well when the folder of the project and the sample images are listed below.
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Processor and folders
 print(runtime.describe())
 print(storage.prepare())
 print(samples.descriptions(["nuclei_real", "tissue", "tissue_new_stain", "nuclei"]))
@@ -88,6 +91,7 @@ print(samples.descriptions(["nuclei_real", "tissue", "tissue_new_stain", "nuclei
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Rarely changed fields of the next form
 class AdvancedData(Form):
     group_rule = Unicode(
         "", help="images of one patient stay together: {group}_* = name up to first _; folder = sub-folder; empty = off"
@@ -104,6 +108,7 @@ class AdvancedData(Form):
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Form: your data
 class Data(AdvancedData):
     training_source = Unicode(
         "data_samples/nuclei_real/train/images",
@@ -130,6 +135,7 @@ data
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Rarely changed fields of the next form
 class Advanced(Form):
     learning_rate_schedule = Enum(
         ["reduce on plateau", "constant", "cosine"],
@@ -157,6 +163,7 @@ class Advanced(Form):
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Form: training
 class Training(Advanced):
     quick = {"initial_learning_rate": 0.003, "learning_rate_schedule": "cosine", "patience": 0, "half_resolution": True}
     quick |= {"patch_height": 128, "patch_width": 128}
@@ -188,6 +195,7 @@ training
 # **faulty annotation**. It went well when the outlines below follow what you would have drawn yourself.
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Read and show the data
 from IPython.display import Markdown, display
 
 runtime.start()
@@ -207,6 +215,7 @@ plots.show(plots.show_pairs(project.examples("training"), project.dataset.classe
 # the score too good.
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Problems, uneven images, duplicates
 examples = project.dataset.examples
 uneven = quality.outliers(quality.image_features(examples))
 copies = quality.duplicates(examples)
@@ -230,6 +239,7 @@ for title, table in {
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Form: augmentation
 class Augmentation(Form):
     flip = Bool(True, help="mirror; off only if left and right differ in your images")
     rotate_90 = Bool(True, help="quarter turns; off only if up and down differ in your images")
@@ -256,6 +266,7 @@ pages.live(augmentation, lambda: unet_pages.augmentation_preview(project, traini
 # that you meant, or says that the training starts from scratch.
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Where the training starts
 print(segmentation.starting_note(project, data.values(), training.values()))
 
 # %% [markdown]
@@ -269,6 +280,7 @@ print(segmentation.starting_note(project, data.values(), training.values()))
 # You may **stop** with the stop button (square) and run the cell again to go on, even after a crash of the computer.
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Train
 from utils.progress import LiveProgress
 
 parameters = forms.parameters(data, augmentation, training)
@@ -291,6 +303,7 @@ finally:
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Form: test images
 class Evaluation(Form):
     test_source = Unicode("", help="folder of test images; empty = those set aside").tag(path=True)
     test_target = Unicode(
@@ -303,6 +316,7 @@ evaluation = Evaluation(**overrides.get("evaluation", {}))
 evaluation
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Score the model
 import pandas as pd
 
 from utils import evaluation as scoring
@@ -320,6 +334,7 @@ display(Markdown("**Each test image**"), pages.tidy(unet_pages.per_image(result)
 # **The errors, image by image**, the worst first: where does the model mark too much, where too little?
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Show the errors
 figures = unet_pages.evaluation_figures(result, scoring.load_segmenter(model_folder).classes)
 for caption, figure in figures.items():
     display(Markdown(f"**{caption}**"))
@@ -331,6 +346,7 @@ for caption, figure in figures.items():
 # is a strong hint.
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Doubtful annotation; write the report
 warnings = []
 if model_folder == project.folder:
     doubtful = scoring.disagreement(model_folder, project.dataset.examples, project.roles)
@@ -355,8 +371,9 @@ print(f"A page to keep or send: {report}")
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Form: new images
 class Prediction(Form):
-    data_folder = Unicode("data_samples/nuclei_real/test/images", help="folder of images to segment, of any size").tag(
+    data_folder = Unicode("", help="folder of images to segment; empty = the images of the sample, or of 3.1").tag(
         path=True
     )
     result_folder = Unicode("results/unet_segmentation/predictions", help="folder for the results; it is made").tag(
@@ -375,17 +392,21 @@ prediction = Prediction(**overrides.get("prediction", {}))
 prediction
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# Predict
 from IPython.display import display
 from tqdm.auto import tqdm
 
 runtime.start()
 from utils import pages, plots
-from utils.results import chosen_model, predict_folder
+from utils.choices import chosen_images, chosen_model
+from utils.results import predict_folder
 
 settings = prediction.values()
 model_to_use = chosen_model(settings.pop("model_folder"), globals().get("project"))
 result_folder = resolve(settings.pop("result_folder"))
-predicted = predict_folder(model_to_use, resolve(settings.pop("data_folder")), result_folder, progress=tqdm, **settings)
+images = chosen_images(settings.pop("data_folder"), data.training_source if "project" in globals() else None)
+print(f"Images: {images}")
+predicted = predict_folder(model_to_use, images, result_folder, progress=tqdm, **settings)
 for warning in predicted.warnings:
     print(warning)
 display(pages.tidy(predicted.measurements.head(20)))
