@@ -17,7 +17,7 @@ test-slow: .venv/installed
 	$(BIN)/python -m pytest -m slow
 
 lab: .venv/installed
-	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks $(LAB)
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks --LabApp.app_settings_dir=notebooks/lab $(LAB)
 
 standalone: .venv/installed
 	$(BIN)/python -m notebooks.standalone

@@ -74,6 +74,14 @@ def test_a_folder_of_classes_is_made_too(root, drawer):
     assert drawer == ["mitosis"]
 
 
+def test_what_can_be_made_is_what_is_made(root):
+    for name, places in (samples.SAMPLES | samples.CLASSIFICATION | samples.EXTRA).items():
+        assert samples.can_be_made(root / places["test_source"])
+        assert not samples.can_be_made(root / "data_samples" / name / "mine")
+        assert not samples.can_be_made(root / name)
+    assert not samples.can_be_made(root / "data_samples")
+
+
 def test_an_interrupted_making_leaves_nothing(root, monkeypatch):
     def stop(folder):
         write_tiff(folder / "train" / "images" / "a.tif", np.zeros((8, 8), "uint8"))

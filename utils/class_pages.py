@@ -19,7 +19,7 @@ from utils.crop_copies import near_duplicates
 from utils.crops import Crop, CropSet
 from utils.grad_cam import grad_cam
 from utils.held_out import TestSet
-from utils.pages import archive
+from utils.pages import archive, in_groups
 from utils.plot_class_scores import calibration_figure, comparison_figure, confusions
 from utils.plot_classes import gallery, grad_cam_figure, show_classes, worst_mistakes
 from utils.problems import Problem
@@ -33,9 +33,9 @@ def overview(project: Project, training: Mapping) -> str:
     """Markdown on what was found and what every image is brought to."""
     sizes = [one.image.array.shape[:2] for one in project.dataset.examples]
     size, how = image_size(project, training), {"pad": "padded or cut", "resize": "resized"}[training["fit"]]
-    groups = len(set(project.split["group"]))
+    groups = in_groups(project.split["group"].nunique(), len(sizes))
     return (
-        f"**{len(sizes)} images** in {len(project.dataset.classes)} classes and {groups} groups. "
+        f"**{len(sizes)} images** in {len(project.dataset.classes)} classes{groups}. "
         f"{size_note(sizes)}\n\nEvery image is {how} to **{size[0]} x {size[1]} pixels**."
     )
 

@@ -2,9 +2,11 @@
 
 import logging
 import logging.handlers
+import textwrap
 import traceback
 from pathlib import Path
 
+WIDTH = 90  # characters that fit into a window of 1,300 pixels
 LOG_FILE = Path(__file__).resolve().parent.parent / "logs" / "nocodedl4bio.log"
 
 
@@ -16,7 +18,7 @@ class UserError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         """Lines that IPython (7 and later) shows in place of the traceback."""
-        lines = [f"{self.title}: {self}"]
+        lines = wrapped(f"{self.title}: {self}")
         if log_exception(self):
             lines.append(f"(Details for a programmer: {LOG_FILE})")
         return lines
@@ -46,6 +48,15 @@ class SetupError(UserError):
     """Something about the software of the machine."""
 
     title = "Please check the set-up"
+
+
+def wrapped(text: str) -> list[str]:
+    """Lines of at most `WIDTH` characters, broken between words: the page would break them anywhere."""
+    return [
+        line
+        for paragraph in text.splitlines()
+        for line in textwrap.wrap(paragraph, WIDTH, break_long_words=False, break_on_hyphens=False) or [""]
+    ]
 
 
 def log_exception(error: BaseException) -> bool:

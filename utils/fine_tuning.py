@@ -13,7 +13,7 @@ from utils.errors import ModelError
 from utils.files import file_sha256, write_json
 from utils.held_out import TestSet, choose_test_set
 from utils.judgements import Judgement
-from utils.progress import Rounds
+from utils.progress import BAR, Rounds
 from utils.projects import Project
 from utils.stages import SCRATCH, Stage, stages_of
 from utils.starting_models import (
@@ -238,7 +238,7 @@ def rate_from_scratch(tuning: Tuning) -> float:
         return json.loads((folder / "rates.json").read_text(encoding="utf-8"))["chosen"]
     epochs = max(1, round(TRIAL_SHARE * training["number_of_epochs"]))
     losses = {}
-    with tqdm(total=len(FACTORS) * epochs, unit="round", desc="Learning rate from scratch") as bar:
+    with tqdm(total=len(FACTORS) * epochs, desc="Finding the learning rate", bar_format=BAR, smoothing=0) as bar:
         for rate in (training["initial_learning_rate"] * factor for factor in FACTORS):
             keras.utils.set_random_seed(training["seed"])
             ready = _ingredients(tuning, tuning.project, SCRATCH)

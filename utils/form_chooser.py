@@ -91,6 +91,7 @@ class Chooser:
         self.up.disabled = folder.parent == folder
         more = len(options) - MOST
         rest = f" {more} more are not listed: type the path of such a one into the field." if more > 0 else ""
+        rest += "" if listing.folders else " No folders in here: press Up to look elsewhere."
         self.say(f"{reason} In this folder: {contents(listing)}.{rest}".strip())
 
     def _list(self, options: list[tuple[str, str]]) -> None:

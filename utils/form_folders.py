@@ -10,8 +10,9 @@ from traitlets import Unicode
 from utils.form_fields import parse
 from utils.images import IMAGE_SUFFIXES, is_system
 from utils.paths import ROOT, resolve
+from utils.storage import MOUNT
 
-GOOGLE_DRIVE = Path("/content/drive/MyDrive")  # where Colab mounts it
+GOOGLE_DRIVE = MOUNT / "MyDrive"
 MODEL = "model.json"
 
 

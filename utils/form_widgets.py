@@ -13,6 +13,7 @@ from utils.form_fields import label, to_text
 from utils.form_settings import read_settings
 from utils.form_styles import MUTED, RED, styled
 from utils.paths import resolve
+from utils.samples import can_be_made
 
 if TYPE_CHECKING:
     from utils.forms import Form
@@ -66,7 +67,8 @@ class FieldRow:
             notes.append("found beside the images" if text else emptied)
         if self.trait.metadata.get("path") and text and text not in self.trait.metadata.get("names", ()):
             path = resolve(text)
-            notes.append(f"{path} ({'found' if os.path.exists(path) else 'does not exist yet'})")
+            missing = "a sample, made when it is needed" if can_be_made(path) else "does not exist yet"
+            notes.append(f"{path} ({'found' if os.path.exists(path) else missing})")
         return styled("; ".join(notes), f"{MUTED}; overflow-wrap: anywhere") if notes else ""
 
     def _entered(self, change: Any) -> None:

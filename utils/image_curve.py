@@ -21,7 +21,7 @@ from utils.errors import DataError
 from utils.files import file_sha256, write_csv
 from utils.fine_tuning import Tuning, train_part
 from utils.power_law import PowerLaw
-from utils.progress import Rounds
+from utils.progress import BAR, Rounds
 from utils.projects import Project, annotation_sha256
 from utils.stages import SCRATCH
 from utils.subsets import check_sizes, nested_orders, parse_sizes, subset
@@ -144,7 +144,7 @@ def run_curve(
     points, table = points_of(tuning, curve), read_curve(tuning)
     done = set(table[KEYS].itertuples(index=False, name=None))
     epochs = tuning.settings["number_of_epochs"]
-    with tqdm(total=len(points) * epochs, unit="round", desc="Learning curve", mininterval=0.5) as bar:
+    with tqdm(total=len(points) * epochs, desc="Learning curve", bar_format=BAR, mininterval=0.5, smoothing=0) as bar:
         for i, point in enumerate(points, 1):
             bar.set_description(f"Model {i} of {len(points)}: {point.strategy}, {point.size} images", refresh=False)
             if (point.strategy, point.size, point.repeat) not in done:

@@ -1,6 +1,7 @@
 """What the notebooks of segmentation have in common on the page and in the report."""
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -39,7 +40,8 @@ def overview(project: Project, patch: tuple[int, int]) -> str:
     dataset = project.dataset
     lines = [
         f"**{len(dataset.examples)} images**: {roles['training']} for training, {roles['validation']} for validation, "
-        f"{roles['test']} set aside for testing, in {len(set(project.split['group']))} groups.",
+        f"{roles['test']} set aside for testing"
+        f"{in_groups(project.split['group'].nunique(), len(dataset.examples))}.",
         f"**Masks: {dataset.mask_type}.** {dataset.why} Classes: {', '.join(one['name'] for one in dataset.classes)}.",
         f"**Patches** of {patch[0]} x {patch[1]} pixels (height x width) are cut from the images at random.",
     ]
@@ -79,9 +81,27 @@ def verdict(evaluation, folder: Path) -> str:
 
 
 def tidy(table: pd.DataFrame, precision: int = 2):
-    """A table as the page shows it: no row numbers, few digits, a dash for what is missing, no empty columns."""
+    """A table as the page shows it: no row numbers, few digits, a dash for what is missing, no empty columns.
+
+    Headings are in words and in the signs of units that the names in the files leave out; texts begin at the left.
+    """
     shown = table.dropna(axis="columns", how="all") if len(table) else table
-    return shown.style.format(precision=precision, na_rep="-", thousands="\u202f").hide(axis="index")
+    texts = [name for name in shown.columns if not pd.api.types.is_numeric_dtype(shown[name])]
+    styled = shown.style.format(precision=precision, na_rep="-", thousands="\u202f").hide(axis="index")
+    return styled.format_index(heading, axis="columns").set_properties(subset=texts, **{"text-align": "left"})
+
+
+def heading(name: object) -> str:
+    """Name of a column in words: ``foreground_iou`` -> ``foreground IoU``, ``area [um2]`` -> ``area [µm²]``."""
+    text = str(name).replace("_", " ")
+    for plain, shown in (("um2", "µm²"), ("um", "µm"), ("mm2", "mm²"), ("iou", "IoU"), ("percent", "%")):
+        text = re.sub(rf"\b{plain}\b", shown, text)
+    return text
+
+
+def in_groups(groups: int, images: int) -> str:
+    """Words on groups to end a sentence with, none where every image is a group of its own."""
+    return f", in {groups} groups" if groups < images else ""
 
 
 def with_roles(copies: pd.DataFrame, project: Project) -> pd.DataFrame:

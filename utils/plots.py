@@ -186,7 +186,7 @@ def image_pairs(examples: Sequence, paint: Callable[[SimpleNamespace], np.ndarra
 
 def _add_image(ax: Axes, example: SimpleNamespace) -> None:
     array, size = example.image.array, thinned_pixel_size(example.image.array, example.image.pixel_size_um)
-    title = f"{short_name(example.name)}\n{array.shape[1]} × {array.shape[0]} pixels, {array.dtype}"
+    title = f"{short_name(example.name)}\n{array.shape[1]} × {array.shape[0]} pixels, {8 * array.dtype.itemsize}-bit"
     add_picture(ax, display_image(thin(array, PANEL_PIXELS)), title, size)
 
 

@@ -91,7 +91,8 @@ def run(
         raise
     ready.publish(state)
     models.finish(project.folder)
-    done = f"Trained for {state.epoch} epochs; the best weights, of epoch {state.best_epoch}, are in {project.folder}."
+    epochs = "1 epoch" if state.epoch == 1 else f"{state.epoch} epochs"
+    done = f"Trained for {epochs}; the best weights, of epoch {state.best_epoch}, are in {project.folder}."
     return done + (" It went on where it had been stopped." if found == "unfinished" else "")
 
 

@@ -100,14 +100,26 @@ def make_missing(path: Path) -> None:
     DataError
         Its files cannot be written.
     """
-    folder = resolve("data_samples")
-    if path.exists() or not path.is_relative_to(folder) or path == folder:
+    name = _bundled(path)
+    if name is None or path.exists():
         return
     from utils.sample_makers import make  # slow to import, and needed only where a sample is missing
 
-    name = path.relative_to(folder).parts[0]
-    if name in SAMPLES | CLASSIFICATION | EXTRA:
-        make(name, folder / name)
+    make(name, resolve("data_samples") / name)
+
+
+def can_be_made(path: Path) -> bool:
+    """Whether `path` is one of the folders of a sample, which `make_missing` makes."""
+    name = _bundled(path)
+    places = (SAMPLES | CLASSIFICATION | EXTRA).get(name, {}) if name else {}
+    return any(resolve(places[field]) == path for field in places.keys() - {"about", "class_groups"})
+
+
+def _bundled(path: Path) -> str | None:
+    """Name of the sample in whose folder `path` lies."""
+    folder = resolve("data_samples")
+    name = path.relative_to(folder).parts[0] if path.is_relative_to(folder) and path != folder else None
+    return name if name in SAMPLES | CLASSIFICATION | EXTRA else None
 
 
 def descriptions(names: list[str]) -> str:

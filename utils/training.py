@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from utils.checkpoints import TrainingState, load_state, load_weights, restore, save_state
-from utils.errors import UserError
+from utils.errors import UserError, wrapped
 
 SCHEDULES = ["constant", "reduce on plateau", "cosine"]
 
@@ -25,6 +25,10 @@ class TrainingStopped(UserError):
             "epochs are saved: run this cell again to go on."
         )
         self.state = state
+
+    def _render_traceback_(self) -> list[str]:
+        """Only the sentence: nothing went wrong, so there is nothing for the log."""
+        return wrapped(f"{self.title}: {self}")
 
 
 class _Bookkeeping(keras.callbacks.Callback):

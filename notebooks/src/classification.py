@@ -15,9 +15,11 @@
 # give images sorted into [classes](../README.md#glossary). You get a trained model, an honest score, and the class of
 # new images, or of every object of a segmented image.
 #
-# **How to use this page.** Run the cells from top to bottom (menu *Run*, or Shift + Enter cell by cell). Where a form
-# appears, fill it in, then go on. With nothing filled in, everything runs on small sample images that come with it.
-# Words that you do not know are in the [glossary](../README.md#glossary).
+# **How to use this page.** Click on the heading *3.2*, choose *Run > Run All Above Selected Cell* (Colab: *Runtime >
+# Run before*), and fill in the forms of 3.1. Then choose *Run > Run Selected Cell and All Below* (Colab: *Run cell and
+# below*). JupyterLab jumps to the end of the page: scroll up to section 4 to watch the training. If results are missing
+# at the end, look for a red box above: it says what to do. With nothing filled in, everything runs on small sample
+# images that come with it. Words that you do not know are in the [glossary](../README.md#glossary).
 #
 # **You already have a trained model?** Run sections 1, 2 and 6 only.
 #
@@ -51,10 +53,11 @@ from traitlets import Bool, Enum, Float, Int, Unicode
 from utils import forms, samples, storage
 from utils.axes import STACK_AXES
 from utils.forms import Form
+from utils.notes import note
 from utils.paths import resolve
 
 forms.notebook("classification")
-print(f"Ready: {', '.join(f'{name} {number}' for name, number in runtime.versions().items())}")
+note(f"Ready: {', '.join(f'{name} {number}' for name, number in runtime.versions().items())}")
 
 # %% [markdown]
 # ## 2. Runtime and data folder
@@ -66,9 +69,9 @@ print(f"Ready: {', '.join(f'{name} {number}' for name, number in runtime.version
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Processor and folders
-print(runtime.describe())
-print(storage.prepare())
-print(samples.descriptions(["mitosis", "mitosis_new_marker"]))
+note(runtime.describe())
+note(storage.prepare())
+note(samples.descriptions(["mitosis", "mitosis_new_marker"]))
 
 # %% [markdown]
 # ## 3. Data and parameters
@@ -225,7 +228,7 @@ for title, table in {
 # %% [markdown]
 # **Suspected wrong labels.** Press the button to let networks that have not seen an image say what it shows, and list
 # the images where they disagree with its label. This takes up to three minutes. Look at the pictures; correct the
-# class in the CSV file that is written (or write `remove`), name that file in the field *label_review* above, and run
+# class in the CSV file that is written (or write `remove`), name that file in the field *Label review* above, and run
 # the page again from there.
 
 # %% cellView="form" jupyter={"source_hidden": true}
@@ -268,14 +271,14 @@ pages.live(augmentation, lambda: class_pages.augmentation_preview(project, train
 # %% [markdown]
 # ### 3.4 Start from a trained model
 #
-# Only if you named a model in the field *starting_model* of the first form: the training then starts from the
+# Only if you named a model in the field *Starting model* of the first form: the training then starts from the
 # [weights](../README.md#glossary) of that model, which needs fewer images and less time. Channels, classes and network
 # must be the same; if not, it is said here, and nothing is trained. It went well when the sentence below names the
 # model that you meant, or says that the training starts from scratch.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Where the training starts
-print(classification.starting_note(project, data.values(), training.values()))
+note(classification.starting_note(project, data.values(), training.values()))
 
 # %% [markdown]
 # ## 4. Train
@@ -295,14 +298,14 @@ parameters = forms.parameters(data, augmentation, training)
 forms.save_settings(data, augmentation, training)
 progress = LiveProgress()
 try:
-    print(classification.train(project, parameters, [progress]))
+    note(classification.train(project, parameters, [progress]))
 finally:
     progress.close()
 
 # %% [markdown]
 # ## 5. Evaluate
 #
-# How good is the model on images that it has never seen? Leave *test_source* empty to use the images set aside (or the
+# How good is the model on images that it has never seen? Leave *Test source* empty to use the images set aside (or the
 # test images of the sample). [Balanced accuracy](../README.md#glossary) is the share of each class that is named
 # rightly, averaged over the classes: guessing gives 1 / number of classes, 1 is perfect. Beside the network a [random
 # forest](../README.md#glossary) is scored, an older and simpler method on hand-made features: if it does as well, you
@@ -367,12 +370,12 @@ if own:
     display(Markdown(f"**Test images that look like a copy of a training image: {len(lookalikes) or 'none'}**"))
     warnings = pages.warnings_of(problems, uneven, lookalikes)
 report = class_pages.report(model_folder, result, warnings)
-print(f"A page to keep or send: {report}")
+note(f"A page to keep or send: {report}")
 
 # %% [markdown]
 # ## 6. Predict on new images
 #
-# **Images of single cells**: fill in *data_folder* and leave *label_folder* empty. You get `predictions.csv` with the
+# **Images of single cells**: fill in *Data folder* and leave *Label folder* empty. You get `predictions.csv` with the
 # class of each image, a picture of each class, and `review.csv` with the most uncertain images first.
 #
 # **Objects of a segmented image**: name the folder of images and the folder of their [label
@@ -380,7 +383,7 @@ print(f"A page to keep or send: {report}")
 # classified: `object_classes.csv` and coloured pictures.
 #
 # It went well when the pictures of each class below look alike. With a model trained earlier, run sections 1, 2 and 6
-# and name its folder in *model_folder*.
+# and name its folder in *Model folder*.
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
@@ -417,11 +420,11 @@ if not prediction.label_folder:
     settings["data_folder"] = chosen_images(
         prediction.data_folder, data.training_source if "project" in globals() else None
     )
-    print(f"Images: {settings['data_folder']}")
+    note(f"Images: {settings['data_folder']}")
 predicted = class_prediction.predict(classifier.load_classifier(folder), folder, settings, tqdm)
 for warning in predicted.warnings:
-    print(warning)
+    note(warning)
 shown = predicted.table.loc[:, [not name.startswith("p_") for name in predicted.table.columns]]
 display(pages.tidy(shown.head(20)))
 plots.show(class_prediction.pictures(resolve(prediction.result_folder)))
-print(f"Everything is in {resolve(prediction.result_folder)}")
+note(f"Everything is in {resolve(prediction.result_folder)}")

@@ -16,10 +16,12 @@
 # fine-tuned model, its score beside that of the unchanged model and of one trained [from
 # scratch](../README.md#glossary), and a [learning curve](../README.md#glossary) that answers how many images you need.
 #
-# **How to use this page.** Run the cells from top to bottom (menu *Run*, or Shift + Enter cell by cell). Where a form
-# appears, fill it in, then go on. With nothing filled in, a classifier of the phases of mitosis is trained first, and
-# then fine-tuned to another marker and another question: is the cell in G2 or not? Words that you do not know are in
-# the [glossary](../README.md#glossary).
+# **How to use this page.** Click on the heading *3.2*, choose *Run > Run All Above Selected Cell* (Colab: *Runtime >
+# Run before*), and fill in the forms of 3.1. Then choose *Run > Run Selected Cell and All Below* (Colab: *Run cell and
+# below*). JupyterLab jumps to the end of the page: scroll up to section 4 to watch the training. If results are missing
+# at the end, look for a red box above: it says what to do. With nothing filled in, a classifier of the phases of
+# mitosis is trained first, and then fine-tuned to another marker and another question: is the cell in G2 or not? Words
+# that you do not know are in the [glossary](../README.md#glossary).
 #
 # **You already have a fine-tuned model?** Run sections 1, 2 and 6 only, or use the notebook of its task.
 
@@ -49,10 +51,11 @@ from traitlets import Bool, Enum, Float, Int, Unicode
 from utils import forms, samples, storage
 from utils.form_fields import Sizes
 from utils.forms import Form
+from utils.notes import note
 from utils.paths import resolve
 
 forms.notebook("fine_tuning")
-print(f"Ready: {', '.join(f'{name} {number}' for name, number in runtime.versions().items())}")
+note(f"Ready: {', '.join(f'{name} {number}' for name, number in runtime.versions().items())}")
 
 # %% [markdown]
 # ## 2. Runtime and data folder
@@ -64,9 +67,9 @@ print(f"Ready: {', '.join(f'{name} {number}' for name, number in runtime.version
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Processor and folders
-print(runtime.describe())
-print(storage.prepare())
-print(samples.descriptions(["mitosis", "mitosis_new_marker", "tissue", "tissue_new_stain", "nuclei", "nuclei_real"]))
+note(runtime.describe())
+note(storage.prepare())
+note(samples.descriptions(["mitosis", "mitosis_new_marker", "tissue", "tissue_new_stain", "nuclei", "nuclei_real"]))
 
 # %% [markdown]
 # ## 3. Data and parameters
@@ -76,7 +79,7 @@ print(samples.descriptions(["mitosis", "mitosis_new_marker", "tissue", "tissue_n
 #
 # ### 3.1 Fill in the forms
 #
-# **Model and data.** *starting_model* is a [model folder](../README.md#glossary) of any of the other notebooks; what
+# **Model and data.** *Starting model* is a [model folder](../README.md#glossary) of any of the other notebooks; what
 # kind of model it is, is seen by itself. Your new images and their annotation are laid out as in the notebook of that
 # kind: for a classifier one folder with a sub-folder for each class; for U-Net and StarDist one folder of images and
 # one of masks with the same file names. The number of channels must be that of the starting model; the classes may be
@@ -246,6 +249,8 @@ evaluation
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Read and show the data
+from contextlib import closing
+
 from IPython.display import Markdown, display
 
 runtime.start()
@@ -254,8 +259,9 @@ from utils.progress import LiveProgress
 
 starting_model = data.starting_model
 if not starting_model:
-    print("No starting model was given: an example is used, a classifier of the phases of mitosis (preset Try out).")
-    starting_model = str(starting_models.example_model(data.model_path, [LiveProgress()]))
+    note("No starting model was given: an example is used, a classifier of the phases of mitosis (preset Try out).")
+    with closing(LiveProgress()) as progress:
+        starting_model = str(starting_models.example_model(data.model_path, [progress]))
 tuning = fine_tuning.open_tuning(starting_model, forms.parameters(data, strategy, training, curve, evaluation))
 project, task = tuning.project, tuning.task
 sizes = image_curve.sizes_of(tuning, curve.values())
@@ -339,7 +345,7 @@ forms.save_settings(data, augmentation, strategy, training, curve, evaluation)
 tuning = fine_tuning.with_parameters(tuning, parameters)
 progress = LiveProgress()
 try:
-    print(fine_tuning.tune(tuning, [progress]))
+    note(fine_tuning.tune(tuning, [progress]))
 finally:
     progress.close()
 
@@ -355,7 +361,7 @@ finally:
 progress = LiveProgress()
 try:
     if strategy.strategy != "from scratch":
-        print(fine_tuning.train_from_scratch(tuning, [progress]))
+        note(fine_tuning.train_from_scratch(tuning, [progress]))
 finally:
     progress.close()
 
@@ -409,17 +415,17 @@ for caption, figure in pictures.items():
     plots.show(figure)
 more = fine_tuning_pages.more_for_report(comparison, points, draw) | pictures
 report = task.report(project.folder, result, checks.warnings, more)
-print(f"A page to keep or send: {report}")
+note(f"A page to keep or send: {report}")
 
 # %% [markdown]
 # ## 6. Predict on new images
 #
 # Works on every image of a folder, as section 6 of the notebook of the model's task does, which has more choices. Fill
-# in *data_folder*, the folder of your new images. For a classifier you get `predictions.csv` and a picture of each
+# in *Data folder*, the folder of your new images. For a classifier you get `predictions.csv` and a picture of each
 # class, for a U-Net masks and areas, for StarDist label images, outlines for Fiji, and a table of all objects. It went
 # well when the pictures below show what you would have said yourself.
 #
-# With a model trained earlier, run sections 1, 2 and 6 and name its folder in *model_folder*.
+# With a model trained earlier, run sections 1, 2 and 6 and name its folder in *Model folder*.
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
@@ -445,11 +451,11 @@ from utils.choices import chosen_images, chosen_model
 folder = chosen_model(prediction.model_folder, globals().get("project"))
 result_folder = resolve(prediction.result_folder)
 images = chosen_images(prediction.data_folder, data.training_source if "project" in globals() else None)
-print(f"Images: {images}")
+note(f"Images: {images}")
 task, _ = starting_models.read_task(folder)
 predicted = task.predict(folder, str(images), result_folder, tqdm)
 for warning in predicted.warnings:
-    print(warning)
+    note(warning)
 display(pages.tidy(predicted.table.head(20)))
 plots.show(predicted.figure)
-print(f"Everything is in {result_folder}")
+note(f"Everything is in {result_folder}")

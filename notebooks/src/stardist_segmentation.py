@@ -16,9 +16,11 @@
 # number of its own. You get a trained model, an honest score, and for new images the outlines, the number and the
 # measurements of all objects, which open in Fiji and QuPath.
 #
-# **How to use this page.** Run the cells from top to bottom (menu *Run*, or Shift + Enter cell by cell). Where a form
-# appears, fill it in, then go on. With nothing filled in, everything runs on small sample images that come with it.
-# Words that you do not know are in the [glossary](../README.md#glossary).
+# **How to use this page.** Click on the heading *3.2*, choose *Run > Run All Above Selected Cell* (Colab: *Runtime >
+# Run before*), and fill in the forms of 3.1. Then choose *Run > Run Selected Cell and All Below* (Colab: *Run cell and
+# below*). JupyterLab jumps to the end of the page: scroll up to section 4 to watch the training. If results are missing
+# at the end, look for a red box above: it says what to do. With nothing filled in, everything runs on small sample
+# images that come with it. Words that you do not know are in the [glossary](../README.md#glossary).
 #
 # **You already have a trained model?** Run sections 1, 2 and 6 only. **Your objects are long, branched or hollow?**
 # StarDist draws outlines that are seen whole from one point inside; for other shapes use the U-Net notebook.
@@ -53,10 +55,11 @@ from traitlets import Bool, Enum, Float, Int, Unicode
 from utils import forms, samples, storage
 from utils.axes import STACK_AXES
 from utils.forms import Form
+from utils.notes import note
 from utils.paths import resolve
 
 forms.notebook("stardist_segmentation")
-print(f"Ready: {', '.join(f'{name} {number}' for name, number in runtime.versions().items())}")
+note(f"Ready: {', '.join(f'{name} {number}' for name, number in runtime.versions().items())}")
 
 # %% [markdown]
 # ## 2. Runtime and data folder
@@ -68,9 +71,9 @@ print(f"Ready: {', '.join(f'{name} {number}' for name, number in runtime.version
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Processor and folders
-print(runtime.describe())
-print(storage.prepare())
-print(samples.descriptions(["nuclei", "nuclei_real", "nuclei_whole", "nuclei_he"]))
+note(runtime.describe())
+note(storage.prepare())
+note(samples.descriptions(["nuclei", "nuclei_real", "nuclei_whole", "nuclei_he"]))
 
 # %% [markdown]
 # ## 3. Data and parameters
@@ -261,7 +264,7 @@ pages.live(augmentation, lambda: object_pages.augmentation_preview(project, trai
 # %% [markdown]
 # ### 3.4 Start from a trained model
 #
-# Only if you named a model in the field *starting_model* of the first form: the training then starts from the
+# Only if you named a model in the field *Starting model* of the first form: the training then starts from the
 # [weights](../README.md#glossary) of that model, which needs fewer images and less time. Channels, rays, grid and
 # filters must be the same; if not, it is said here what to change, and nothing is trained. It went well when the
 # sentence below names the model that you meant, or says that the training starts from scratch. The authors of StarDist
@@ -270,7 +273,7 @@ pages.live(augmentation, lambda: object_pages.augmentation_preview(project, trai
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Where the training starts
-print(object_training.starting_note(project, data.values(), training.values()))
+note(object_training.starting_note(project, data.values(), training.values()))
 
 # %% [markdown]
 # ## 4. Train
@@ -291,14 +294,14 @@ parameters = forms.parameters(data, augmentation, training)
 forms.save_settings(data, augmentation, training)
 progress = LiveProgress()
 try:
-    print(object_training.train(project, parameters, [progress]))
+    note(object_training.train(project, parameters, [progress]))
 finally:
     progress.close()
 
 # %% [markdown]
 # ## 5. Evaluate
 #
-# How good is the model on images that it has never seen? Leave *test_source* empty to use the images set aside (or the
+# How good is the model on images that it has never seen? Leave *Test source* empty to use the images set aside (or the
 # test images of the sample). An object counts as found if its outline and the annotated one overlap enough:
 # [IoU](../README.md#glossary) is the area they have in common, divided by the area that either covers; 0.5 is a clear
 # hit, 0.9 an exact outline. [AP](../README.md#glossary) = TP / (TP + FP + FN): objects found (TP), divided by all
@@ -361,20 +364,20 @@ if model_folder == project.folder:
     display(Markdown(f"**Test images that look like a copy of a training image: {len(lookalikes) or 'none'}**"))
     warnings = pages.warnings_of(problems, uneven, pd.concat([copies, lookalikes]))
 else:
-    print("This list is made for the model of section 4 only; here you evaluated another one.")
+    note("This list is made for the model of section 4 only; here you evaluated another one.")
 report = object_pages.report(model_folder, result, warnings)
-print(f"A page to keep or send: {report}")
+note(f"A page to keep or send: {report}")
 
 # %% [markdown]
 # ## 6. Predict on new images
 #
 # Finds the objects in every image of a folder, of any size; a stack (time or Z) is worked on slice by slice. Fill in
-# *data_folder*, the folder of your new images. For each image you get a label image and the outlines as ImageJ
+# *Data folder*, the folder of your new images. For each image you get a label image and the outlines as ImageJ
 # [ROIs](../README.md#glossary) (open them in Fiji), a picture to look at, a row per object in `objects.csv` (place,
 # area, shape, brightness) and a row per image in `counts.csv`. It went well when each object below has one outline;
 # step through the images to see.
 #
-# With a model trained earlier, run sections 1, 2 and 6 and name its folder in *model_folder*.
+# With a model trained earlier, run sections 1, 2 and 6 and name its folder in *Model folder*.
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
@@ -408,12 +411,12 @@ from utils.viewer import viewer
 folder = chosen_model(prediction.model_folder, globals().get("project"))
 result_folder = resolve(prediction.result_folder)
 images = chosen_images(prediction.data_folder, data.training_source if "project" in globals() else None)
-print(f"Images: {images}")
+note(f"Images: {images}")
 segmenter = object_prediction.load_segmenter(folder)
 given = folder, segmenter, segmenter.description, images, result_folder
 predicted = object_results.predict_objects(*given, axes=prediction.axes, progress=tqdm)
 for warning in predicted.warnings:
-    print(warning)
+    note(warning)
 display(pages.tidy(predicted.counts.head(20)))
-print(f"Everything is in {result_folder}")
+note(f"Everything is in {result_folder}")
 viewer(result_folder)

@@ -15,9 +15,11 @@
 # *glass*, or *nucleus* and *background*. You give images and, for some of them, [masks](../README.md#glossary) drawn by
 # hand. You get a trained model, an honest score, and masks and area tables for new images that open in Fiji and QuPath.
 #
-# **How to use this page.** Run the cells from top to bottom (menu *Run*, or Shift + Enter cell by cell). Where a form
-# appears, fill it in, then go on. With nothing filled in, everything runs on a small set of real images that comes with
-# it. Words that you do not know are in the [glossary](../README.md#glossary).
+# **How to use this page.** Click on the heading *3.2*, choose *Run > Run All Above Selected Cell* (Colab: *Runtime >
+# Run before*), and fill in the forms of 3.1. Then choose *Run > Run Selected Cell and All Below* (Colab: *Run cell and
+# below*). JupyterLab jumps to the end of the page: scroll up to section 4 to watch the training. If results are missing
+# at the end, look for a red box above: it says what to do. With nothing filled in, everything runs on a small set of
+# real images that comes with it. Words that you do not know are in the [glossary](../README.md#glossary).
 #
 # **You already have a trained model?** Run sections 1, 2 and 6 only.
 #
@@ -50,10 +52,11 @@ from traitlets import Bool, Enum, Float, Int, Unicode
 
 from utils import forms, samples, storage
 from utils.forms import Form
+from utils.notes import note
 from utils.paths import resolve
 
 forms.notebook("unet_segmentation")
-print(f"Ready: {', '.join(f'{name} {number}' for name, number in runtime.versions().items())}")
+note(f"Ready: {', '.join(f'{name} {number}' for name, number in runtime.versions().items())}")
 
 # %% [markdown]
 # ## 2. Runtime and data folder
@@ -65,9 +68,9 @@ print(f"Ready: {', '.join(f'{name} {number}' for name, number in runtime.version
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Processor and folders
-print(runtime.describe())
-print(storage.prepare())
-print(samples.descriptions(["nuclei_real", "tissue", "tissue_new_stain", "nuclei"]))
+note(runtime.describe())
+note(storage.prepare())
+note(samples.descriptions(["nuclei_real", "tissue", "tissue_new_stain", "nuclei"]))
 
 # %% [markdown]
 # ## 3. Data and parameters
@@ -260,14 +263,14 @@ pages.live(augmentation, lambda: unet_pages.augmentation_preview(project, traini
 # %% [markdown]
 # ### 3.4 Start from a trained model
 #
-# Only if you named a model in the field *starting_model* of the first form: the training then starts from the
+# Only if you named a model in the field *Starting model* of the first form: the training then starts from the
 # [weights](../README.md#glossary) of that model, which needs fewer images and less time. The channels and classes must
 # be the same; if not, it is said here, and nothing is trained. It went well when the sentence below names the model
 # that you meant, or says that the training starts from scratch.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Where the training starts
-print(segmentation.starting_note(project, data.values(), training.values()))
+note(segmentation.starting_note(project, data.values(), training.values()))
 
 # %% [markdown]
 # ## 4. Train
@@ -287,14 +290,14 @@ parameters = forms.parameters(data, augmentation, training)
 forms.save_settings(data, augmentation, training)
 progress = LiveProgress()
 try:
-    print(segmentation.train(project, parameters, [progress]))
+    note(segmentation.train(project, parameters, [progress]))
 finally:
     progress.close()
 
 # %% [markdown]
 # ## 5. Evaluate
 #
-# How good is the model on images that it has never seen? Leave *test_source* empty to use the images set aside (or the
+# How good is the model on images that it has never seen? Leave *Test source* empty to use the images set aside (or the
 # test images of the sample). [IoU](../README.md#glossary) is the area that model and annotation have in common, divided
 # by the area that either marks: 1 is perfect, above 0.8 is usually good, below 0.5 is poor.
 # [Dice](../README.md#glossary) is a similar measure and always a bit higher. Beside a score stands its [95 %
@@ -355,19 +358,19 @@ if model_folder == project.folder:
     display(Markdown(f"**Test images that look like a copy of a training image: {len(lookalikes) or 'none'}**"))
     warnings = pages.warnings_of(project.dataset.problems, uneven, pd.concat([copies, lookalikes]))
 else:
-    print("This list is made for the model of section 4 only; here you evaluated another one.")
+    note("This list is made for the model of section 4 only; here you evaluated another one.")
 report = unet_pages.report(model_folder, result, warnings)
-print(f"A page to keep or send: {report}")
+note(f"A page to keep or send: {report}")
 
 # %% [markdown]
 # ## 6. Predict on new images
 #
-# Segments every image of a folder, of any size. Fill in *data_folder*, the folder of your new images. For each image
+# Segments every image of a folder, of any size. Fill in *Data folder*, the folder of your new images. For each image
 # you get a mask (opens in Fiji with its pixel size), a picture with outlines to look at, and a row in
 # `measurements.csv` with area and share of each class. It went well when the outlines in the pictures below lie where
 # you would draw them.
 #
-# With a model trained earlier, run sections 1, 2 and 6 and name its folder in *model_folder*.
+# With a model trained earlier, run sections 1, 2 and 6 and name its folder in *Model folder*.
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
@@ -405,10 +408,10 @@ settings = prediction.values()
 model_to_use = chosen_model(settings.pop("model_folder"), globals().get("project"))
 result_folder = resolve(settings.pop("result_folder"))
 images = chosen_images(settings.pop("data_folder"), data.training_source if "project" in globals() else None)
-print(f"Images: {images}")
+note(f"Images: {images}")
 predicted = predict_folder(model_to_use, images, result_folder, progress=tqdm, **settings)
 for warning in predicted.warnings:
-    print(warning)
+    note(warning)
 display(pages.tidy(predicted.measurements.head(20)))
 plots.show(pages.overlays(result_folder))
-print(f"Everything is in {result_folder}")
+note(f"Everything is in {result_folder}")

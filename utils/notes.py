@@ -1,0 +1,17 @@
+"""Sentences on the page."""
+
+import html
+
+from IPython.display import display
+
+
+def note(text: str) -> None:
+    """Show a text, line by line; printed text would be broken in the middle of words, which makes paths unreadable.
+
+    Parameters
+    ----------
+    text : str
+        Plain text. Where no page can be shown it is printed as it is.
+    """
+    lines = "".join(f'<div style="overflow-wrap: anywhere">{html.escape(line)}</div>' for line in text.splitlines())
+    display({"text/plain": text, "text/html": lines}, raw=True)
