@@ -7,6 +7,7 @@ images or classes, tables and pictures; RESULTS/summary.csv says of each folder 
 import argparse
 import os
 import sys
+from itertools import chain, count
 from pathlib import Path
 
 import pandas as pd
@@ -18,10 +19,24 @@ from utils.files import write_text
 
 
 def result_names(folders: list[Path]) -> list[str]:
-    """Name of the results of each folder: its path below the folder that all of them share, joined by ``_``."""
-    parents = [folder.parent for folder in folders]
-    shared = Path(os.path.commonpath(parents))
-    return ["_".join(folder.relative_to(shared).parts) for folder in folders]
+    """Name of the results of each folder: its path, from the working directory where it lies below, joined by ``_``.
+
+    It does not depend on the other folders, so that a second command finds it again; only equal names get a number.
+    """
+    names: list[str] = []
+    for folder in folders:
+        below = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+        name = "_".join(below.parts[bool(below.anchor) :]) or folder.name
+        names.append(next(free for free in chain([name], (f"{name}.{i}" for i in count(2))) if free not in names))
+    return names
+
+
+def earlier_summary(path: Path, folders: list[Path]) -> pd.DataFrame:
+    """Rows that earlier commands wrote of other folders."""
+    if not path.is_file():
+        return pd.DataFrame()
+    table = pd.read_csv(path, keep_default_na=False)
+    return table[~table["folder"].isin([str(folder) for folder in folders])]
 
 
 def predict_all(model: Path, folders: list[Path], results: Path) -> pd.DataFrame:
@@ -34,7 +49,8 @@ def predict_all(model: Path, folders: list[Path], results: Path) -> pd.DataFrame
     folders
         Folders of images.
     results
-        Gets one folder for each of them, and ``summary.csv``, written anew after each.
+        Gets one folder for each of them, and ``summary.csv``, written anew after each; rows of folders that an earlier
+        command predicted on stay.
 
     Returns
     -------
@@ -51,16 +67,16 @@ def predict_all(model: Path, folders: list[Path], results: Path) -> pd.DataFrame
     from utils import starting_models  # loads TensorFlow
 
     task, _ = starting_models.read_task(model)
-    rows = []
+    earlier, rows = earlier_summary(results / "summary.csv", folders), []
     for folder, name in zip(folders, result_names(folders), strict=True):
         row = {"folder": str(folder), "results": name, "rows": 0, "problem": ""}
         try:
             predicted = task.predict(model, str(folder), results / name, tqdm)
             row |= {"rows": len(predicted.table), "problem": " ".join(predicted.warnings)}
-        except UserError as error:
+        except (UserError, OSError) as error:
             row["problem"] = str(error)
         rows.append(row)
-        write_text(results / "summary.csv", pd.DataFrame(rows).to_csv(index=False))
+        write_text(results / "summary.csv", pd.concat([earlier, pd.DataFrame(rows)]).to_csv(index=False))
     return pd.DataFrame(rows)
 
 
@@ -71,7 +87,7 @@ def main() -> int:
     parser.add_argument("folder", nargs="+", type=Path, help="folders of images")
     parser.add_argument("--results", type=Path, default=Path("results", "batch"), help="default: results/batch")
     arguments = parser.parse_args()
-    folders = [Path(os.path.abspath(folder)) for folder in arguments.folder]
+    folders = list(dict.fromkeys(Path(os.path.abspath(folder)) for folder in arguments.folder))
     try:
         table = predict_all(arguments.model.absolute(), folders, arguments.results.absolute())
     except UserError as error:

@@ -197,7 +197,7 @@ def test_hidden_and_system_files_are_ignored(source, tmp_path):
             (folder / name).write_bytes(b"\0\1")
         shutil.copytree(folder, folder / ".ipynb_checkpoints")
     project, said = open_and_train(given)
-    assert said.startswith("Trained for 1 epochs")
+    assert said.startswith("Trained for 1 epoch;")
     assert [one.name for one in project.dataset.examples] == [f"image_{i}.tif" for i in range(4)]
     assert project.dataset.problems == []
 

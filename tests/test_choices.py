@@ -2,7 +2,7 @@
 
 import pytest
 
-from utils.choices import chosen_images, chosen_model
+from utils.choices import chosen_images, chosen_model, chosen_results
 from utils.errors import DataError, ModelError
 from utils.paths import ROOT
 
@@ -15,11 +15,11 @@ def test_images_to_predict_on_are_those_named_else_of_the_sample_else_of_the_tra
         (str(tmp_path), None, tmp_path),
         ("", sample, ROOT / "data_samples" / "mitosis" / "test"),
         ("", str(tmp_path), tmp_path),
-        ("", str(tmp_path / "table.csv"), tmp_path),
     ):
         assert chosen_images(named, trained) == expected
-    with pytest.raises(DataError, match="data_folder"):
-        chosen_images("", None)
+    for source in (None, str(tmp_path / "table.csv")):
+        with pytest.raises(DataError, match="data_folder"):
+            chosen_images("", source)
 
 
 def test_chosen_model(tmp_path):
@@ -31,3 +31,11 @@ def test_chosen_model(tmp_path):
     assert chosen_model(str(tmp_path / "other"), None) == tmp_path / "other"
     with pytest.raises(ModelError, match="model_folder"):
         chosen_model("", None)
+
+
+def test_results_of_two_models_or_notebooks_do_not_mix(tmp_path):
+    given = [("unet_segmentation", "first"), ("unet_segmentation", "second"), ("classification", "first")]
+    folders = [chosen_results("", notebook, tmp_path / model) for notebook, model in given]
+    assert folders[0] == ROOT / "results" / "unet_segmentation" / "predictions_of_first"
+    assert len(set(folders)) == 3
+    assert chosen_results(str(tmp_path), "unet_segmentation", tmp_path / "first") == tmp_path

@@ -123,4 +123,4 @@ def test_prediction_of_a_folder(project, tmp_path):
     assert len(found.table) == 6
     p = found.table[[name for name in found.table if name.startswith("p_")]].to_numpy()
     np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-3)
-    assert isinstance(class_prediction.pictures(tmp_path / "results"), Figure)
+    assert isinstance(class_prediction.pictures(tmp_path / "results", found.table, segmented=False), Figure)

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from pathlib import Path
 
 import imagecodecs
 import numpy as np
@@ -381,3 +382,14 @@ def test_percentiles_of_even_channels(dtype):
     low, high = percentiles(array, 1, 99.8)
     assert low.tolist() == [7, 7]
     assert high.tolist() == [8, 200]
+
+
+def test_a_folder_that_may_not_be_read_and_a_name_that_is_too_long_are_told(tmp_path, monkeypatch):
+    def refuse(self):
+        raise PermissionError(13, "Permission denied")
+
+    with pytest.raises(DataError, match="no folder"):
+        find_images("x" * 5000)
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(DataError, match="cannot be read .Permission denied.*Ask for the right"):
+        find_images(tmp_path)

@@ -241,7 +241,7 @@ def test_a_bad_image_is_named_and_the_others_are_done(tmp_path, images):
     assert "Left out" in broken
     assert "broken.tif" in broken
     assert "colour.tif has 3 channels, the model was trained on 1" in colour
-    assert "late.tif holds NaN" in nan
+    assert "late.tif has pixels without a number (NaN" in nan
 
 
 def test_only_bad_images_is_an_error(tmp_path):

@@ -1,7 +1,6 @@
 """One model over many folders from the command line."""
 
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -27,14 +26,15 @@ def slides(tmp_path):
 @pytest.mark.parametrize(
     ("folders", "names"),
     [
-        (["/a/x"], ["x"]),
-        (["/a/x", "/a/y"], ["x", "y"]),
-        (["/a/x/images", "/a/y/images"], ["x_images", "y_images"]),
-        (["/a/images", "/b/c/images"], ["a_images", "b_c_images"]),
+        (["x"], ["x"]),
+        (["x/images", "y/images"], ["x_images", "y_images"]),
+        (["a/b_c", "a_b/c", "a/b/c"], ["a_b_c", "a_b_c.2", "a_b_c.3"]),
+        (["/other/images", "images"], ["other_images", "images"]),
     ],
 )
-def test_results_of_folders_of_the_same_name_do_not_meet(folders, names):
-    assert predict.result_names([Path(folder) for folder in folders]) == names
+def test_results_of_different_folders_do_not_meet(folders, names, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert predict.result_names([tmp_path / folder for folder in folders]) == names
 
 
 def test_each_folder_gets_what_section_6_writes(untrained_model, slides, tmp_path):
@@ -58,6 +58,19 @@ def test_a_folder_that_cannot_be_read_does_not_stop_the_others(untrained_model, 
     assert "holds no image" in said[0]
     assert said[2].endswith("tuesday_images")
     assert "2 rows" in said[2]
+
+
+def test_a_second_command_adds_to_the_summary_and_a_folder_given_twice_counts_once(
+    untrained_model, slides, tmp_path, monkeypatch
+):
+    model, *_ = untrained_model()
+    for given in ([slides[0]], [slides[1], slides[1]], [slides[0]]):
+        arguments = ["predict", str(model), *map(str, given), "--results", str(tmp_path / "batch")]
+        monkeypatch.setattr(sys, "argv", arguments)
+        assert predict.main() == 0
+    summary = pd.read_csv(tmp_path / "batch" / "summary.csv")
+    assert sorted(summary["folder"]) == sorted(map(str, slides))
+    assert summary["results"].nunique() == 2
 
 
 def test_no_model_is_one_sentence(slides, tmp_path, monkeypatch, capsys):

@@ -105,5 +105,8 @@ def test_what_the_readme_shows_without_a_browser_runs_as_it_stands(clone):
         images = sorted((folder / "data_samples" / sample / "test" / "images").iterdir())
         assert predicted.tolist() == [path.name for path in images]
     summary = pd.read_csv(folder / "results" / "batch" / "summary.csv")
-    assert summary["results"].tolist() == ["test_images", "train_images"]
+    assert summary["results"].tolist() == [
+        "data_samples_nuclei_real_test_images",
+        "data_samples_nuclei_real_train_images",
+    ]
     assert summary["rows"].tolist() == [4, 12]

@@ -191,3 +191,16 @@ def test_a_card_that_tensorflow_cannot_use_is_told_with_the_remedy(monkeypatch, 
     monkeypatch.setattr(tensorflow.config, "list_physical_devices", lambda kind: gpus)
     runtime.start()
     assert ("tensorflow[and-cuda]" in capsys.readouterr().out) is told
+
+
+def test_the_stop_button_says_one_sentence():
+    """Found in the browser: pressed outside of training it showed a page of library code."""
+    code = (
+        "from IPython.core.interactiveshell import InteractiveShell; shell = InteractiveShell.instance();"
+        "from utils import runtime; runtime.prepare(); result = shell.run_cell('raise KeyboardInterrupt');"
+        "assert not result.success; shell.run_cell('1 / 0')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    first, *rest = done.stdout.splitlines()
+    assert first == "You stopped this cell. Run it again to go on; the cells below it were not run."
+    assert any("ZeroDivisionError" in line for line in rest)  # other errors look as always

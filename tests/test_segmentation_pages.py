@@ -99,9 +99,17 @@ def test_overlays_on_the_page_have_the_scale_of_the_mask_beside_them(tmp_path, k
     for folder in (kind, "overlays"):
         (tmp_path / folder).mkdir()
     Image.fromarray(np.zeros((50, 100 // thinned, 3), np.uint8)).save(tmp_path / "overlays" / "a.png")
-    assert not pages.overlays(tmp_path).axes[0].artists
+    assert not pages.overlays(tmp_path, ["a.tif"]).axes[0].artists
     write_tiff(tmp_path / kind / "a.tif", np.zeros((50, 100), np.uint8), 0.5)
-    (bar,) = pages.overlays(tmp_path).axes[0].artists
+    (bar,) = pages.overlays(tmp_path, ["a.tif"]).axes[0].artists
     assert bar.txt_label.get_text() == "10 µm"  # a fifth of 50 µm
     write_tiff(tmp_path / kind / "a.tif", np.zeros((50, 100), np.uint8))
-    assert not pages.overlays(tmp_path).axes[0].artists
+    assert not pages.overlays(tmp_path, ["a.tif"]).axes[0].artists
+
+
+def test_overlays_of_an_earlier_prediction_are_not_shown(tmp_path):
+    (tmp_path / "overlays").mkdir()
+    for name in ("a", "b", "c"):
+        Image.fromarray(np.zeros((50, 50, 3), np.uint8)).save(tmp_path / "overlays" / f"{name}.png")
+    titles = [axes.get_title() for axes in pages.overlays(tmp_path, ["c.tif", "a.jpg"]).axes]
+    assert titles == ["a", "c"]

@@ -1,6 +1,8 @@
 """Models are kept where they outlive the session, and nothing is lost on the way."""
 
+import shutil
 import sys
+from datetime import datetime
 from types import SimpleNamespace
 
 import pytest
@@ -60,12 +62,50 @@ def test_the_reader_is_asked_once_and_a_second_run_changes_nothing(root, colab):
     assert (root / "models" / "m" / "model.json").read_text() == "x"
 
 
-def test_what_was_made_before_the_drive_came_moves_there_and_replaces_nothing(root, colab):
+def test_what_was_made_before_the_drive_came_moves_there_and_the_older_is_renamed(root, colab):
+    """Names such as my_unet come again and again: the paths of this session must stay true."""
     write(root / "models" / "m" / "model.json", "new")
     write(root / "models" / "n" / "model.json", "other")
+    write(root / "settings" / "unet.json", "new")
     write(storage.MOUNT / "MyDrive" / "NoCodeDL4Bio" / "models" / "m" / "model.json", "old")
+    write(storage.MOUNT / "MyDrive" / "NoCodeDL4Bio" / "settings" / "unet.json", "old")
+    text = storage.prepare(root)
+    today = f"{datetime.now():%Y-%m-%d}"
+    models = {"m/model.json": "new", f"m.{today}/model.json": "old", "n/model.json": "other"}
+    assert files(root / "models") == models
+    assert files(root / "settings") == {"unet.json": "new", f"unet.json.{today}": "old"}
+    assert f"An earlier models/m on the Drive is now called m.{today}." in text
+    assert f"An earlier settings/unet.json on the Drive is now called unet.json.{today}." in text
+
+
+def test_a_full_drive_is_told_and_nothing_moves_by_half(root, colab, monkeypatch):
+    (storage.MOUNT / "MyDrive").mkdir(parents=True)
+    write(root / "models" / "m" / "model.json", "new")
+    write(storage.MOUNT / "MyDrive" / "NoCodeDL4Bio" / "models" / "m" / "model.json", "old")
+
+    def full(*_, **__):
+        raise OSError(122, "Disk quota exceeded")
+
+    with monkeypatch.context() as context:
+        context.setattr(shutil, "copytree", full)
+        assert "cannot be used: [Errno 122] Disk quota exceeded" in storage.prepare(root)
+    assert files(root) == {"models/m/model.json": "new"}
+    assert files(storage.MOUNT) == {"MyDrive/NoCodeDL4Bio/models/m/model.json": "old"}
+    assert "is connected. Models" in storage.prepare(root)
+
+
+def test_something_in_the_way_is_told(root, colab):
+    write(root / "drive" / "mine.txt")
+    assert "cannot be used" in storage.prepare(root)
+    assert (root / "drive" / "mine.txt").is_file()
+
+
+def test_after_the_drive_is_gone_folders_can_be_made_again(root, colab):
     storage.prepare(root)
-    assert files(root / "models") == {"m/model.json": "old", "m.2/model.json": "new", "n/model.json": "other"}
+    shutil.rmtree(storage.MOUNT)
+    colab.declines = True
+    assert "NOT connected" in storage.prepare(root)
+    (root / "models" / "m").mkdir(parents=True)
 
 
 def test_a_new_session_finds_the_models_of_the_last(root, colab, tmp_path):

@@ -33,12 +33,12 @@ def chosen_images(data_folder: str, training_source: str | None) -> Path:
     -------
     Path
         Where the form names none: the test images of the sample that was trained on, else the images of
-        `training_source` (those with and those without annotation); of a CSV file its folder.
+        `training_source`.
 
     Raises
     ------
     DataError
-        If there is neither.
+        If there is neither, or `training_source` is a table, whose images may lie anywhere.
     """
     if data_folder:
         return resolve(data_folder)
@@ -47,4 +47,11 @@ def chosen_images(data_folder: str, training_source: str | None) -> Path:
     if sample := sample_of(training_source):
         return resolve(prepare(sample)["test_source"])
     source = resolve(training_source)
-    return source.parent if source.is_file() else source
+    if source.is_file():
+        raise DataError("Write the folder of the images to predict on in the field data_folder.")
+    return source
+
+
+def chosen_results(result_folder: str, notebook: str, model_folder: Path) -> Path:
+    """Folder for the results: the one named in the form, else one for each model in the folder of the notebook."""
+    return resolve(result_folder or f"results/{notebook}/predictions_of_{model_folder.name}")

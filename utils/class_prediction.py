@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
@@ -40,10 +41,20 @@ def predict(
     return classify_folder(*given, result_folder, **options)
 
 
-def pictures(result_folder: Path) -> Figure:
-    """The montages of the classes, or the first pictures with coloured objects."""
-    if (result_folder / "class_overlays").is_dir():
-        return overlays(result_folder, folder="class_overlays")
+def pictures(result_folder: Path, predicted: pd.DataFrame, segmented: bool) -> Figure:
+    """The montages of the classes, or the first pictures with coloured objects.
+
+    Parameters
+    ----------
+    result_folder
+        Of `predict`.
+    predicted
+        Its table, with the column file.
+    segmented
+        Whether objects of segmented images were classified.
+    """
+    if segmented:
+        return overlays(result_folder, predicted["file"], folder="class_overlays")
     files = sorted((result_folder / "montages").glob("*.png"))
     columns = 2
     figure, axes = picture_grid(-(-len(files) // columns), columns, (MONTAGE_HEIGHT, MONTAGE_WIDTH))

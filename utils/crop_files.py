@@ -1,5 +1,6 @@
 """Which images there are and which class each shows: from a folder for each class, or from a CSV file."""
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from unicodedata import normalize
 from utils.consistency import not_read
 from utils.csv_entries import read_entries
 from utils.errors import DataError
-from utils.images import IMAGE_SUFFIXES, find_images, is_system
+from utils.images import IMAGE_SUFFIXES, find_images, is_system, unreadable
 from utils.paths import resolve
 from utils.problems import Problem, problem_of
 from utils.samples import make_missing
@@ -89,9 +90,12 @@ def _images(folder: Path, problems: list[Problem]) -> list[Path]:
 def _class_folders(source: Path, problems: list[Problem]) -> list[Path]:
     """Sub-folders of `source`; a DataError where they are no classes, a warning for images outside of them."""
     make_missing(source)
-    if not source.is_dir():
+    if not os.path.isdir(source):
         raise DataError(f"There is no folder and no CSV file {source}. Check its name for a typing error.")
-    shown = [path for path in sorted(source.iterdir()) if not is_system(path.name)]
+    try:
+        shown = [path for path in sorted(source.iterdir()) if not is_system(path.name)]
+    except OSError as error:
+        raise unreadable(source, error) from error
     folders = [path for path in shown if path.is_dir()]
     loose = [path.name for path in shown if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
     if not folders:

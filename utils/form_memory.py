@@ -23,8 +23,10 @@ def remembered(form: Declaration) -> dict[str, Typed]:
 
 
 def remember(form: Declaration, texts: dict[str, str], found: bool = False) -> None:
-    """Keep `texts` by field; `found`: the form filled them in by itself."""
-    remembered(form).update({name: Typed(text, rule(form.fields[name]), found) for name, text in texts.items()})
+    """Keep `texts` by field, the last one at the end; `found`: the form filled them in by itself."""
+    for name, text in texts.items():
+        remembered(form).pop(name, None)
+        remembered(form)[name] = Typed(text, rule(form.fields[name]), found)
 
 
 def remembered_texts(form: Declaration) -> dict[str, str]:

@@ -7,9 +7,11 @@ from typing import Any
 
 from utils.errors import FormError
 from utils.form_declaration import Declaration
-from utils.form_settings import are_settings
+from utils.form_settings import are_settings, notebook_name
 
 PARAMETERS = "parameters.json"
+OWN = ("model_name", "model_path", "if_model_exists")  # taken over, they could move the old model out of the way
+NOTEBOOKS = {"unet": "unet_segmentation", "stardist": "stardist_segmentation", "classification": "classification"}
 
 
 def read_model_settings(folder: Path) -> dict[str, dict[str, Any]]:
@@ -28,30 +30,50 @@ def read_model_settings(folder: Path) -> dict[str, dict[str, Any]]:
     return saved["overrides"]
 
 
+def made_by(folder: Path, saved: dict[str, dict[str, Any]]) -> str:
+    """Name of the notebook that trained the model in `folder` with the settings `saved`; empty where unknown."""
+    if "strategy" in saved:
+        return "fine_tuning"
+    try:
+        return NOTEBOOKS[json.loads((folder / "model.json").read_text(encoding="utf-8"))["task"]]
+    except (OSError, ValueError, LookupError, TypeError):  # not finished, or no model.json of ours
+        return ""
+
+
+def _check_notebook(folder: Path, saved: dict[str, dict[str, Any]]) -> None:
+    made, here = made_by(folder, saved), notebook_name()
+    if made and here and made != here:
+        raise FormError(f"The model {folder} was made in the notebook {made}: open that one to load its settings.")
+
+
 def model_values(form: Declaration, folder: Path) -> tuple[dict[str, Any], str]:
     """What the model in `folder` says about `form`.
 
     Returns
     -------
     values : dict
-        Value by field.
+        Value by field, without those of `OWN`.
     differences : str
-        Sentences that name the fields that only the model or only the form has; empty where there are none.
+        Sentences that name the fields that only the model or only the form has, and those of `OWN`; empty where there
+        are none.
 
     Raises
     ------
     FormError
-        If `folder` is no model folder, or the model was made by a notebook without this form.
+        If `folder` is no model folder, or the model was made by another notebook or says nothing about this form.
     """
     saved = read_model_settings(folder)
+    _check_notebook(folder, saved)
     if form.form_name not in saved:
         raise FormError(
             f'The model {folder} says nothing about the form "{form.form_name}": it was made by another notebook, '
             f"or this form plays no part in training. It knows these forms: {', '.join(saved) or 'none'}."
         )
-    values = saved[form.form_name]
+    values = {name: value for name, value in saved[form.form_name].items() if name not in OWN}
     left_out = ", ".join(name for name in values if name not in form.fields)
-    stay = ", ".join(name for name in form.fields if name not in values)
+    stay = ", ".join(name for name in form.fields if name not in values and name not in OWN)
+    own = ", ".join(name for name in form.fields if name in OWN)
     differences = f" Not in this form, so left out: {left_out}." if left_out else ""
     differences += f" The model says nothing about these, so they stay: {stay}." if stay else ""
+    differences += f" These stay too, so that nothing happens to that model: {own}." if own else ""
     return values, differences

@@ -2,7 +2,6 @@
 
 import json
 import os
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,11 @@ _notebook = {"name": ""}
 def notebook(name: str) -> None:
     """Say once, in the set-up cell, which notebook this is: its settings lie in ``settings/<name>.json``."""
     _notebook["name"] = name
+
+
+def notebook_name() -> str:
+    """Name of this notebook; empty before the set-up cell named it."""
+    return _notebook["name"]
 
 
 def settings_file() -> Path:
@@ -54,7 +58,7 @@ def save_settings(*forms: "Form") -> Path | None:
 
     Settings of other forms in the same file stay. Nothing is saved if one of the forms was given overrides: a run
     without a person must not replace a person's settings. A damaged file is moved to ``<name>.json.damaged``.
-    A folder that cannot be written to gives a warning, because the work itself can go on.
+    A folder that cannot be written to gives a sentence on the page, because the work itself can go on.
 
     Returns
     -------
@@ -73,7 +77,7 @@ def save_settings(*forms: "Form") -> Path | None:
     try:
         return _write(path, _undamaged(path) | values)
     except OSError as error:
-        warnings.warn(f"Your settings could not be saved to {path}: {error}", stacklevel=2)
+        print(f"Your settings could not be saved to {path} ({error.strerror or error}). The work goes on without.")
         return None
 
 

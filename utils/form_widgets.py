@@ -8,6 +8,7 @@ from ipywidgets import HTML, Accordion, Button, Checkbox, DOMWidget, Dropdown, H
 from traitlets import Bool, Enum, Float, Int, TraitType
 
 from utils.errors import FormError
+from utils.form_beside import note_beside
 from utils.form_chooser import Unfolding
 from utils.form_fields import label, to_text
 from utils.form_settings import read_settings
@@ -62,9 +63,7 @@ class FieldRow:
     def _info(self) -> str:
         notes = ["set by overrides"] if self.name in self.form.overridden else []
         text = self.form.shown[self.name]
-        if self.form.found(self.name):
-            emptied = "emptied: no folder such as masks or labels lies beside the images"
-            notes.append("found beside the images" if text else emptied)
+        notes += note_beside(self.form, self.name)
         if self.trait.metadata.get("path") and text and text not in self.trait.metadata.get("names", ()):
             path = resolve(text)
             missing = "a sample, made when it is needed" if can_be_made(path) else "does not exist yet"

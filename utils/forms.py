@@ -15,10 +15,10 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from traitlets import TraitError
+from traitlets import TraitError, Unicode
 
 from utils.errors import FormError
-from utils.form_beside import annotations_beside, found_beside
+from utils.form_beside import annotations_beside, found_again, found_beside
 from utils.form_declaration import Declaration, refusal
 from utils.form_fields import parse, to_text
 from utils.form_memory import remember, remembered, remembered_texts
@@ -67,7 +67,10 @@ class Form(Declaration):
         self._view: FormView | None = None
         self._callbacks: list[Callable[[], None]] = []
         self._overridden = {name: self.text_of(name, value) for name, value in overrides.items()}
-        self._show(self._first_texts())
+        texts = self._first_texts()
+        again = found_again(self, texts)
+        remember(self, again, found=True)
+        self._show(texts | again)
         if refused := {name: reason for name, reason in self.wrong.items() if name in self._overridden}:
             raise refusal(self.form_name, self.shown, refused)
 
@@ -143,7 +146,7 @@ class Form(Declaration):
         return "Your last settings are filled in." + self._fill(saved)
 
     def load_model(self, folder: str | os.PathLike) -> str:
-        """Fill in the values that the model in `folder` was trained with.
+        """Fill in the values that the model in `folder` was trained with; its name and place stay those of the form.
 
         Returns
         -------
@@ -153,13 +156,15 @@ class Form(Declaration):
         Raises
         ------
         FormError
-            If `folder` is no model folder, or the model was made by a notebook without this form.
+            If `folder` is no model folder, or the model was made by another notebook or says nothing about this form.
         """
-        if not os.fspath(folder).strip():
+        text = parse(Unicode().tag(path=True), os.fspath(folder))
+        if not text:
             raise FormError("No folder was named. Please choose the folder of a trained model.")
-        folder = resolve(folder)
+        folder = resolve(text)
         values, differences = model_values(self, folder)
-        return f"The settings of the model {folder.name} are filled in." + self._fill(values) + differences
+        done = f'The settings of this form ("{self.form_name}") of the model {folder.name} are filled in; '
+        return done + "do the same in the other forms." + self._fill(values) + differences
 
     def _fill(self, saved: dict[str, Any]) -> str:
         """Take `saved` values as typed; returns sentences on those that no longer fit."""

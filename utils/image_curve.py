@@ -146,7 +146,7 @@ def run_curve(
     epochs = tuning.settings["number_of_epochs"]
     with tqdm(total=len(points) * epochs, desc="Learning curve", bar_format=BAR, mininterval=0.5, smoothing=0) as bar:
         for i, point in enumerate(points, 1):
-            bar.set_description(f"Model {i} of {len(points)}: {point.strategy}, {point.size} images", refresh=False)
+            bar.set_description_str(f"Model {i} of {len(points)}: {point.strategy}, {point.size} images", refresh=False)
             if (point.strategy, point.size, point.repeat) not in done:
                 row = trained(tuning, point, [Rounds(bar)])
                 table = pd.DataFrame([*table.to_dict("records"), row])

@@ -1,5 +1,6 @@
 """Image files to arrays and back, with nothing lost or guessed on the way."""
 
+import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,15 +53,30 @@ def find_images(folder: str | Path, recursive: bool = False) -> list[Path]:
     """
     folder = resolve(folder)
     make_missing(folder)
-    if not folder.is_dir():
-        raise DataError(f"There is no folder {folder}. Check its name for a typing error.")
-    found = sorted(folder.rglob("*") if recursive else folder.iterdir())
+    found = sorted(_listed(folder, recursive))
     shown = [path for path in found if not any(is_system(part) for part in path.relative_to(folder).parts)]
     images = [path for path in shown if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
     if not images:
         hint = " It has sub-folders: name one of those." if any(path.is_dir() for path in shown) else ""
         raise DataError(f"The folder {folder} holds no image (TIFF, PNG or JPEG file).{hint}")
     return images
+
+
+def _listed(folder: Path, recursive: bool) -> list[Path]:
+    if not os.path.isdir(folder):  # is_dir() raises for a name that is too long
+        raise DataError(f"There is no folder {folder}. Check its name for a typing error.")
+    try:
+        return list(folder.rglob("*") if recursive else folder.iterdir())
+    except OSError as error:
+        raise unreadable(folder, error) from error
+
+
+def unreadable(folder: Path, error: OSError) -> DataError:
+    """Error that a folder cannot be looked into."""
+    return DataError(
+        f"The folder {folder} cannot be read ({error.strerror}). Ask for the right to read it, or copy the images to a "
+        "folder of your own."
+    )
 
 
 def is_system(name: str) -> bool:

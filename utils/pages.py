@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -126,9 +126,17 @@ def lookalikes(project: Project, test_set: TestSet) -> pd.DataFrame:
     return pairs[is_test.sum(axis=1) == 1]
 
 
-def overlays(result_folder: Path, n: int = 4, folder: str = "overlays") -> Figure:
-    """The first overlay pictures of a prediction, side by side, with a scale bar where the pixel size is known."""
-    files = sorted((result_folder / folder).glob("*.png"))[:n]
+def overlays(result_folder: Path, predicted: Iterable[str], n: int = 4, folder: str = "overlays") -> Figure:
+    """The first overlay pictures of a prediction, side by side, with a scale bar where the pixel size is known.
+
+    `predicted` are the names of the images: the folder may hold pictures of an earlier prediction, too.
+    """
+    stems = {Path(name).stem for name in predicted}
+    files = [path for path in sorted((result_folder / folder).glob("*.png")) if path.stem in stems][:n]
+    if not files:
+        figure = Figure((PICTURE_WIDTH, 1))
+        figure.text(0, 0.5, "There are no pictures, because nothing was found in these images.")
+        return figure
     figure, axes = picture_grid(1, len(files), (PICTURE_WIDTH / len(files), PICTURE_WIDTH / len(files)))
     for axis, path in zip(axes[0], files, strict=True):
         picture = imread(path)

@@ -12,7 +12,7 @@ from utils.plots import as_image
 
 SECONDS_BETWEEN_DRAWINGS = 5
 SHARE_OF_TIME = 0.01  # drawing may take this share of the training's time
-BAR = "{desc}: {percentage:3.0f}% {bar} {remaining} left{postfix}"
+BAR = "{desc} {percentage:3.0f}% {bar} {remaining} left{postfix}"
 
 
 class LiveProgress(keras.callbacks.Callback):
@@ -34,13 +34,14 @@ class LiveProgress(keras.callbacks.Callback):
             total, done = self.params["epochs"] * steps, epoch * steps
             self.bar = tqdm(total=total, initial=done, bar_format=BAR, mininterval=0.5, smoothing=0)
             self.first = True
-        self.bar.set_description(f"Epoch {epoch + 1} of {self.params['epochs']}", refresh=False)
+        self.bar.set_description_str(f"Epoch {epoch + 1} of {self.params['epochs']}", refresh=False)
 
     def on_train_batch_end(self, batch, logs=None):
         """Move the bar; the first step, in which the network is compiled, says nothing on the time that is left."""
         self.bar.update()
         if self.first:
-            self.bar.initial, self.bar.start_t, self.first = self.bar.n, time.time(), False
+            self.bar.initial, self.first = self.bar.n, False
+            self.bar.start_t = self.bar.last_print_t = time.time()
 
     def on_epoch_end(self, epoch, logs=None):
         """Show the losses and, from time to time, the curves."""

@@ -16,6 +16,7 @@ from utils.held_out import check_channels
 from utils.images import Image, find_images, read_image, tiff_options, write_tiff
 from utils.masks import to_values
 from utils.models import load_network, read_model
+from utils.object_tables import keep_earlier
 from utils.paths import ROOT, resolve
 from utils.pictures import class_colours, overlay, thin, write_png
 from utils.prediction import Segmenter
@@ -82,6 +83,8 @@ def predict_folder(
         except DataError as error:
             warnings.append(f"Left out: {error}")
             continue
+        if not rows:
+            warnings += keep_earlier(result_folder, [one.name for one in files], [MEASUREMENTS])
         rows.append(_predict_one(segmenter, image, result_folder, save_probabilities))
         sizes.append(image.pixel_size_um)
         write_csv(result_folder / MEASUREMENTS, pd.DataFrame(rows))

@@ -1,6 +1,5 @@
 """The files of the bundled samples: cut from real images of the stardist package, or drawn by the seeded generators."""
 
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,15 +14,17 @@ CROP = 128  # side in pixels of the 4 x 4 crops of the real nuclei image
 TEST_ROW = 3
 
 
-def make(name: str, folder: Path) -> None:
-    """Write those files of a sample that are missing; none is seen before all of them are there.
+def make(name: str, folder: Path, part: Path) -> None:
+    """Write a sample, or a part of it, that is missing; no file is seen before all of them are there.
 
     Parameters
     ----------
     name : str
         Key of `DRAWN` or `CUT`.
     folder : Path
-        Where the sample lies; files that are there already are left as they are.
+        Where the sample lies.
+    part : Path
+        Folder inside that is written, ``Path(".")`` for the whole sample; the other files are left as they are.
 
     Raises
     ------
@@ -36,7 +37,7 @@ def make(name: str, folder: Path) -> None:
         with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=folder.parent) as unfinished:
             made = Path(unfinished) / name
             (DRAWN | CUT)[name](made)
-            _move(made, folder)
+            _move(made / part, folder / part)
     except OSError as error:
         raise DataError(
             f"The sample {name} cannot be written to {folder} ({error.strerror or error}). Free some space, or copy "
@@ -45,15 +46,13 @@ def make(name: str, folder: Path) -> None:
 
 
 def _move(made: Path, folder: Path) -> None:
-    """Rename the whole folder where nothing is there yet, else each file that is missing."""
-    if not folder.exists():
+    """Put a finished folder into its place, unless another page was quicker."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
         made.rename(folder)
-        return
-    for path in sorted(made.rglob("*")):
-        there = folder / path.relative_to(made)
-        if path.is_file() and not there.exists():
-            there.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(path, there)
+    except OSError:
+        if not folder.is_dir():
+            raise
 
 
 def _cut_nuclei(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """The bundled samples: where they lie and what they show; a missing one is made when its images are looked for."""
 
+import os
 from pathlib import Path
 
 from utils.errors import DataError
@@ -84,16 +85,17 @@ def prepare(name: str) -> dict[str, str]:
     places = known.get(name)
     if places is None:
         raise DataError(f"There is no sample {name!r}. Choose one of {', '.join(known)}.")
-    for field in places.keys() - {"about", "class_groups"}:
-        make_missing(resolve(places[field]))
+    for folder in _folders(name):
+        make_missing(folder)
     return dict(places)
 
 
 def make_missing(path: Path) -> None:
-    """Make the sample that `path` belongs to, if it belongs to one and is not there.
+    """Make the sample that `path` belongs to where its folder is missing, or that of its places which is missing.
 
     Images of real cells are cut from those in the stardist package; the others are drawn, in seconds, where only the
-    software came along (a notebook sent as a single file).
+    software came along (a notebook sent as a single file). A place that is there is left as its owner made it: images
+    that were moved or removed do not come back, and a path with a typing error brings nothing back.
 
     Raises
     ------
@@ -101,18 +103,36 @@ def make_missing(path: Path) -> None:
         Its files cannot be written.
     """
     name = _bundled(path)
-    if name is None or path.exists():
+    if name is None:
         return
-    from utils.sample_makers import make  # slow to import, and needed only where a sample is missing
+    folder = resolve("data_samples") / name
+    missing = [place for place in (folder, *_folders(name)) if path.is_relative_to(place) and not os.path.exists(place)]
+    if missing:
+        from utils.sample_makers import make  # slow to import, and needed only where a sample is missing
 
-    make(name, resolve("data_samples") / name)
+        make(name, folder, missing[0].relative_to(folder))
 
 
 def can_be_made(path: Path) -> bool:
     """Whether `path` is one of the folders of a sample, which `make_missing` makes."""
     name = _bundled(path)
-    places = (SAMPLES | CLASSIFICATION | EXTRA).get(name, {}) if name else {}
-    return any(resolve(places[field]) == path for field in places.keys() - {"about", "class_groups"})
+    return name is not None and path in _folders(name)
+
+
+def annotations_of(path: Path) -> str | None:
+    """Folder (from the project's root) of the masks of the sample whose images lie at `path`, there or not yet."""
+    for places in (SAMPLES | EXTRA).values():
+        for part in ("training", "test"):
+            source, target = places.get(f"{part}_source"), places.get(f"{part}_target")
+            if source and target and resolve(source) == path:
+                return target
+    return None
+
+
+def _folders(name: str) -> list[Path]:
+    """Folders of a sample that are looked for."""
+    places = (SAMPLES | CLASSIFICATION | EXTRA)[name]
+    return [resolve(place) for field, place in places.items() if field not in ("about", "class_groups")]
 
 
 def _bundled(path: Path) -> str | None:

@@ -2,6 +2,9 @@
 
 import os
 import shutil
+import tempfile
+from datetime import datetime
+from itertools import chain, count
 from pathlib import Path
 
 from utils.paths import ROOT
@@ -10,6 +13,21 @@ MOUNT = Path("/content/drive")  # where Colab's own button mounts the Drive
 KEPT = ("models", "results", "settings")
 FOLDER = "NoCodeDL4Bio"  # on the Drive
 SHORT = "drive"  # link to the whole Drive inside the project, for short paths in the forms
+NOT_CONNECTED = (
+    "Google Drive is NOT connected: Colab deletes models and results when the session ends (after 90 minutes without "
+    "you, or 12 hours). To keep them run this cell again and allow the access to Google Drive, or download them from "
+    "the folder symbol on the left before you leave."
+)
+CANNOT_BE_USED = (
+    "Google Drive is connected, but cannot be used: {}. What you have made stays in the folder of the project, which "
+    "Colab deletes when the session ends. Free some space on the Drive or move what is in the way, then run this cell "
+    "again."
+)
+CONNECTED = (
+    f"Google Drive is connected. Models, results and settings are kept there, in the folder {FOLDER}: if Colab ends "
+    "the session, run this page again and the training goes on.\nYour own images on the Drive: write "
+    f"{SHORT}/ and the folder, such as {SHORT}/my_images."
+)
 
 
 def prepare(root: Path = ROOT) -> str:
@@ -19,7 +37,8 @@ def prepare(root: Path = ROOT) -> str:
     ----------
     root
         Folder of the project. On Colab its folders `KEPT` become links to folders of the same names on the Drive; what
-        they held is moved there, so that nothing is lost and a training goes on after Colab ended the session.
+        they held moves there, so that nothing is lost and a training goes on after Colab ended the session. The
+        paths of this session stay true: what the Drive held under such a name is kept under a name with the date.
 
     Returns
     -------
@@ -33,20 +52,15 @@ def prepare(root: Path = ROOT) -> str:
     if root.is_relative_to(MOUNT):
         return f"{about}\nIt lies on your Google Drive, and so do models and results."
     if not _mounted(drive):
-        return (
-            f"{about}\nGoogle Drive is NOT connected: Colab deletes models and results when the session ends (after 90 "
-            "minutes without you, or 12 hours). To keep them run this cell again and allow the access to Google Drive, "
-            "or download them from the folder symbol on the left before you leave."
-        )
-    kept = MOUNT / "MyDrive" / FOLDER
-    for name in KEPT:
-        _link(root / name, kept / name)
-    _point(root / SHORT, MOUNT / "MyDrive")
-    return (
-        f"{about}\nGoogle Drive is connected. Models, results and settings are kept there, in the folder {FOLDER}: if "
-        "Colab ends the session, run this page again and the training goes on.\nYour own images on the Drive: write "
-        f"{SHORT}/ and the folder, such as {SHORT}/my_images."
-    )
+        _remove_dangling(root)
+        return f"{about}\n{NOT_CONNECTED}"
+    try:
+        renamed = [one for name in KEPT for one in _keep(root / name, MOUNT / "MyDrive" / FOLDER / name)]
+        _point(root / SHORT, MOUNT / "MyDrive")
+    except OSError as error:
+        return f"{about}\n{CANNOT_BE_USED.format(error)}"
+    told = [f"An earlier {new.parent.name}/{old} on the Drive is now called {new.name}." for old, new in renamed]
+    return "\n".join([about, CONNECTED, *told])
 
 
 def _colab_drive():
@@ -60,31 +74,43 @@ def _colab_drive():
 
 def _mounted(drive) -> bool:
     """Whether the Drive is there; asks the reader for it where it is not."""
-    if not (MOUNT / "MyDrive").is_dir():
+    if not os.path.isdir(MOUNT / "MyDrive"):
         try:
             drive.mount(str(MOUNT))
         except Exception:  # Colab raises several kinds when the reader declines; all mean that there is no Drive
             return False
-    return (MOUNT / "MyDrive").is_dir()
+    return os.path.isdir(MOUNT / "MyDrive")
 
 
-def _link(local: Path, kept: Path) -> None:
-    """Make `local` a link to `kept`, after its content has moved there; a name that is taken gets a number."""
+def _remove_dangling(root: Path) -> None:
+    """Remove links to a Drive that is gone: folders can be made in their place."""
+    for name in (*KEPT, SHORT):
+        if (root / name).is_symlink() and not os.path.isdir(root / name):
+            os.unlink(root / name)
+
+
+def _keep(local: Path, kept: Path) -> list[tuple[str, Path]]:
+    """Make `local` a link to `kept`, with all that it held; the names that were taken there, and what they became."""
     kept.mkdir(parents=True, exist_ok=True)
+    renamed = []
     if local.is_dir() and not local.is_symlink():
-        for path in sorted(local.iterdir()):
-            shutil.move(path, _free(kept / path.name))
-        local.rmdir()
+        # Copied as a whole before anything changes: the Drive may be full, or the session end in between.
+        with tempfile.TemporaryDirectory(prefix=".coming.", dir=kept) as coming:
+            shutil.copytree(local, coming, dirs_exist_ok=True)
+            for path in sorted(Path(coming).iterdir()):
+                there = kept / path.name
+                if there.exists():
+                    renamed.append((path.name, there.rename(_dated(there))))
+                path.rename(there)
+        shutil.rmtree(local)
     _point(local, kept)
+    return renamed
 
 
-def _free(path: Path) -> Path:
-    """`path`, or the first of `path`.2, `path`.3, ... that is not there."""
-    number, free = 1, path
-    while free.exists():
-        number += 1
-        free = path.with_name(f"{path.name}.{number}")
-    return free
+def _dated(path: Path) -> Path:
+    """A free name: `path` with today's date, and a number where that is taken."""
+    names = (f"{path.name}.{datetime.now():%Y-%m-%d}{end}" for end in chain([""], (f".{i}" for i in count(2))))
+    return next(free for free in map(path.with_name, names) if not free.exists())
 
 
 def _point(link: Path, target: Path) -> None:

@@ -99,7 +99,7 @@ class TunedClasses(Task):
         settings = {"data_folder": data_folder, "result_folder": result_folder, "label_folder": "", "axes": "automatic"}
         found = class_prediction.predict(load_classifier(folder), folder, settings, progress)
         shown = found.table.loc[:, [not name.startswith("p_") for name in found.table.columns]]
-        return Prediction(shown, found.warnings, class_prediction.pictures(result_folder))
+        return Prediction(shown, found.warnings, class_prediction.pictures(result_folder, shown, segmented=False))
 
     def split(self, project: Project, chosen: np.ndarray, percentage_validation: float, seed: int) -> np.ndarray:
         """See `Task`; the percentage is kept within every class."""

@@ -152,7 +152,7 @@ class TunedPixels(TunedMasks):
     def predict(self, folder: Path, data_folder: str, result_folder: Path, progress: Callable) -> Prediction:
         """See `Task`."""
         found = results.predict_folder(folder, resolve(data_folder), result_folder, progress=progress)
-        return Prediction(found.measurements, found.warnings, pages.overlays(result_folder))
+        return Prediction(found.measurements, found.warnings, pages.overlays(result_folder, found.measurements["file"]))
 
     def _problems(self, project: Project, settings: Mapping) -> list[Problem]:
         return project.dataset.problems
@@ -253,7 +253,7 @@ class TunedObjects(TunedMasks):
         segmenter = self.load(folder)
         given = folder, segmenter, segmenter.description, resolve(data_folder), result_folder
         found = object_results.predict_objects(*given, progress=progress)
-        return Prediction(found.counts, found.warnings, pages.overlays(result_folder))
+        return Prediction(found.counts, found.warnings, pages.overlays(result_folder, found.counts["file"]))
 
     def _problems(self, project: Project, settings: Mapping) -> list[Problem]:
         return object_pages.problems(project, settings)

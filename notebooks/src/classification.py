@@ -42,8 +42,10 @@ overrides = {}  # values given headless: {"training": {"number_of_epochs": 20}}
 import sys
 from pathlib import Path
 
-places = [Path(globals().get("SOFTWARE", Path.cwd())), *Path.cwd().parents]
-ROOT = next(folder for folder in places if (folder / "utils" / "forms.py").is_file())
+places = [Path(globals().get("SOFTWARE", Path.cwd())), *Path.cwd().parents, Path.cwd() / "nocodedl4bio"]
+ROOT = next((folder for folder in places if (folder / "utils" / "forms.py").is_file()), None)
+if ROOT is None:
+    raise SystemExit("The software is not here: run the cells under Software first, or open the page in its folder.")
 sys.path.insert(0, str(ROOT))
 from utils import runtime
 
@@ -393,9 +395,7 @@ class Prediction(Form):
     label_folder = Unicode("", help="label images of data_folder, to classify each object; empty = whole images").tag(
         path=True
     )
-    result_folder = Unicode("results/classification/predictions", help="folder for the results; it is made").tag(
-        path=True
-    )
+    result_folder = Unicode("", help="folder for the results; empty = a folder for each model").tag(path=True)
     model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(path=True)
     axes = Enum(
         list(STACK_AXES), help="leave at automatic; order of time T, depth Z, height Y, width X and channels C"
@@ -412,10 +412,11 @@ from tqdm.auto import tqdm
 
 runtime.start()
 from utils import class_prediction, classifier, pages, plots
-from utils.choices import chosen_images, chosen_model
+from utils.choices import chosen_images, chosen_model, chosen_results
 
 folder = chosen_model(prediction.model_folder, globals().get("project"))
 settings = prediction.values()
+result_folder = settings["result_folder"] = chosen_results(prediction.result_folder, "classification", folder)
 if not prediction.label_folder:
     settings["data_folder"] = chosen_images(
         prediction.data_folder, data.training_source if "project" in globals() else None
@@ -426,5 +427,5 @@ for warning in predicted.warnings:
     note(warning)
 shown = predicted.table.loc[:, [not name.startswith("p_") for name in predicted.table.columns]]
 display(pages.tidy(shown.head(20)))
-plots.show(class_prediction.pictures(resolve(prediction.result_folder)))
-note(f"Everything is in {resolve(prediction.result_folder)}")
+plots.show(class_prediction.pictures(result_folder, predicted.table, bool(prediction.label_folder)))
+note(f"Everything is in {result_folder}")

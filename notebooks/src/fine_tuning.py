@@ -40,8 +40,10 @@ overrides = {}  # values given headless: {"training": {"number_of_epochs": 20}}
 import sys
 from pathlib import Path
 
-places = [Path(globals().get("SOFTWARE", Path.cwd())), *Path.cwd().parents]
-ROOT = next(folder for folder in places if (folder / "utils" / "forms.py").is_file())
+places = [Path(globals().get("SOFTWARE", Path.cwd())), *Path.cwd().parents, Path.cwd() / "nocodedl4bio"]
+ROOT = next((folder for folder in places if (folder / "utils" / "forms.py").is_file()), None)
+if ROOT is None:
+    raise SystemExit("The software is not here: run the cells under Software first, or open the page in its folder.")
 sys.path.insert(0, str(ROOT))
 from utils import runtime
 
@@ -432,7 +434,7 @@ note(f"A page to keep or send: {report}")
 # Form: new images
 class Prediction(Form):
     data_folder = Unicode("", help="folder of images; empty = the images of the sample, or of 3.1").tag(path=True)
-    result_folder = Unicode("results/fine_tuning/predictions", help="folder for the results; it is made").tag(path=True)
+    result_folder = Unicode("", help="folder for the results; empty = a folder for each model").tag(path=True)
     model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(path=True)
 
 
@@ -446,10 +448,10 @@ from tqdm.auto import tqdm
 
 runtime.start()
 from utils import pages, plots, starting_models
-from utils.choices import chosen_images, chosen_model
+from utils.choices import chosen_images, chosen_model, chosen_results
 
 folder = chosen_model(prediction.model_folder, globals().get("project"))
-result_folder = resolve(prediction.result_folder)
+result_folder = chosen_results(prediction.result_folder, "fine_tuning", folder)
 images = chosen_images(prediction.data_folder, data.training_source if "project" in globals() else None)
 note(f"Images: {images}")
 task, _ = starting_models.read_task(folder)

@@ -12,9 +12,9 @@
 # # StarDist: where are the nuclei, and how many?
 #
 # Train a neural network to find single round objects, such as nuclei or cells, also where they touch. You give images
-# and, for some of them, [label images](../README.md#glossary): pictures of the same size in which every object has a
-# number of its own. You get a trained model, an honest score, and for new images the outlines, the number and the
-# measurements of all objects, which open in Fiji and QuPath.
+# with their [label images](../README.md#glossary): pictures of the same size in which every object has a number of its
+# own. You get a trained model, an honest score, and for new images the outlines, the number and the measurements of all
+# objects, which open in Fiji and QuPath.
 #
 # **How to use this page.** Click on the heading *3.2*, choose *Run > Run All Above Selected Cell* (Colab: *Runtime >
 # Run before*), and fill in the forms of 3.1. Then choose *Run > Run Selected Cell and All Below* (Colab: *Run cell and
@@ -44,8 +44,10 @@ overrides = {}  # values given headless: {"training": {"number_of_epochs": 20}}
 import sys
 from pathlib import Path
 
-places = [Path(globals().get("SOFTWARE", Path.cwd())), *Path.cwd().parents]
-ROOT = next(folder for folder in places if (folder / "utils" / "forms.py").is_file())
+places = [Path(globals().get("SOFTWARE", Path.cwd())), *Path.cwd().parents, Path.cwd() / "nocodedl4bio"]
+ROOT = next((folder for folder in places if (folder / "utils" / "forms.py").is_file()), None)
+if ROOT is None:
+    raise SystemExit("The software is not here: run the cells under Software first, or open the page in its folder.")
 sys.path.insert(0, str(ROOT))
 from utils import runtime
 
@@ -386,9 +388,7 @@ class Prediction(Form):
     data_folder = Unicode("", help="folder of images to segment; empty = the images of the sample, or of 3.1").tag(
         path=True
     )
-    result_folder = Unicode("results/stardist_segmentation/predictions", help="folder for the results; it is made").tag(
-        path=True
-    )
+    result_folder = Unicode("", help="folder for the results; empty = a folder for each model").tag(path=True)
     model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(path=True)
     axes = Enum(
         list(STACK_AXES), help="leave at automatic; order of time T, depth Z, height Y, width X and channels C"
@@ -405,11 +405,11 @@ from tqdm.auto import tqdm
 
 runtime.start()
 from utils import object_prediction, object_results, pages
-from utils.choices import chosen_images, chosen_model
+from utils.choices import chosen_images, chosen_model, chosen_results
 from utils.viewer import viewer
 
 folder = chosen_model(prediction.model_folder, globals().get("project"))
-result_folder = resolve(prediction.result_folder)
+result_folder = chosen_results(prediction.result_folder, "stardist_segmentation", folder)
 images = chosen_images(prediction.data_folder, data.training_source if "project" in globals() else None)
 note(f"Images: {images}")
 segmenter = object_prediction.load_segmenter(folder)

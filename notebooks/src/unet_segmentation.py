@@ -12,8 +12,8 @@
 # # U-Net segmentation: which pixels are what, and what share?
 #
 # Train a small neural network to sort every pixel of an image into classes, for example *fibrosis*, *tissue* and
-# *glass*, or *nucleus* and *background*. You give images and, for some of them, [masks](../README.md#glossary) drawn by
-# hand. You get a trained model, an honest score, and masks and area tables for new images that open in Fiji and QuPath.
+# *glass*, or *nucleus* and *background*. You give images with their [masks](../README.md#glossary) drawn by hand. You
+# get a trained model, an honest score, and masks and area tables for new images that open in Fiji and QuPath.
 #
 # **How to use this page.** Click on the heading *3.2*, choose *Run > Run All Above Selected Cell* (Colab: *Runtime >
 # Run before*), and fill in the forms of 3.1. Then choose *Run > Run Selected Cell and All Below* (Colab: *Run cell and
@@ -42,8 +42,10 @@ overrides = {}  # values given headless: {"training": {"number_of_epochs": 20}}
 import sys
 from pathlib import Path
 
-places = [Path(globals().get("SOFTWARE", Path.cwd())), *Path.cwd().parents]
-ROOT = next(folder for folder in places if (folder / "utils" / "forms.py").is_file())
+places = [Path(globals().get("SOFTWARE", Path.cwd())), *Path.cwd().parents, Path.cwd() / "nocodedl4bio"]
+ROOT = next((folder for folder in places if (folder / "utils" / "forms.py").is_file()), None)
+if ROOT is None:
+    raise SystemExit("The software is not here: run the cells under Software first, or open the page in its folder.")
 sys.path.insert(0, str(ROOT))
 from utils import runtime
 
@@ -379,9 +381,7 @@ class Prediction(Form):
     data_folder = Unicode("", help="folder of images to segment; empty = the images of the sample, or of 3.1").tag(
         path=True
     )
-    result_folder = Unicode("results/unet_segmentation/predictions", help="folder for the results; it is made").tag(
-        path=True
-    )
+    result_folder = Unicode("", help="folder for the results; empty = a folder for each model").tag(path=True)
     model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(path=True)
     save_probabilities = Bool(
         False, help="also write how sure the model is of each class; leave off unless you need it"
@@ -401,17 +401,17 @@ from tqdm.auto import tqdm
 
 runtime.start()
 from utils import pages, plots
-from utils.choices import chosen_images, chosen_model
+from utils.choices import chosen_images, chosen_model, chosen_results
 from utils.results import predict_folder
 
 settings = prediction.values()
 model_to_use = chosen_model(settings.pop("model_folder"), globals().get("project"))
-result_folder = resolve(settings.pop("result_folder"))
+result_folder = chosen_results(settings.pop("result_folder"), "unet_segmentation", model_to_use)
 images = chosen_images(settings.pop("data_folder"), data.training_source if "project" in globals() else None)
 note(f"Images: {images}")
 predicted = predict_folder(model_to_use, images, result_folder, progress=tqdm, **settings)
 for warning in predicted.warnings:
     note(warning)
 display(pages.tidy(predicted.measurements.head(20)))
-plots.show(pages.overlays(result_folder))
+plots.show(pages.overlays(result_folder, predicted.measurements["file"]))
 note(f"Everything is in {result_folder}")

@@ -42,12 +42,12 @@ def browser():
 
 @pytest.fixture(scope="package")
 def visit(browser, address):
-    """Return a context manager: name of a notebook -> `NotebookPage`; its kernel ends with it."""
+    """Return a context manager: arguments of `NotebookPage` after the address -> it; its kernel ends with it."""
 
     @contextmanager
-    def opened(name: str):
+    def opened(name: str, by_hand: bool = False):
         context = browser.new_context(viewport={"width": WIDTH, "height": HEIGHT})
-        notebook = NotebookPage(context.new_page(), address, name)
+        notebook = NotebookPage(context.new_page(), address, name, by_hand)
         try:
             yield notebook
         finally:

@@ -26,11 +26,16 @@ class NotebookPage:
         Of the server.
     name : str
         Name of the notebook, without folder and ending.
+    by_hand : bool
+        Open it by a double click in the list of files, not by its address.
     """
 
-    def __init__(self, page, address: str, name: str) -> None:
+    def __init__(self, page, address: str, name: str, by_hand: bool = False) -> None:
         self.page, self.name = page, name
-        page.goto(f"{address}/lab/tree/notebooks/{name}.ipynb?reset", wait_until="domcontentloaded")
+        where = f"/{name}.ipynb" * (not by_hand)
+        page.goto(f"{address}/lab/tree/notebooks{where}?reset", wait_until="domcontentloaded")
+        if by_hand:
+            page.locator(".jp-DirListing-item", has_text=f"{name}.ipynb").dblclick()
         page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
         page.get_by_text("| Idle").wait_for(timeout=60_000)  # before, Run All would ask which kernel to use
         self.sections = list(self._sections())
@@ -47,8 +52,16 @@ class NotebookPage:
 
     def run_all(self) -> None:
         """Menu Run, Run All Cells."""
+        self.menu_run("Run All Cells")
+
+    def menu_run(self, item: str) -> None:
+        """An item of the menu Run."""
         self.page.locator(".lm-MenuBar-itemLabel", has_text=re.compile("^Run$")).click()
-        self.page.locator(".lm-Menu-itemLabel", has_text=re.compile("^Run All Cells$")).click()
+        self.page.locator(".lm-Menu-itemLabel", has_text=re.compile(f"^{item}$")).click()
+
+    def click_heading(self, section: str) -> None:
+        """Click on the heading of a section, which selects its cell."""
+        self.page.locator(".jp-MarkdownCell h2, .jp-MarkdownCell h3", has_text=re.compile(rf"^{section}\b")).click()
 
     def run_section(self, *sections: str) -> None:
         """Run the code of sections, cell by cell; what comes after them does not run."""
@@ -104,7 +117,7 @@ class NotebookPage:
 
     def errors(self) -> list[str]:
         """Text of every error on the page."""
-        return ["\n".join(one["traceback"]) for one in self._outputs() if one["output_type"] == "error"]
+        return [" ".join(one["traceback"]) for one in self._outputs() if one["output_type"] == "error"]
 
     def warnings(self) -> list[str]:
         """What libraries wrote beside the results."""
