@@ -1,6 +1,7 @@
 """Make the pictures of the README from the models of `make run`: python docs/make_pictures.py.
 
-That of the learning curve is from `make run NOTEBOOK=fine_tuning FULL=1`.
+That of the learning curve is from `make run NOTEBOOK=fine_tuning FULL=1`, those of the walk are screenshots of
+`python -m pytest -m slow tests/browser/test_walk.py`.
 """
 
 import sys
@@ -80,7 +81,14 @@ def _grey(plane: np.ndarray) -> np.ndarray:
     return np.repeat(plane[..., np.newaxis].astype(float), 3, axis=-1)
 
 
+def walk() -> None:
+    """Screenshots of the walk with fewer colours, which makes them small."""
+    for path in sorted((ROOT / "results" / "screenshots").glob("walk_*.png")):
+        Image.open(path).convert("RGB").quantize(128).save(DOCS / path.name, optimize=True)
+
+
 if __name__ == "__main__":
+    walk()
     result(ROOT / "results" / "unet_segmentation" / "model")
     objects(ROOT / "results" / "stardist_segmentation" / "model")
     curve(ROOT / "results" / "fine_tuning" / "model")

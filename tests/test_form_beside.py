@@ -5,9 +5,10 @@ import pytest
 from traitlets import Int, Unicode
 
 from tests.test_forms import _fresh, type_in, view  # noqa: F401
-from utils import form_folders, paths
+from utils import form_beside, form_folders, paths
 from utils.form_beside import ANNOTATIONS, annotations_beside, image_folder
 from utils.forms import Form, notebook, save_settings
+from utils.samples import CLASSIFICATION, EXTRA, SAMPLES
 
 FOUND, EMPTIED = "found beside the images", "emptied"
 
@@ -89,7 +90,7 @@ def test_where_nothing_lies_beside_the_images_the_sample_is_not_kept():
         form = run_cell()
         type_in(form, "training_source", nowhere)
         assert form.training_target == ""
-        assert EMPTIED in note(form)
+        assert (EMPTIED in note(form)) == bool(nowhere)
         assert run_cell().training_target == ""
         type_in(form, "training_source", "a")
         assert form.training_target == "a/masks"
@@ -182,6 +183,161 @@ def test_choosing_counts_as_typing():
     assert FOUND not in note(form)
     type_in(form, "training_source", "b")
     assert form.training_target == "a/masks"  # chosen by the person
+
+
+@pytest.mark.parametrize("name", SAMPLES | EXTRA)
+def test_a_sample_that_is_not_made_yet_counts_as_there(root, name):
+    places = (SAMPLES | EXTRA)[name]
+    for part in {"training", "test"} & {field.partition("_")[0] for field in places}:
+        form = run_cell()
+        for typed in (places[f"{part}_source"], str(root / places[f"{part}_source"])):
+            form.back_to_defaults()
+            type_in(form, "training_source", typed)
+            target = places.get(f"{part}_target", "")
+            assert both(form) == both(run_cell()) == (typed, target)
+            if target:
+                assert FOUND in note(form)
+                assert f"{root / target} (a sample, made when it is needed)" in note(form)
+    assert not (root / "data_samples").exists()
+
+
+def test_the_folder_above_the_images_of_a_sample_is_enough(root):
+    form = run_cell()
+    type_in(form, "training_source", "data_samples/tissue/test")
+    assert both(form) == ("data_samples/tissue/test/images", "data_samples/tissue/test/masks")
+    for source in (CLASSIFICATION["mitosis"]["training_source"], "data_samples/tissue"):
+        type_in(form, "training_source", source)
+        assert both(form) == (source, "")
+
+
+def test_masks_of_a_sample_are_known_although_others_lie_there(root):
+    for folder in ("images", "labels", "mask"):
+        (root / "data_samples/nuclei/train" / folder).mkdir(parents=True)
+    assert annotations_beside("data_samples/nuclei/train/images") == "data_samples/nuclei/train/masks"
+
+
+KEPT = "not beside the images"
+
+
+def test_typed_annotations_that_stay_are_noted_when_the_images_are_elsewhere(root):
+    form = run_cell()
+    type_in(form, "training_target", "a/my corrected")
+    type_in(form, "training_source", "a")
+    assert KEPT not in note(form)  # they lie beside the images, even though masks does so too
+    for source, said in {"b": KEPT, "a": "", "sample": KEPT, "no/where": KEPT, "": ""}.items():
+        type_in(form, "training_source", source)
+        for shown in (form, run_cell()):
+            assert shown.training_target == "a/my corrected"
+            assert (KEPT in note(shown)) == bool(said)
+            assert "beside them lies" not in note(shown)
+    (root / "b" / "Labels").mkdir()
+    type_in(form, "training_source", "b")
+    assert "not beside the images; beside them lies Labels" in note(form)
+    assert KEPT not in note(run_cell(training_target="given"))
+    type_in(form, "training_target", "a/masks")  # typed after the images: meant
+    assert KEPT not in note(form)
+    assert KEPT not in note(run_cell())
+
+
+def test_loaded_annotations_are_not_noted():
+    notebook("unet")
+    form = run_cell()
+    type_in(form, "training_source", "b")
+    type_in(form, "training_target", "a/masks")
+    save_settings(form)
+    form.back_to_defaults()
+    type_in(form, "training_target", "x")
+    type_in(form, "training_source", "a")
+    assert "beside them lies masks" in note(form)
+    form.load()
+    assert both(form) == ("b/images", "a/masks")
+    assert KEPT not in note(form)
+
+
+def fill(folder, *names):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).touch()
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "belong"),
+    [
+        (["1.tif", "2.tif"], ["2.png"], True),
+        (["1.tif", "2.tif"], ["3.tif"], False),
+        (["1.tif"], [], False),
+        (["1.tif"], ["1_mask.tif"], True),
+        (["1.ome.tif"], ["1-labels.tif"], True),
+        (["1.tif", "notes.txt"], ["notes.txt"], False),
+        (["notes.txt"], ["other.tif"], True),  # no image to compare with
+        ([], ["other.tif"], True),
+    ],
+)
+def test_only_annotations_of_these_images_are_found(root, images, masks, belong):
+    fill(root / "c/images", *images)
+    fill(root / "c/masks", *masks)
+    assert annotations_beside("c/images") == ("c/masks" if belong else "")
+    fill(root / "c/labels", *images)
+    assert annotations_beside("c/images") == ("c/masks" if belong else "c/labels")
+
+
+def test_images_in_sub_folders_are_compared_by_these(root):
+    (root / "c/images/patient1").mkdir(parents=True)
+    (root / "c/masks/patient2").mkdir(parents=True)
+    assert annotations_beside("c/images") == ""
+    (root / "c/masks/patient1").mkdir()
+    assert annotations_beside("c/images") == "c/masks"
+
+
+def test_the_first_names_are_compared(root, monkeypatch):
+    monkeypatch.setattr(form_beside, "COMPARED", 3)
+    fill(root / "c/images", *(f"{number}.tif" for number in range(12)))
+    fill(root / "c/masks", "3.tif", "10.tif")
+    assert annotations_beside("c/images") == ""
+    fill(root / "c/masks", "2.tif")
+    assert annotations_beside("c/images") == "c/masks"
+
+
+def test_images_that_cannot_be_read_are_not_compared(root, monkeypatch):
+    fill(root / "c/images", "1.tif")
+    fill(root / "c/masks", "2.tif")
+    assert annotations_beside("c/images") == ""
+
+    def refuse(folder):
+        if folder.name == "images":
+            raise PermissionError(13, "Permission denied")
+        return form_folders.list_folder(folder)
+
+    monkeypatch.setattr(form_beside, "list_folder", refuse)
+    assert annotations_beside("c/images") == "c/masks"
+
+
+def test_what_was_emptied_or_found_is_looked_for_again_when_the_cell_is_run(root):
+    form = run_cell()
+    type_in(form, "training_source", "b")
+    assert EMPTIED in note(form)
+    (root / "b" / "labels").mkdir()
+    form = run_cell()
+    assert both(form) == ("b/images", "b/labels")
+    assert view(form).rows["training_target"].control.value == "b/labels"
+    assert FOUND in note(form)
+    (root / "b" / "labels").rename(root / "b" / "masks")
+    view(form).refresh()
+    assert FOUND not in note(form)
+    assert both(run_cell()) == ("b/images", "b/masks")
+    (root / "b" / "masks").rmdir()
+    assert EMPTIED in note(run_cell())
+    assert run_cell(training_target="given").training_target == "given"
+    type_in(form, "training_target", "typed")
+    assert run_cell().training_target == "typed"
+
+
+def test_nothing_is_emptied_while_no_images_are_named():
+    form = run_cell()
+    type_in(form, "training_source", "a")
+    type_in(form, "training_source", "")
+    assert both(form) == both(run_cell()) == ("", "")
+    assert not note(form)
 
 
 def test_a_declaration_must_name_a_path_field():

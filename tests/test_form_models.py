@@ -9,7 +9,7 @@ from traitlets import Enum, Float, Int, Unicode
 from tests.test_forms import _fresh, assert_shown_is_what_runs, type_in, view  # noqa: F401
 from utils import form_chooser, form_folders, paths
 from utils.errors import FormError
-from utils.forms import Form, parameters
+from utils.forms import Form, notebook, parameters
 
 
 def run_cell(**overrides):
@@ -52,11 +52,12 @@ def test_what_was_saved_is_filled_in_and_stays(root):
     form = run_cell(preset="Quick", number_of_epochs=7, initial_learning_rate=1e-5, loss="cross-entropy", a_path="ä/b")
     trained = form.values()
     folder = model(root, parameters(form, Other(number=5)))
-    for given in (folder, str(folder), "models/mine"):
+    for given in (folder, str(folder), "models/mine", '"models/mine"', f" '{folder}' "):
         form = run_cell()
         form.back_to_defaults()
         type_in(form, "number_of_epochs", "abc")
-        assert form.load_model(given) == "The settings of the model mine are filled in."
+        said = 'The settings of this form ("training") of the model mine are filled in; do the same in the other forms.'
+        assert form.load_model(given) == said
         assert form.values() == run_cell().values() == trained
         assert_shown_is_what_runs(form)
     assert Other().number == 1  # each form loads its own
@@ -104,10 +105,79 @@ def test_a_folder_that_is_no_model_is_told(root):
         "models/none": "There is no folder .*none",
         folder / "parameters.json": "There is no folder .*parameters.json",
         "": "choose the folder",
+        "' '": "choose the folder",
         "a\0": "There is no folder",
     }.items():
         with pytest.raises(FormError, match=words):
             run_cell().load_model(wrong)
+
+
+def test_name_place_and_replacing_of_the_model_stay(root):
+    class Data(Form):
+        training_source = Unicode("a").tag(path=True)
+        model_name = Unicode("my_unet")
+        model_path = Unicode("models").tag(path=True)
+        if_model_exists = Enum(["ask", "replace"])
+
+    saved = {"training_source": "b", "model_name": "mine", "model_path": "elsewhere", "if_model_exists": "replace"}
+    folder = model(root, {"overrides": {"data": saved}})
+    for typed in ({}, {"model_name": "typed", "model_path": "kept", "if_model_exists": "replace"}):
+        form = Data()
+        for name, text in typed.items():
+            type_in(form, name, text)
+        before = form.values()
+        said = form.load_model(folder)
+        assert form.values() == Data().values() == before | {"training_source": "b"}
+        assert "These stay too, so that nothing happens to that model: model_name, model_path, if_model_exists." in said
+        assert "left out" not in said
+        assert "says nothing" not in said
+
+
+NOTEBOOKS = ["unet_segmentation", "stardist_segmentation", "classification", "fine_tuning"]
+
+
+@pytest.mark.parametrize("here", NOTEBOOKS)
+@pytest.mark.parametrize(
+    ("task", "forms", "made"),
+    [
+        ("unet", {}, "unet_segmentation"),
+        ("stardist", {}, "stardist_segmentation"),
+        ("classification", {}, "classification"),
+        ("unet", {"strategy": {}}, "fine_tuning"),
+        (None, {"strategy": {}}, "fine_tuning"),
+    ],
+)
+def test_a_model_of_another_notebook_is_refused_and_the_notebook_named(root, here, task, forms, made):
+    folder = model(root, {"overrides": {"training": {"number_of_epochs": 7}} | forms})
+    if task:
+        (folder / "model.json").write_text(json.dumps({"task": task}))
+    notebook(here)
+    form = run_cell()
+    if here == made:
+        form.load_model(folder)
+        assert form.number_of_epochs == 7
+        return
+    with pytest.raises(FormError, match=f"made in the notebook {made}: open that one") as refused:
+        form.load_model(folder)
+    assert str(folder) in str(refused.value)
+    assert form.number_of_epochs == 100
+    notebook("")  # nothing to compare with
+    form.load_model(folder)
+    assert form.number_of_epochs == 7
+
+
+@pytest.mark.parametrize("description", [None, "", "{", "[1]", "{}", '{"task": "new"}', '{"task": []}'])
+def test_a_model_of_an_unknown_notebook_is_not_compared(root, description):
+    folder = model(root, {"overrides": {"training": {"number_of_epochs": 7}}})
+    (folder / "model.json").unlink()
+    if description is not None:
+        (folder / "model.json").write_text(description)
+    for here in NOTEBOOKS:
+        notebook(here)
+        form = run_cell()
+        form.back_to_defaults()
+        form.load_model(folder)
+        assert form.number_of_epochs == 7
 
 
 def test_the_button_opens_at_the_models_and_then_where_one_was_picked(root):
@@ -123,7 +193,7 @@ def test_the_button_opens_at_the_models_and_then_where_one_was_picked(root):
     chooser.entries.label = "mine"
     assert "a model" in chooser.message.value
     chooser.use.click()
-    assert "settings of the model mine are filled in" in message(form)
+    assert "of the model mine are filled in" in message(form)
     assert not view(form).model.box.children
     assert run_cell().number_of_epochs == 7
     for other in (Other(), run_cell()):

@@ -1,9 +1,11 @@
 """The bundled samples are there, or are made when their images are first looked for."""
 
+import os
 import shutil
 import subprocess
 import sys
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,8 @@ from utils.checks import load_examples
 from utils.crops import load_crops
 from utils.errors import DataError
 from utils.images import find_images, write_tiff
+
+TEXT = {"capture_output": True, "text": True, "check": False, "timeout": 120}
 
 
 @pytest.fixture
@@ -58,6 +62,77 @@ def test_a_missing_part_comes_back_and_the_rest_stays(root):
     assert [path.stat().st_mtime_ns for path in kept] == times
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    ["trian", "train/interphas", "train/prophase/0.tif/x", "train", "train/prophase", "x" * 300, "train/" + "x" * 300],
+)
+def test_a_typing_error_does_not_bring_back_what_its_owner_moved(root, drawer, wrong):
+    samples.prepare("mitosis")
+    folder = root / "data_samples" / "mitosis"
+    (folder / "train" / "prophase" / "0.tif").rename(folder / "train" / "metaphase" / "moved.tif")
+    shutil.rmtree(folder / "test" / "prophase")
+    before = contents(folder)
+    samples.make_missing(folder / wrong)
+    samples.prepare("mitosis")
+    assert contents(folder) == before
+    assert len(drawer) == 1
+
+
+@pytest.mark.parametrize("looked_for", ["train", "train/prophase", "train/prophase/0.tif"])
+def test_only_the_missing_place_comes_back(root, drawer, looked_for):
+    samples.prepare("mitosis")
+    folder = root / "data_samples" / "mitosis"
+    shutil.rmtree(folder / "test" / "prophase")
+    before = contents(folder)
+    shutil.rmtree(folder / "train")
+    samples.make_missing(folder / "trian")
+    assert not (folder / "train").exists()
+    samples.make_missing(folder / looked_for)
+    assert contents(folder) == before
+    assert [path.name for path in (root / "data_samples").iterdir()] == ["mitosis"]
+
+
+def test_another_page_may_be_quicker(root, drawer, monkeypatch):
+    folder = root / "data_samples" / "mitosis"
+    draw = sample_makers.DRAWN["mitosis"]
+
+    def both(made):
+        draw(made)
+        draw(folder)
+
+    monkeypatch.setitem(sample_makers.DRAWN, "mitosis", both)
+    samples.make_missing(folder / "train")
+    assert len(contents(folder)) == 12
+
+
+@pytest.mark.parametrize("in_the_way", ["a file", "a link that leads nowhere"])
+def test_a_place_that_cannot_be_written_is_told(root, drawer, in_the_way):
+    samples.prepare("mitosis")
+    folder = root / "data_samples" / "mitosis"
+    shutil.rmtree(folder)
+    folder.touch() if in_the_way == "a file" else folder.symlink_to(root / "nowhere")
+    with pytest.raises(DataError, match="mitosis cannot be written"):
+        samples.make_missing(folder / "train")
+    assert [path.name for path in folder.parent.iterdir()] == ["mitosis"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other rights")
+def test_a_sample_without_right_to_read_is_told(root, drawer):
+    """As another person, because an administrator may read everything."""
+    code = (
+        "import os, sys; from pathlib import Path; from utils import paths, samples, sample_makers\n"
+        "paths.ROOT = Path(sys.argv[1]); (paths.ROOT / 'data_samples').chmod(0)\n"
+        "os.getuid() or os.seteuid(65534)\n"
+        "try: samples.make_missing(paths.ROOT / 'data_samples/mitosis/train')\n"
+        "except samples.DataError as error: print(error)"
+    )
+    samples.prepare("mitosis")
+    run = subprocess.run([sys.executable, "-c", code, root], cwd=Path(__file__).parents[1], **TEXT)
+    (root / "data_samples").chmod(0o755)
+    assert "The sample mitosis cannot be written" in run.stdout, run.stderr
+    assert "Traceback" not in run.stderr
+
+
 @pytest.mark.parametrize("name", ["mitosis", "nuclei_he"])
 def test_images_of_a_sample_are_made_when_they_are_looked_for(root, name, drawer):
     places = (samples.SAMPLES | samples.CLASSIFICATION | samples.EXTRA)[name]
@@ -80,6 +155,15 @@ def test_what_can_be_made_is_what_is_made(root):
         assert not samples.can_be_made(root / "data_samples" / name / "mine")
         assert not samples.can_be_made(root / name)
     assert not samples.can_be_made(root / "data_samples")
+
+
+def test_masks_of_a_sample_are_known_without_the_disk(root):
+    for places in (samples.SAMPLES | samples.EXTRA).values():
+        for part in ("training", "test"):
+            if source := places.get(f"{part}_source"):
+                assert samples.annotations_of(root / source) == places.get(f"{part}_target")
+    assert samples.annotations_of(root) is None
+    assert samples.annotations_of(root / "data_samples/tissue/train/masks") is None
 
 
 def test_an_interrupted_making_leaves_nothing(root, monkeypatch):

@@ -102,6 +102,14 @@ class TestFile:
         for one in names:
             there, here = (tmp_path / "nocodedl4bio" / one).read_bytes(), (ROOT / one).read_bytes()
             assert there == here or (here.strip() == b"" and there.strip() == b"")
+        # A fresh kernel finds the software even where only section 1 is run.
+        setup = next(cell.source for cell in standalone.standalone(name).cells if "\nROOT = " in cell.source)
+        search = setup.partition("sys.path")[0] + "print(ROOT)"
+        for folder, told in ((tmp_path, "nocodedl4bio"), (tmp_path / "nocodedl4bio" / "utils", "nocodedl4bio")):
+            done = subprocess.run(
+                [sys.executable, "-c", search], cwd=folder, capture_output=True, text=True, check=True
+            )
+            assert done.stdout.strip().endswith(told)
         for module in set().union(
             *(standalone.imported((ROOT / one).read_text("utf-8")) for one in names if one.suffix == ".py")
         ):
@@ -123,6 +131,16 @@ class TestFile:
         assert first.startswith("[![Open in Colab](")
         assert f"]({address})" in first
         assert first.endswith(plain)
+
+
+def test_a_page_without_its_software_says_so(tmp_path):
+    setup = next(
+        c.source for c in nbformat.read(run.NOTEBOOKS / f"{NAMES[0]}.ipynb", 4).cells if "\nROOT = " in c.source
+    )
+    done = subprocess.run([sys.executable, "-c", setup], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "run the cells under Software first" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_imports_inside_functions_and_of_parts_are_found():

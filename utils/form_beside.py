@@ -41,8 +41,9 @@ def found_beside(form: "Form", name: str, text: str) -> tuple[str, dict[str, str
 
 def found_again(form: "Form", texts: dict[str, str]) -> dict[str, str]:
     """Texts of the fields that the form once found or emptied, looked for again beside the folders in `texts`."""
-    found = [name for name, typed in remembered(form).items() if typed.found and name not in form.overridden]
-    return {name: annotations_beside(texts[form.beside(name)]) for name in found if name in form.fields}
+    beside = {name: form.beside(name) for name in form.fields if form.beside(name) and name not in form.overridden}
+    found = [name for name, typed in remembered(form).items() if typed.found and name in beside]
+    return {name: annotations_beside(texts[beside[name]]) for name in found}
 
 
 def note_beside(form: "Form", name: str) -> list[str]:
@@ -53,7 +54,7 @@ def note_beside(form: "Form", name: str) -> list[str]:
     if not form.found(name):
         return _not_beside(images, text) if text and _outlived(form, name) else []
     if not text:
-        return ["emptied: no folder such as masks or labels lies beside the images"]
+        return ["emptied: no folder such as masks or labels, with files of the same names, lies beside the images"]
     return ["found beside the images"] if os.path.isdir(resolve(text)) or can_be_made(resolve(text)) else []
 
 

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils.errors import FormError
+from utils.errors import FormError, wrapped
 from utils.paths import ROOT
 
 if TYPE_CHECKING:
@@ -77,7 +77,8 @@ def save_settings(*forms: "Form") -> Path | None:
     try:
         return _write(path, _undamaged(path) | values)
     except OSError as error:
-        print(f"Your settings could not be saved to {path} ({error.strerror or error}). The work goes on without.")
+        reason = error.strerror or error
+        print(*wrapped(f"Your settings could not be saved to {path} ({reason}); the work goes on without."), sep="\n")
         return None
 
 

@@ -2,6 +2,7 @@
 
 import html
 
+from IPython import get_ipython
 from IPython.display import display
 
 
@@ -13,5 +14,8 @@ def note(text: str) -> None:
     text : str
         Plain text. Where no page can be shown it is printed as it is.
     """
+    if get_ipython() is None:
+        print(text)
+        return
     lines = "".join(f'<div style="overflow-wrap: anywhere">{html.escape(line)}</div>' for line in text.splitlines())
     display({"text/plain": text, "text/html": lines}, raw=True)

@@ -116,18 +116,19 @@ def test_a_stopped_training_goes_on_where_it_was(notebook, project):
 
 def test_the_settings_of_a_model_are_loaded_back(visit):
     """Typed in one session, loaded from the model folder in the next, where the form shows its defaults."""
-    data, training = OWN | {"model_name": "kept"}, SHORT | {"number_of_epochs": 1, "batch_size": 3}
+    training = SHORT | {"number_of_epochs": 1, "batch_size": 3}
     with first_forms(visit) as notebook:
-        notebook.form("data").fill(**data)
+        notebook.form("data").fill(**OWN, model_name="kept")
         notebook.form("training").fill(**training)
         notebook.run_section("3.2", "3.3", "3.4", "4")
         notebook.wait(120)
         assert notebook.errors() == []
     with first_forms(visit) as notebook:
         assert notebook.form("training").shown("batch_size") == {"batch_size": "4"}
-        for name, expected in (("data", data), ("training", training)):
+        for name, expected in (("data", OWN), ("training", training)):
             form = notebook.form(name)
             form.load_model("models/kept")
             form.box.locator(".message", has_text="kept").wait_for()
             assert form.shown(*expected) == {field: str(value) for field, value in expected.items()}
+        assert notebook.form("data").shown("model_name") == {"model_name": "my_unet"}  # else it would be trained again
         notebook.screenshot("settings_of_a_model_loaded", notebook.form("training").box)
