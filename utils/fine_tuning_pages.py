@@ -12,6 +12,7 @@ from utils.comparisons import MUCH_LOWER, Comparison, comparison_table
 from utils.fine_tuning import Tuning
 from utils.held_out import TestSet
 from utils.image_curve import laws_of
+from utils.pages import in_groups
 from utils.plot_curve import curve_figure, curve_table
 from utils.plots import as_image
 from utils.power_law import images_needed, sentence
@@ -127,7 +128,8 @@ def data_note(tuning: Tuning) -> str:
     warning = "" if tuning.test_set.independent else "\n\n**Warning:** there is no independent test."
     return (
         f"**{len(project.roles)} new images**: {roles['training']} for training, {roles['validation']} for validation, "
-        f"{roles['test']} set aside for testing, in {len(set(project.split['group']))} groups. Classes: {counted}.\n\n"
+        f"{roles['test']} set aside for testing"
+        f"{in_groups(project.split['group'].nunique(), len(project.split))}. Classes: {counted}.\n\n"
         f"**Every model is scored on the same {len(tuning.test_set.examples)} images**: {tuning.test_set.origin}."
         f"{warning}"
     )

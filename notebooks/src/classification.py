@@ -392,7 +392,7 @@ note(f"A page to keep or send: {report}")
 # Form: new images
 class Prediction(Form):
     data_folder = Unicode("", help="folder of images; empty = the images of the sample, or of 3.1").tag(path=True)
-    label_folder = Unicode("", help="label images of data_folder, to classify each object; empty = whole images").tag(
+    label_folder = Unicode("", help="label images of these images, to classify each object; empty = whole images").tag(
         path=True
     )
     result_folder = Unicode("", help="folder for the results; empty = a folder for each model").tag(path=True)

@@ -315,7 +315,7 @@ finally:
 # Form: test images
 class Evaluation(Form):
     test_source = Unicode("", help="folder of test images; empty = those set aside").tag(path=True)
-    test_target = Unicode("", help="folder of their label images; found by itself, empty if test_source is").tag(
+    test_target = Unicode("", help="folder of their label images; found by itself, empty without a test source").tag(
         path=True, beside="test_source"
     )
     class_table = Unicode("", help="CSV with the class of each of their objects; only if the model knows classes").tag(

@@ -312,7 +312,7 @@ finally:
 class Evaluation(Form):
     test_source = Unicode("", help="folder of test images; empty = those set aside").tag(path=True)
     test_target = Unicode(
-        "", help="folder of their masks; found by itself beside the images, empty if test_source is"
+        "", help="folder of their masks; found by itself beside the images, empty without a test source"
     ).tag(path=True, beside="test_source")
     model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(path=True)
 
