@@ -5,7 +5,6 @@ import re
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from datetime import datetime
 from pathlib import Path
 
 import keras
@@ -15,7 +14,7 @@ from utils import networks
 from utils.checkpoints import load_weights, save_weights
 from utils.errors import FormError, ModelError
 from utils.files import atomic, file_sha256, write_csv, write_json
-from utils.paths import resolve
+from utils.paths import dated_name, resolve
 from utils.runtime import versions
 
 FORMAT = 1
@@ -96,7 +95,7 @@ def _begin(folder: Path, parameters: Mapping, split: pd.DataFrame) -> None:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
         elif folder.exists():
-            folder.rename(_dated_name(folder))
+            folder.rename(dated_name(folder))
         fresh.rename(folder)
     except OSError as error:
         raise ModelError(
@@ -105,12 +104,6 @@ def _begin(folder: Path, parameters: Mapping, split: pd.DataFrame) -> None:
         ) from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-
-
-def _dated_name(folder: Path) -> Path:
-    name = f"{folder.name}.{datetime.now():%Y-%m-%d}"
-    candidates = (folder.with_name(name + (f".{i}" if i else "")) for i in range(10_000))
-    return next(candidate for candidate in candidates if not candidate.exists())
 
 
 def _differences(folder: Path, parameters: Mapping, split: pd.DataFrame) -> list[str]:

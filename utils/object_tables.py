@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
 
 from utils.errors import DataError
 from utils.files import atomic
+from utils.paths import dated_name
 
 OBJECTS = "objects.csv"
 COUNTS = "counts.csv"
@@ -103,6 +103,4 @@ def keep_earlier(folder: Path, files: Iterable[str], tables: Sequence[str] = (CO
 
 def set_aside(path: Path) -> Path:
     """Rename a file to a free name with today's date, which is returned."""
-    name = f"{path.stem}.{datetime.now():%Y-%m-%d}"
-    names = (path.with_name(name + (f".{i}" if i else "") + path.suffix) for i in range(10_000))
-    return path.rename(next(free for free in names if not free.exists()))
+    return path.rename(dated_name(path, keep_suffix=True))

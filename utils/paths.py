@@ -1,6 +1,7 @@
 """Where the project lies, and how a path typed by the user is read."""
 
 import os
+from datetime import datetime
 from pathlib import Path
 
 from utils.errors import DataError
@@ -30,3 +31,14 @@ def resolve(path: str | os.PathLike) -> Path:
     if not text:
         raise DataError("A path is empty: please fill in a folder or a file.")
     return Path(os.path.normpath(ROOT / os.path.expanduser(text)))
+
+
+def dated_name(path: Path, keep_suffix: bool = False) -> Path:
+    """Free name beside `path` with today's date, and a number where that is taken: ``m`` -> ``m.2026-01-31``.
+
+    With `keep_suffix` the ending stays the last part, so that a table remains a table: ``t.2026-01-31.csv``.
+    """
+    suffix = path.suffix * keep_suffix
+    name = f"{path.name.removesuffix(suffix)}.{datetime.now():%Y-%m-%d}"
+    names = (path.with_name(name + (f".{i}" if i else "") + suffix) for i in range(10_000))
+    return next(free for free in names if not free.exists())

@@ -3,11 +3,9 @@
 import os
 import shutil
 import tempfile
-from datetime import datetime
-from itertools import chain, count
 from pathlib import Path
 
-from utils.paths import ROOT
+from utils.paths import ROOT, dated_name
 
 MOUNT = Path("/content/drive")  # where Colab's own button mounts the Drive
 KEPT = ("models", "results", "settings")
@@ -100,17 +98,11 @@ def _keep(local: Path, kept: Path) -> list[tuple[str, Path]]:
             for path in sorted(Path(coming).iterdir()):
                 there = kept / path.name
                 if there.exists():
-                    renamed.append((path.name, there.rename(_dated(there))))
+                    renamed.append((path.name, there.rename(dated_name(there))))
                 path.rename(there)
         shutil.rmtree(local)
     _point(local, kept)
     return renamed
-
-
-def _dated(path: Path) -> Path:
-    """A free name: `path` with today's date, and a number where that is taken."""
-    names = (f"{path.name}.{datetime.now():%Y-%m-%d}{end}" for end in chain([""], (f".{i}" for i in count(2))))
-    return next(free for free in map(path.with_name, names) if not free.exists())
 
 
 def _point(link: Path, target: Path) -> None:
