@@ -84,7 +84,10 @@ def _grey(plane: np.ndarray) -> np.ndarray:
 def walk() -> None:
     """Screenshots of the walk with fewer colours, which makes them small."""
     for path in sorted((ROOT / "results" / "screenshots").glob("walk_*.png")):
-        Image.open(path).convert("RGB").quantize(128).save(DOCS / path.name, optimize=True)
+        picture = Image.open(path).convert("RGB")
+        if path.stem == "walk_result":  # the table is wider than the page: its pictures
+            picture = picture.crop((0, picture.height - 330, picture.width, picture.height))
+        picture.quantize(128).save(DOCS / path.name, optimize=True)
 
 
 if __name__ == "__main__":

@@ -14,19 +14,15 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from utils import runtime
+from utils.choices import name_of_folder
 from utils.errors import UserError
 from utils.files import write_text
 
 
 def result_names(folders: list[Path]) -> list[str]:
-    """Name of the results of each folder: its path, from the working directory where it lies below, joined by ``_``.
-
-    It does not depend on the other folders, so that a second command finds it again; only equal names get a number.
-    """
+    """Name of the results of each folder, see `name_of_folder`; only equal names get a number."""
     names: list[str] = []
-    for folder in folders:
-        below = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-        name = "_".join(below.parts[bool(below.anchor) :]) or folder.name
+    for name in map(name_of_folder, folders):
         names.append(next(free for free in chain([name], (f"{name}.{i}" for i in count(2))) if free not in names))
     return names
 

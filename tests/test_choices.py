@@ -1,10 +1,20 @@
-"""What an empty field of section 6 stands for."""
+"""What the fields of section 6 mean, above all the empty ones."""
 
 import pytest
 
-from utils.choices import chosen_images, chosen_model, chosen_results
+from utils.choices import choose, chosen_images, chosen_model
 from utils.errors import DataError, ModelError
 from utils.paths import ROOT
+
+EMPTY = {"model_folder": "", "data_folder": "", "result_folder": ""}
+
+
+def test_the_model_is_the_one_named_else_the_one_just_trained(tmp_path):
+    assert chosen_model("", tmp_path / "just_trained") == tmp_path / "just_trained"
+    for trained in (tmp_path / "just_trained", None):
+        assert chosen_model(str(tmp_path / "other"), trained) == tmp_path / "other"
+    with pytest.raises(ModelError, match="model_folder"):
+        chosen_model("", None)
 
 
 def test_images_to_predict_on_are_those_named_else_of_the_sample_else_of_the_training(tmp_path):
@@ -22,20 +32,32 @@ def test_images_to_predict_on_are_those_named_else_of_the_sample_else_of_the_tra
             chosen_images("", source)
 
 
-def test_chosen_model(tmp_path):
-    class Project:
-        folder = tmp_path / "just_trained"
+def test_results_of_two_models_notebooks_or_folders_do_not_mix(tmp_path):
+    given = [
+        ("unet", "first", "a"),
+        ("unet", "second", "a"),
+        ("sorting", "first", "a"),
+    ]
+    given += [("unet", "first", "b"), ("unet", "first", "b/a")]
+    folders = [
+        choose(EMPTY | {"data_folder": f"mine/{images}"}, notebook, tmp_path / model, None).results
+        for notebook, model, images in given
+    ]
+    assert folders[0] == ROOT / "results" / "unet" / "predictions_of_first" / "mine_a"
+    assert len(set(folders)) == len(given)
+    named = choose(EMPTY | {"data_folder": "a", "result_folder": str(tmp_path)}, "unet_segmentation", tmp_path, None)
+    assert named.results == tmp_path
 
-    assert chosen_model("", Project()) == tmp_path / "just_trained"
-    assert chosen_model(str(tmp_path / "other"), Project()) == tmp_path / "other"
-    assert chosen_model(str(tmp_path / "other"), None) == tmp_path / "other"
-    with pytest.raises(ModelError, match="model_folder"):
-        chosen_model("", None)
+
+def test_images_that_were_trained_on_are_told(tmp_path):
+    own, sample = str(tmp_path), "data_samples/mitosis/train"
+    for named, source, told in (("", own, True), (own, own, True), ("elsewhere", own, False), ("", sample, False)):
+        about = choose(EMPTY | {"data_folder": named}, "unet_segmentation", tmp_path, source).about
+        assert ("were used for training" in about) is told
 
 
-def test_results_of_two_models_or_notebooks_do_not_mix(tmp_path):
-    given = [("unet_segmentation", "first"), ("unet_segmentation", "second"), ("classification", "first")]
-    folders = [chosen_results("", notebook, tmp_path / model) for notebook, model in given]
-    assert folders[0] == ROOT / "results" / "unet_segmentation" / "predictions_of_first"
-    assert len(set(folders)) == 3
-    assert chosen_results(str(tmp_path), "unet_segmentation", tmp_path / "first") == tmp_path
+def test_a_folder_of_label_images_alone_stands_for_its_images(tmp_path):
+    values = EMPTY | {"label_folder": str(tmp_path / "labels")}
+    assert (
+        choose(values, "classification", tmp_path / "model", "data_samples/mitosis/train").images == tmp_path / "labels"
+    )

@@ -14,10 +14,11 @@ import pytest
 from nbclient import NotebookClient
 from traitlets import Bool, Enum, Float, Int, List, TraitError, Unicode, validate
 
-from utils import form_memory, form_settings, form_widgets, paths
+from utils import form_memory, form_settings, form_widgets, models, paths
 from utils.errors import DataError, FormError
-from utils.form_fields import parse, to_text
+from utils.form_fields import FolderName, parse, to_text
 from utils.forms import Form, notebook, parameters, save_settings
+from utils.paths import FOLDER_NAME_RULE
 
 DECLARATION = """
 class Training(Form):
@@ -617,3 +618,19 @@ def test_forms_with_the_ipywidgets_of_colab(tmp_path):
     tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", *files]
     run = subprocess.run(tests, env=environment, cwd=paths.ROOT, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stdout
+
+
+def test_a_name_that_no_folder_can_have_is_refused_at_once_and_others_are_taken():
+    class Names(Form):
+        model_name = FolderName("my_model", help="name")
+
+    form = Names()
+    for text in ("day 1/2", "", " . ", "a:b", 'say "x"', "what?", "ends."):
+        form.enter("model_name", text)
+        assert form.wrong == {"model_name": FOLDER_NAME_RULE}, text
+        with pytest.raises(FormError):
+            models.folder_of("models", text)
+    for text in ("my_unet", "a", "my model 2", "v1.2", "Zellkerne-ü"):
+        form.enter("model_name", text)
+        assert form.wrong == {}
+        assert models.folder_of("models", text).name == text

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from notebooks import predict
+from utils import choices
 from utils.errors import ModelError
 from utils.images import write_tiff
 from utils.results import predict_folder
@@ -33,7 +34,7 @@ def slides(tmp_path):
     ],
 )
 def test_results_of_different_folders_do_not_meet(folders, names, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(choices, "ROOT", tmp_path)
     assert predict.result_names([tmp_path / folder for folder in folders]) == names
 
 

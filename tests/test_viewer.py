@@ -17,9 +17,10 @@ from skimage.measure import label
 
 from utils.display import display_image
 from utils.errors import DataError
+from utils.images import write_tiff
 from utils.object_results import predict_objects
 from utils.pictures import label_overlay
-from utils.viewer import viewer
+from utils.viewer import add_bar, viewer
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 CLASSES = [{"id": 0, "name": "background"}, {"id": 1, "name": "dim"}, {"id": 2, "name": "bright"}]
@@ -170,3 +171,22 @@ def test_a_page_made_without_widgets_shows_the_picture(results):
     page, _ = HTMLExporter().from_notebook_node(nbformat.v4.new_notebook(cells=[cell]))
     assert data["image/png"] in page
     np.testing.assert_array_equal(np.asarray(PillowImage.open(io.BytesIO(b64decode(data["image/png"])))), shown(one))
+
+
+def test_a_scale_bar_is_as_long_as_its_words_say():
+    for width, size in ((100, 0.5), (1024, 0.1), (333, 3.7), (60, 1.0)):
+        picture, length = add_bar(np.full((width // 2, width, 3), 128, np.uint8), size)
+        columns = np.flatnonzero((picture == 255).all(axis=(2)).any(axis=0))
+        assert len(columns) == round(length / size)
+        assert (np.diff(columns) == 1).all()
+        assert 0.1 < len(columns) / width < 0.4
+        assert ((picture == 255) | (picture == 0) | (picture == 128)).all()
+
+
+def test_the_bar_is_there_where_the_pixel_size_is_known(tmp_path):
+    for pixel_size, told in ((None, False), (0.5, True)):
+        folder = tmp_path / str(told)
+        write_tiff(folder / "data" / "a.tif", picture_of(1, (80, 100)), pixel_size)
+        description = {"channels": ["DNA"], "network": {"channels": 1}, "pixel_size_um": None}
+        predict_objects(folder, Bright(), description, folder / "data", folder / "results")
+        assert ("white bar: 10 µm" in viewer(folder / "results").title.value) is told

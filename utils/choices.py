@@ -1,22 +1,59 @@
-"""What an empty field of section 6 stands for."""
+"""What the fields of section 6 mean, above all the empty ones."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from utils.errors import DataError, ModelError
-from utils.paths import resolve
+from utils.paths import ROOT, resolve
 from utils.samples import prepare, sample_of
 
 
-def chosen_model(model_folder: str, project) -> Path:
+class Chosen(NamedTuple):
+    """What a prediction works with; `about` says in words on which images."""
+
+    model: Path
+    images: Path
+    results: Path
+    about: str
+
+
+def choose(prediction: Mapping, notebook: str, trained: Path | None, training_source: str | None) -> Chosen:
+    """Read the form `prediction`.
+
+    Parameters
+    ----------
+    prediction
+        Its values; an empty model_folder stands for the model just trained, an empty data_folder for its images (see
+        `chosen_images`), an empty result_folder for one of its own for each model and folder of images.
+    notebook
+        Name of the notebook.
+    trained, training_source
+        Folder and images of the model trained in this session, None without one.
+
+    Raises
+    ------
+    ModelError, DataError
+        If a field is empty that stands for nothing.
+    """
+    model = chosen_model(prediction["model_folder"], trained)
+    images = chosen_images(prediction["data_folder"] or prediction.get("label_folder", ""), training_source)
+    default = f"results/{notebook}/predictions_of_{model.name}/{name_of_folder(images)}"
+    seen = training_source is not None and not sample_of(training_source) and images == resolve(training_source)
+    warning = " Most of them were used for training: on new images the model will be somewhat worse." if seen else ""
+    return Chosen(model, images, resolve(prediction["result_folder"] or default), f"Images: {images}{warning}")
+
+
+def chosen_model(model_folder: str, trained: Path | None) -> Path:
     """Folder of the model to predict with: the one named in the form, else the one trained in this session."""
     if model_folder:
         return resolve(model_folder)
-    if project is None:
+    if trained is None:
         raise ModelError(
             "No model was trained in this session. Write the folder of a trained model in the field model_folder, for "
             "example models/my_unet."
         )
-    return project.folder
+    return trained
 
 
 def chosen_images(data_folder: str, training_source: str | None) -> Path:
@@ -52,6 +89,7 @@ def chosen_images(data_folder: str, training_source: str | None) -> Path:
     return source
 
 
-def chosen_results(result_folder: str, notebook: str, model_folder: Path) -> Path:
-    """Folder for the results: the one named in the form, else one for each model in the folder of the notebook."""
-    return resolve(result_folder or f"results/{notebook}/predictions_of_{model_folder.name}")
+def name_of_folder(folder: Path) -> str:
+    """Name for the results of a folder: its path, from that of the project where it lies inside, joined by ``_``."""
+    below = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder
+    return "_".join(below.parts[bool(below.anchor) :]) or folder.name or "images"

@@ -10,6 +10,7 @@ from typing import Any
 from traitlets import Bool, Enum, Float, Int, TraitError, TraitType, Unicode
 
 from utils.errors import FormError
+from utils.paths import FOLDER_NAME, FOLDER_NAME_RULE
 from utils.subsets import FEWEST, SIZES_RULE, parse_sizes
 
 
@@ -23,6 +24,17 @@ class Sizes(Unicode):
         except FormError:
             raise TraitError(SIZES_RULE) from None
         return super().validate(obj, value)
+
+
+class FolderName(Unicode):
+    """A field for the name of one folder, see `utils.paths.FOLDER_NAME`."""
+
+    def validate(self, obj: Any, value: Any) -> str:
+        """Refuse, by a TraitError, what no folder can be called."""
+        value = super().validate(obj, value)
+        if not FOLDER_NAME.fullmatch(value):
+            raise TraitError(FOLDER_NAME_RULE)
+        return value
 
 
 # "1,000" may be meant as one or as a thousand; "0,001" and "1,5" can only be decimals.
@@ -116,6 +128,11 @@ def rule(trait: TraitType) -> str:
 @rule.register(Sizes)
 def _(trait: Sizes) -> str:
     return SIZES_RULE
+
+
+@rule.register(FolderName)
+def _(trait: FolderName) -> str:
+    return FOLDER_NAME_RULE
 
 
 @rule.register(Int)

@@ -14,7 +14,7 @@ from utils import networks
 from utils.checkpoints import load_weights, save_weights
 from utils.errors import FormError, ModelError
 from utils.files import atomic, file_sha256, write_csv, write_json
-from utils.paths import dated_name, resolve
+from utils.paths import FOLDER_NAME, FOLDER_NAME_RULE, dated_name, resolve
 from utils.runtime import versions
 
 FORMAT = 1
@@ -36,10 +36,10 @@ BUILDERS = {"unet": networks.unet, "classification": networks.classifier}
 
 def folder_of(model_path: str, model_name: str) -> Path:
     """Folder of the model called `model_name`; FormError where the name is none for a folder."""
-    if not re.fullmatch(r"[^.\s/\\:*?\"<>|]([^/\\:*?\"<>|]*[^.\s/\\:*?\"<>|])?", model_name):
+    if not FOLDER_NAME.fullmatch(model_name):
         raise FormError(
-            f"The field model_name is {model_name!r}, which cannot be the name of a folder. Use letters, digits, "
-            "- and _; the folder it lies in goes into the field model_path."
+            f"The field model_name is {model_name!r}, but {FOLDER_NAME_RULE}. The folder that models lie in goes into "
+            "the field model_path."
         )
     return resolve(model_path) / model_name
 

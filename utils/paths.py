@@ -1,11 +1,15 @@
 """Where the project lies, and how a path typed by the user is read."""
 
 import os
+import re
 from datetime import datetime
 from pathlib import Path
 
 from utils.errors import DataError
 
+# Of one folder, on any system: Windows knows no such signs, and no point or space at an end.
+FOLDER_NAME = re.compile(r"[^.\s/\\:*?\"<>|]([^/\\:*?\"<>|]*[^.\s/\\:*?\"<>|])?")
+FOLDER_NAME_RULE = 'must be the name of a folder: letters, digits, spaces, - and _, but none of / \\ : * ? " < > |'
 ROOT: Path = Path(__file__).resolve().parent.parent
 
 

@@ -17,10 +17,12 @@ from PIL import Image as PillowImage
 from utils.decoders import reading
 from utils.display import display_image, thin
 from utils.errors import DataError
+from utils.images import Image as MicroscopyImage
 from utils.object_results import ORIGIN
 from utils.object_tables import COUNTS, OBJECTS
 from utils.paths import resolve
 from utils.pictures import label_overlay
+from utils.plots import round_length
 from utils.stacks import read_planes
 
 LARGEST_SIDE = 1024  # pixels of a picture; a larger image is thinned
@@ -71,8 +73,9 @@ class Viewer:
         number, plane = self.position.value, self.planes[self.position.value - 1]
         self.back.disabled, self.forward.disabled = number == 1, number == len(self.planes)
         try:
-            self.picture.value = _png(self._paint(plane))
-            note = f"{plane['objects']} objects"
+            picture, length = self._paint(plane)
+            self.picture.value = _png(picture)
+            note = f"{plane['objects']} objects" + (f"; white bar: {length:g} µm" if length else "")
         except DataError as error:
             self.picture.value, note = b"", str(error)
         self.picture.layout.display = None if self.picture.value else "none"
@@ -80,11 +83,19 @@ class Viewer:
         name = f"{plane['file']}, plane {plane['plane']}" if several else plane["file"]
         self.title.value = html.escape(f"{number} of {len(self.planes)}: {name}. {note}")
 
-    def _paint(self, plane: dict) -> np.ndarray:
-        """Picture (Y, X, 3) uint8 of a plane."""
-        image = _read_plane(resolve(self.origin["data_folder"]) / plane["file"], plane["plane"], self.origin["axes"])
+    def _paint(self, plane: dict) -> tuple[np.ndarray, float | None]:
+        """Picture (Y, X, 3) uint8 of a plane, and the length of its scale bar in micrometres, if it has one."""
+        read = _read_plane(resolve(self.origin["data_folder"]) / plane["file"], plane["plane"], self.origin["axes"])
         if self.shown.value == NONE:
-            return (255 * display_image(thin(image, LARGEST_SIDE))).round().astype(np.uint8)
+            picture = (255 * display_image(thin(read.array, LARGEST_SIDE))).round().astype(np.uint8)
+        else:
+            picture = self._overlay(plane, read.array)
+        if not read.pixel_size_um:
+            return picture, None
+        return add_bar(picture, read.pixel_size_um * read.array.shape[1] / picture.shape[1])
+
+    def _overlay(self, plane: dict, image: np.ndarray) -> np.ndarray:
+        """The picture with its objects."""
         path = self.folder / "labels" / f"{Path(plane['file']).stem}.tif"
         labels = _read_labels(path, plane["plane"])
         if labels.shape != image.shape[:2]:
@@ -116,6 +127,31 @@ def viewer(result_folder: str | Path) -> Viewer:
     return Viewer(result_folder)
 
 
+def add_bar(picture: np.ndarray, pixel_size_um: float) -> tuple[np.ndarray, float]:
+    """Draw a white bar with a black rim, about a fifth of the width, into the lower right corner of a picture.
+
+    Parameters
+    ----------
+    picture : ndarray of uint8, shape (Y, X, 3)
+        Changed in place.
+    pixel_size_um : float
+        Of the picture.
+
+    Returns
+    -------
+    picture : ndarray of uint8, shape (Y, X, 3)
+    length : float
+        Of the bar, in micrometres.
+    """
+    height, width = picture.shape[:2]
+    length = round_length(width * pixel_size_um / 5)
+    long, thick, margin = max(1, round(length / pixel_size_um)), max(1, width // 100), max(1, width // 40)
+    bottom, right = height - margin, width - margin
+    picture[bottom - thick - 1 : bottom + 1, right - long - 1 : right + 1] = 0
+    picture[bottom - thick : bottom, right - long : right] = 255
+    return picture, length
+
+
 def _button(text: str, icon: str) -> Button:
     return Button(description=text, icon=icon, layout=Layout(width="auto"))
 
@@ -137,11 +173,11 @@ def _read_folder(folder: Path) -> tuple[dict, list[dict]]:
     return origin, counts[["file", "plane", "objects"]].to_dict("records")
 
 
-def _read_plane(path: Path, plane: int, axes: str) -> np.ndarray:
-    """Pixels (Y, X, C) of a plane, counted from 1."""
+def _read_plane(path: Path, plane: int, axes: str) -> MicroscopyImage:
+    """A plane, counted from 1."""
     if not path.exists():
         raise DataError(f"{path} is no longer there. Put the image back, or run the prediction again.")
-    return next(islice(read_planes(path, axes), plane - 1, None)).array
+    return next(islice(read_planes(path, axes), plane - 1, None))
 
 
 def _read_labels(path: Path, plane: int) -> np.ndarray:

@@ -54,6 +54,7 @@ from traitlets import Bool, Enum, Float, Int, Unicode
 
 from utils import forms, samples, storage
 from utils.axes import STACK_AXES
+from utils.form_fields import FolderName
 from utils.forms import Form
 from utils.notes import note
 from utils.paths import resolve
@@ -124,7 +125,7 @@ class Data(AdvancedData):
     ).tag(path="folder or file")
     class_groups = Unicode("", help="early, late -> A; other -> B; leave empty for no groups (a sample has its own)")
     label_review = Unicode("", help="CSV with corrected classes, written in 3.2; empty = none").tag(path="file")
-    model_name = Unicode("my_classifier", help="name of the model; a folder of this name is made")
+    model_name = FolderName("my_classifier", help="name of the model; a folder of this name is made")
     starting_model = Unicode(
         "", help="folder of an earlier model to go on from (3.4); leave empty to train from scratch"
     ).tag(path=True)
@@ -395,7 +396,7 @@ class Prediction(Form):
     label_folder = Unicode("", help="label images of these images, to classify each object; empty = whole images").tag(
         path=True
     )
-    result_folder = Unicode("", help="folder for the results; empty = a folder for each model").tag(path=True)
+    result_folder = Unicode("", help="folder for the results; empty = one for each model and folder").tag(path=True)
     model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(path=True)
     axes = Enum(
         list(STACK_AXES), help="leave at automatic; order of time T, depth Z, height Y, width X and channels C"
@@ -412,20 +413,18 @@ from tqdm.auto import tqdm
 
 runtime.start()
 from utils import class_prediction, classifier, pages, plots
-from utils.choices import chosen_images, chosen_model, chosen_results
+from utils.choices import choose
 
-folder = chosen_model(prediction.model_folder, globals().get("project"))
-settings = prediction.values()
-result_folder = settings["result_folder"] = chosen_results(prediction.result_folder, "classification", folder)
+trained, source = (project.folder, data.training_source) if "project" in globals() else (None, None)
+chosen = choose(prediction.values(), "classification", trained, source)
+note(chosen.about)
+settings = prediction.values() | {"result_folder": chosen.results}
 if not prediction.label_folder:
-    settings["data_folder"] = chosen_images(
-        prediction.data_folder, data.training_source if "project" in globals() else None
-    )
-    note(f"Images: {settings['data_folder']}")
-predicted = class_prediction.predict(classifier.load_classifier(folder), folder, settings, tqdm)
+    settings["data_folder"] = chosen.images
+predicted = class_prediction.predict(classifier.load_classifier(chosen.model), chosen.model, settings, tqdm)
 for warning in predicted.warnings:
     note(warning)
 shown = predicted.table.loc[:, [not name.startswith("p_") for name in predicted.table.columns]]
 display(pages.tidy(shown.head(20)))
-plots.show(class_prediction.pictures(result_folder, predicted.table, bool(prediction.label_folder)))
-note(f"Everything is in {result_folder}")
+plots.show(class_prediction.pictures(chosen.results, predicted.table, bool(prediction.label_folder)))
+note(f"Everything is in {chosen.results}; above are the first rows and pictures.")

@@ -51,7 +51,7 @@ runtime.prepare()
 from traitlets import Bool, Enum, Float, Int, Unicode
 
 from utils import forms, samples, storage
-from utils.form_fields import Sizes
+from utils.form_fields import FolderName, Sizes
 from utils.forms import Form
 from utils.notes import note
 from utils.paths import resolve
@@ -128,7 +128,7 @@ class Data(AdvancedData):
     training_target = Unicode("", help="folder of their masks, found by itself; only for U-Net and StarDist").tag(
         path=True, beside="training_source"
     )
-    model_name = Unicode("my_fine_tuned_model", help="name of the model; a folder of this name is made")
+    model_name = FolderName("my_fine_tuned_model", help="name of the model; a folder of this name is made")
     percentage_test = Int(
         20, min=0, max=80, help="% of images kept aside to score the models; 10 to 30 (a sample has its own)"
     )
@@ -434,7 +434,7 @@ note(f"A page to keep or send: {report}")
 # Form: new images
 class Prediction(Form):
     data_folder = Unicode("", help="folder of images; empty = the images of the sample, or of 3.1").tag(path=True)
-    result_folder = Unicode("", help="folder for the results; empty = a folder for each model").tag(path=True)
+    result_folder = Unicode("", help="folder for the results; empty = one for each model and folder").tag(path=True)
     model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(path=True)
 
 
@@ -448,16 +448,15 @@ from tqdm.auto import tqdm
 
 runtime.start()
 from utils import pages, plots, starting_models
-from utils.choices import chosen_images, chosen_model, chosen_results
+from utils.choices import choose
 
-folder = chosen_model(prediction.model_folder, globals().get("project"))
-result_folder = chosen_results(prediction.result_folder, "fine_tuning", folder)
-images = chosen_images(prediction.data_folder, data.training_source if "project" in globals() else None)
-note(f"Images: {images}")
-task, _ = starting_models.read_task(folder)
-predicted = task.predict(folder, str(images), result_folder, tqdm)
+trained, source = (project.folder, data.training_source) if "project" in globals() else (None, None)
+chosen = choose(prediction.values(), "fine_tuning", trained, source)
+note(chosen.about)
+task, _ = starting_models.read_task(chosen.model)
+predicted = task.predict(chosen.model, str(chosen.images), chosen.results, tqdm)
 for warning in predicted.warnings:
     note(warning)
 display(pages.tidy(predicted.table.head(20)))
 plots.show(predicted.figure)
-note(f"Everything is in {result_folder}")
+note(f"Everything is in {chosen.results}; above are the first rows and pictures.")

@@ -56,6 +56,7 @@ from traitlets import Bool, Enum, Float, Int, Unicode
 
 from utils import forms, samples, storage
 from utils.axes import STACK_AXES
+from utils.form_fields import FolderName
 from utils.forms import Form
 from utils.notes import note
 from utils.paths import resolve
@@ -131,7 +132,7 @@ class Data(AdvancedData):
         ["automatic", "instance labels", "binary"], help="leave at automatic; binary: objects that touch count as one"
     )
     class_table = Unicode("", help="CSV with columns file, label, class; empty = one kind of object").tag(path="file")
-    model_name = Unicode("my_stardist", help="name of the model; a folder of this name is made")
+    model_name = FolderName("my_stardist", help="name of the model; a folder of this name is made")
     starting_model = Unicode(
         "", help="folder of a model, or 2D_versatile_fluo, 2D_versatile_he, ... (3.4); leave empty for none"
     ).tag(path=True, names=("2D_versatile_fluo", "2D_versatile_he", "2D_paper_dsb2018", "2D_demo"))
@@ -388,7 +389,7 @@ class Prediction(Form):
     data_folder = Unicode("", help="folder of images to segment; empty = the images of the sample, or of 3.1").tag(
         path=True
     )
-    result_folder = Unicode("", help="folder for the results; empty = a folder for each model").tag(path=True)
+    result_folder = Unicode("", help="folder for the results; empty = one for each model and folder").tag(path=True)
     model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(path=True)
     axes = Enum(
         list(STACK_AXES), help="leave at automatic; order of time T, depth Z, height Y, width X and channels C"
@@ -405,18 +406,17 @@ from tqdm.auto import tqdm
 
 runtime.start()
 from utils import object_prediction, object_results, pages
-from utils.choices import chosen_images, chosen_model, chosen_results
+from utils.choices import choose
 from utils.viewer import viewer
 
-folder = chosen_model(prediction.model_folder, globals().get("project"))
-result_folder = chosen_results(prediction.result_folder, "stardist_segmentation", folder)
-images = chosen_images(prediction.data_folder, data.training_source if "project" in globals() else None)
-note(f"Images: {images}")
-segmenter = object_prediction.load_segmenter(folder)
-given = folder, segmenter, segmenter.description, images, result_folder
+trained, source = (project.folder, data.training_source) if "project" in globals() else (None, None)
+chosen = choose(prediction.values(), "stardist_segmentation", trained, source)
+note(chosen.about)
+segmenter = object_prediction.load_segmenter(chosen.model)
+given = chosen.model, segmenter, segmenter.description, chosen.images, chosen.results
 predicted = object_results.predict_objects(*given, axes=prediction.axes, progress=tqdm)
 for warning in predicted.warnings:
     note(warning)
 display(pages.tidy(predicted.counts.head(20)))
-note(f"Everything is in {result_folder}")
-viewer(result_folder)
+note(f"Everything is in {chosen.results}; above are the first rows.")
+viewer(chosen.results)

@@ -53,6 +53,7 @@ runtime.prepare()
 from traitlets import Bool, Enum, Float, Int, Unicode
 
 from utils import forms, samples, storage
+from utils.form_fields import FolderName
 from utils.forms import Form
 from utils.notes import note
 from utils.paths import resolve
@@ -127,7 +128,7 @@ class Data(AdvancedData):
         ["automatic", "binary", "classes", "instance labels"], help="what numbers in masks mean; leave at automatic"
     )
     class_names = Unicode("", help="names in order of mask value: glass, tissue, fibrosis; empty = numbered")
-    model_name = Unicode("my_unet", help="name of the model; a folder of this name is made")
+    model_name = FolderName("my_unet", help="name of the model; a folder of this name is made")
     starting_model = Unicode(
         "", help="folder of an earlier model to go on from (3.4); leave empty to train from scratch"
     ).tag(path=True)
@@ -381,7 +382,7 @@ class Prediction(Form):
     data_folder = Unicode("", help="folder of images to segment; empty = the images of the sample, or of 3.1").tag(
         path=True
     )
-    result_folder = Unicode("", help="folder for the results; empty = a folder for each model").tag(path=True)
+    result_folder = Unicode("", help="folder for the results; empty = one for each model and folder").tag(path=True)
     model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(path=True)
     save_probabilities = Bool(
         False, help="also write how sure the model is of each class; leave off unless you need it"
@@ -401,17 +402,16 @@ from tqdm.auto import tqdm
 
 runtime.start()
 from utils import pages, plots
-from utils.choices import chosen_images, chosen_model, chosen_results
+from utils.choices import choose
 from utils.results import predict_folder
 
-settings = prediction.values()
-model_to_use = chosen_model(settings.pop("model_folder"), globals().get("project"))
-result_folder = chosen_results(settings.pop("result_folder"), "unet_segmentation", model_to_use)
-images = chosen_images(settings.pop("data_folder"), data.training_source if "project" in globals() else None)
-note(f"Images: {images}")
-predicted = predict_folder(model_to_use, images, result_folder, progress=tqdm, **settings)
+trained, source = (project.folder, data.training_source) if "project" in globals() else (None, None)
+chosen = choose(prediction.values(), "unet_segmentation", trained, source)
+note(chosen.about)
+options = {"save_probabilities": prediction.save_probabilities, "axes": prediction.axes}
+predicted = predict_folder(*chosen[:3], progress=tqdm, **options)
 for warning in predicted.warnings:
     note(warning)
 display(pages.tidy(predicted.measurements.head(20)))
-plots.show(pages.overlays(result_folder, predicted.measurements["file"]))
-note(f"Everything is in {result_folder}")
+plots.show(pages.overlays(chosen.results, predicted.measurements["file"]))
+note(f"Everything is in {chosen.results}; above are the first rows and pictures.")

@@ -104,4 +104,5 @@ def test_the_run_leaves_a_model_of_what_was_typed_with_its_score_and_predictions
     for form, typed in TYPED[visited.name].items():
         assert used[form].items() >= typed.items()
     assert (model / "scores.json").is_file()
-    assert any((project / "results" / visited.name / f"predictions_of_{MODELS[visited.name]}").iterdir())
+    (results,) = (project / "results" / visited.name / f"predictions_of_{MODELS[visited.name]}").iterdir()
+    assert any(results.iterdir())

@@ -61,5 +61,6 @@ def test_the_walk_of_the_readme_leads_to_segmented_images(visit, project, slides
     assert len(steps) == len(done) <= MOST_ACTIONS
     for step, begin in zip(steps, done, strict=True):
         assert step.startswith(begin)
-    measured = pd.read_csv(project / "results" / "unet_segmentation" / "predictions_of_my_slides" / "measurements.csv")
+    results = project / "results" / "unet_segmentation" / "predictions_of_my_slides" / "my_slides_images"
+    measured = pd.read_csv(results / "measurements.csv")
     assert measured["file"].tolist() == slides
