@@ -86,7 +86,7 @@ def walk() -> None:
     for path in sorted((ROOT / "results" / "screenshots").glob("walk_*.png")):
         picture = Image.open(path).convert("RGB")
         if path.stem == "walk_result":  # the table is wider than the page: its pictures
-            picture = picture.crop((0, picture.height - 330, picture.width, picture.height))
+            picture = picture.crop((0, picture.height - 352, picture.width, picture.height))
         picture.quantize(128).save(DOCS / path.name, optimize=True)
 
 
