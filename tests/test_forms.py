@@ -514,7 +514,7 @@ def test_damaged_settings_are_told_and_kept(content):
     assert (form_settings.SETTINGS / "unet.json.damaged").read_text() == content
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::UserWarning")  # ipywidgets 7 has deprecation warnings of its own
 def test_failed_saving_is_told_and_leaves_the_earlier_settings(monkeypatch, capsys):
     notebook("unet")
     path = save_settings(run_cell())
