@@ -149,8 +149,9 @@ def describe() -> str:
 
 def start() -> None:
     """Load TensorFlow without its start-up lines; say so where there is a graphics card that it cannot use."""
-    tensorflow, card = load_tensorflow(), graphics_card()
-    if card and not tensorflow.config.list_physical_devices("GPU"):
+    if load_tensorflow().config.list_physical_devices("GPU"):
+        return
+    if card := graphics_card():
         print(
             f"There is a graphics card ({card}), but TensorFlow cannot use it, so the processor is used. Remedy: "
             'install "tensorflow[and-cuda]" as the README says under "A graphics card".'

@@ -81,10 +81,9 @@ def prepare(name: str) -> dict[str, str]:
     DataError
         Unknown name, or a missing sample cannot be made or written.
     """
-    known = SAMPLES | CLASSIFICATION | EXTRA
-    places = known.get(name)
+    places = _known().get(name)
     if places is None:
-        raise DataError(f"There is no sample {name!r}. Choose one of {', '.join(known)}.")
+        raise DataError(f"There is no sample {name!r}. Choose one of {', '.join(_known())}.")
     for folder in _folders(name):
         make_missing(folder)
     return dict(places)
@@ -131,21 +130,24 @@ def annotations_of(path: Path) -> str | None:
 
 def _folders(name: str) -> list[Path]:
     """Folders of a sample that are looked for."""
-    places = (SAMPLES | CLASSIFICATION | EXTRA)[name]
-    return [resolve(place) for field, place in places.items() if field not in ("about", "class_groups")]
+    return [resolve(place) for field, place in _known()[name].items() if field not in ("about", "class_groups")]
 
 
 def _bundled(path: Path) -> str | None:
     """Name of the sample in whose folder `path` lies."""
     folder = resolve("data_samples")
     name = path.relative_to(folder).parts[0] if path.is_relative_to(folder) and path != folder else None
-    return name if name in SAMPLES | CLASSIFICATION | EXTRA else None
+    return name if name in _known() else None
+
+
+def _known() -> dict[str, dict[str, str]]:
+    """All samples."""
+    return SAMPLES | CLASSIFICATION | EXTRA
 
 
 def descriptions(names: list[str]) -> str:
     """One line for each sample: its folder and what it shows."""
-    known = SAMPLES | CLASSIFICATION | EXTRA
-    return "\n".join(f"Sample data_samples/{name}: {known[name]['about']}" for name in names)
+    return "\n".join(f"Sample data_samples/{name}: {_known()[name]['about']}" for name in names)
 
 
 def sample_of(training_source: str | Path) -> str | None:
