@@ -16,13 +16,16 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from utils import evaluation, held_out, image_curve, object_prediction  # noqa: E402
-from utils.images import read_image, read_mask  # noqa: E402
-from utils.pictures import display_image, overlay  # noqa: E402
-from utils.plot_curve import curve_figure  # noqa: E402
-from utils.plot_objects import object_errors  # noqa: E402
-from utils.plot_scores import error_map  # noqa: E402
-from utils.plots import add_picture, picture_grid, png  # noqa: E402
+from utils.fine_tuning.curve import FILE, laws_of  # noqa: E402
+from utils.fine_tuning.page import curve_figure  # noqa: E402
+from utils.images.image import read_image, read_mask  # noqa: E402
+from utils.pages.figures import add_picture, picture_grid, png  # noqa: E402
+from utils.pages.pictures import display_image, overlay  # noqa: E402
+from utils.tasks.held_out import find_test_set  # noqa: E402
+from utils.tasks.objects import predict  # noqa: E402
+from utils.tasks.objects.figures import object_errors  # noqa: E402
+from utils.tasks.pixels.evaluate import load_segmenter  # noqa: E402
+from utils.tasks.pixels.figures import error_map  # noqa: E402
 
 DOCS = ROOT / "docs"
 NUCLEI = ROOT / "data_samples" / "nuclei_real" / "train"
@@ -30,7 +33,7 @@ NUCLEI = ROOT / "data_samples" / "nuclei_real" / "train"
 
 def result(folder: Path) -> None:
     """Image, annotation, prediction and errors of one test image of the real nuclei."""
-    segmenter, example = evaluation.load_segmenter(folder), held_out.find_test_set(folder).examples[1]
+    segmenter, example = load_segmenter(folder), find_test_set(folder).examples[1]
     predicted = segmenter.class_ids(example.image.array)
     figure = error_map(example.image.array, example.mask, predicted, segmenter.classes)
     (DOCS / "result.png").write_bytes(png(figure, dpi=80))
@@ -38,7 +41,7 @@ def result(folder: Path) -> None:
 
 def objects(folder: Path) -> None:
     """Annotated and predicted objects of one test image of the synthetic nuclei."""
-    segmenter, example = object_prediction.load_segmenter(folder), held_out.find_test_set(folder).examples[4]
+    segmenter, example = predict.load_segmenter(folder), find_test_set(folder).examples[4]
     labels = segmenter.find(example.image.array).labels
     figure = object_errors(example.image.array, example.mask, labels, example.image.pixel_size_um)
     (DOCS / "objects.png").write_bytes(png(figure, dpi=60))
@@ -46,8 +49,8 @@ def objects(folder: Path) -> None:
 
 def curve(folder: Path) -> None:
     """Learning curve of the fine-tuning notebook."""
-    table = pd.read_csv(folder / image_curve.FILE)
-    laws, unit = image_curve.laws_of(table), "labelled images of each class"
+    table = pd.read_csv(folder / FILE)
+    laws, unit = laws_of(table), "labelled images of each class"
     (DOCS / "curve.png").write_bytes(png(curve_figure(table, laws, None, "Balanced accuracy", unit, 0.9), dpi=70))
 
 

@@ -14,9 +14,9 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from utils import runtime
-from utils.choices import name_of_folder
 from utils.errors import UserError
 from utils.files import write_text
+from utils.tasks.choices import name_of_folder
 
 
 def result_names(folders: list[Path]) -> list[str]:
@@ -60,9 +60,9 @@ def predict_all(model: Path, folders: list[Path], results: Path) -> pd.DataFrame
     """
     runtime.prepare()
     runtime.start()
-    from utils import starting_models  # loads TensorFlow
+    from utils.tasks.registry import read_task  # loads TensorFlow
 
-    task, _ = starting_models.read_task(model)
+    task, _ = read_task(model)
     earlier, rows = earlier_summary(results / "summary.csv", folders), []
     for folder, name in zip(folders, result_names(folders), strict=True):
         row = {"folder": str(folder), "results": name, "rows": 0, "problem": ""}

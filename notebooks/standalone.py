@@ -57,19 +57,24 @@ def rooms(source: str) -> list[Path]:
     """Files, relative to `ROOT`, of `INSIDE` that Python code reaches through any chain of imports, sorted."""
     found, todo = set(), [source]
     while todo:
-        for module in imported(todo.pop()):
-            path = Path(*module.split(".")).with_suffix(".py")
-            if path.parts[0] in INSIDE and path not in found and (ROOT / path).is_file():
-                found.add(path)
-                todo.append((ROOT / path).read_text(encoding="utf-8"))
-    packages = {path.parent / "__init__.py" for path in found}
-    return sorted(found | packages | templates(found))
+        new = {path for module in imported(todo.pop()) for path in files_of(module)} - found
+        found |= new
+        todo += [(ROOT / path).read_text(encoding="utf-8") for path in new]
+    return sorted(found | templates(found))
+
+
+def files_of(module: str) -> set[Path]:
+    """Files of `INSIDE` that Python reads to import `module`: its own, and that of each package on the way."""
+    parts = module.split(".")
+    folders = [Path(*parts[:i]) for i in range(1, len(parts) + 1)]
+    files = {folder / "__init__.py" for folder in folders} | {folders[-1].with_suffix(".py")}
+    return {path for path in files if parts[0] in INSIDE and (ROOT / path).is_file()}
 
 
 def templates(paths: set[Path]) -> set[Path]:
     """Templates of pages that one of the files names."""
     code = "".join((ROOT / path).read_text(encoding="utf-8") for path in paths)
-    folder = Path("utils", "templates")
+    folder = Path("utils", "pages", "templates")
     return {folder / path.name for path in (ROOT / folder).iterdir() if f'"{path.name}"' in code}
 
 

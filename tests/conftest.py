@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from utils import models, networks
+from utils.training import model_folder, networks
 
 NORMALISATION = {"kind": "percentile", "low": 1, "high": 99.8, "per": "image", "channels": "separate"}
 
@@ -15,7 +15,8 @@ NORMALISATION = {"kind": "percentile", "low": 1, "high": 99.8, "per": "image", "
 def model_description(
     channels=1, values=(0, 255), filters=2, pooling_steps=1, half_resolution=False, threshold=0.5, pixel_size_um=None
 ) -> dict:
-    """Content of model.json for a U-Net, as utils.segmentation.describe makes it; `values` are those of the masks."""
+    """Content of model.json for a U-Net, as utils.tasks.pixels.train.describe makes it; `values` are those of the
+    masks."""
     depth = {"pooling_steps": pooling_steps, "half_resolution": half_resolution}
     multiple = networks.input_multiple(**depth)
     names = ["background", "foreground"] if len(values) == 2 else ["background", *(f"class {v}" for v in values[1:])]
@@ -47,7 +48,7 @@ def save_untrained(folder: Path, seed: int = 0, **settings) -> tuple[keras.Model
     description = model_description(**settings)
     network = untrained_network(description, seed)
     history = pd.DataFrame({"epoch": [1], "loss": [np.log(2)], "val_loss": [np.log(2)], "learning_rate": [1e-3]})
-    models.save_model(folder, network, description, history)
+    model_folder.save_model(folder, network, description, history)
     return network, description
 
 

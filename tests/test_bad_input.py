@@ -9,7 +9,7 @@ import tifffile
 from tests import tiny_objects
 from tests.tiny import open_and_train, parameters, tree, write_data
 from utils.errors import DataError, ModelError, UserError
-from utils.images import read_mask
+from utils.images.image import read_mask
 
 
 @pytest.fixture

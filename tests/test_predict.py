@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from notebooks import predict
-from utils import choices
 from utils.errors import ModelError
-from utils.images import write_tiff
-from utils.results import predict_folder
+from utils.images.image import write_tiff
+from utils.tasks import choices
+from utils.tasks.pixels.predict import predict_folder
 
 
 @pytest.fixture

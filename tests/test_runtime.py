@@ -99,7 +99,7 @@ def test_a_failed_installation_is_one_sentence_with_the_reason(monkeypatch):
 
 def test_every_package_that_a_room_imports_is_one_that_is_asked_for():
     """Found by running the classification page where cleanlab was not installed yet."""
-    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "utils").glob("*.py")]
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "utils").rglob("*.py")]
     names = {name.partition(".")[0] for source in sources for name in imported(source)}
     at_hand = set(sys.stdlib_module_names) | {"utils", "data_samples", "google", "IPython"}
     # By tensorflow, scikit-image, ipywidgets and matplotlib.

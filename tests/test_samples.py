@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from utils import paths, sample_makers, samples
-from utils.checks import load_examples
-from utils.crops import load_crops
+from utils import paths, samples
+from utils.data import sample_makers
+from utils.data.crops import load_crops
+from utils.data.examples import load_examples
+from utils.data.folders import find_images
 from utils.errors import DataError
-from utils.images import find_images, write_tiff
+from utils.images.image import write_tiff
 
 TEXT = {"capture_output": True, "text": True, "check": False, "timeout": 120}
 
@@ -29,7 +31,7 @@ def test_real_nuclei_are_cut_as_written(root):
     from stardist.data import test_image_nuclei_2d
 
     image, labels = test_image_nuclei_2d(return_mask=True)
-    places = samples.prepare("nuclei_real")
+    places = sample_makers.prepare("nuclei_real")
     train = load_examples(places["training_source"], places["training_target"])
     test = load_examples(places["test_source"], places["test_target"], classes=train.classes)
     assert (train.problems, test.problems, train.mask_type) == ([], [], "instance labels")
@@ -50,14 +52,14 @@ def contents(folder):
 
 
 def test_a_missing_part_comes_back_and_the_rest_stays(root):
-    places = samples.prepare("nuclei_real")
+    places = sample_makers.prepare("nuclei_real")
     folder = root / "data_samples" / "nuclei_real"
     before = contents(folder)
     shutil.rmtree(root / places["test_target"])
     kept = sorted((root / places["training_source"]).iterdir())
     kept[0].write_bytes(b"changed by its owner")
     times = [path.stat().st_mtime_ns for path in kept]
-    samples.prepare("nuclei_real")
+    sample_makers.prepare("nuclei_real")
     assert contents(folder) == before | {kept[0].relative_to(folder): b"changed by its owner"}
     assert [path.stat().st_mtime_ns for path in kept] == times
 
@@ -67,27 +69,27 @@ def test_a_missing_part_comes_back_and_the_rest_stays(root):
     ["trian", "train/interphas", "train/prophase/0.tif/x", "train", "train/prophase", "x" * 300, "train/" + "x" * 300],
 )
 def test_a_typing_error_does_not_bring_back_what_its_owner_moved(root, drawer, wrong):
-    samples.prepare("mitosis")
+    sample_makers.prepare("mitosis")
     folder = root / "data_samples" / "mitosis"
     (folder / "train" / "prophase" / "0.tif").rename(folder / "train" / "metaphase" / "moved.tif")
     shutil.rmtree(folder / "test" / "prophase")
     before = contents(folder)
-    samples.make_missing(folder / wrong)
-    samples.prepare("mitosis")
+    sample_makers.make_missing(folder / wrong)
+    sample_makers.prepare("mitosis")
     assert contents(folder) == before
     assert len(drawer) == 1
 
 
 @pytest.mark.parametrize("looked_for", ["train", "train/prophase", "train/prophase/0.tif"])
 def test_only_the_missing_place_comes_back(root, drawer, looked_for):
-    samples.prepare("mitosis")
+    sample_makers.prepare("mitosis")
     folder = root / "data_samples" / "mitosis"
     shutil.rmtree(folder / "test" / "prophase")
     before = contents(folder)
     shutil.rmtree(folder / "train")
-    samples.make_missing(folder / "trian")
+    sample_makers.make_missing(folder / "trian")
     assert not (folder / "train").exists()
-    samples.make_missing(folder / looked_for)
+    sample_makers.make_missing(folder / looked_for)
     assert contents(folder) == before
     assert [path.name for path in (root / "data_samples").iterdir()] == ["mitosis"]
 
@@ -101,18 +103,18 @@ def test_another_page_may_be_quicker(root, drawer, monkeypatch):
         draw(folder)
 
     monkeypatch.setitem(sample_makers.DRAWN, "mitosis", both)
-    samples.make_missing(folder / "train")
+    sample_makers.make_missing(folder / "train")
     assert len(contents(folder)) == 12
 
 
 @pytest.mark.parametrize("in_the_way", ["a file", "a link that leads nowhere"])
 def test_a_place_that_cannot_be_written_is_told(root, drawer, in_the_way):
-    samples.prepare("mitosis")
+    sample_makers.prepare("mitosis")
     folder = root / "data_samples" / "mitosis"
     shutil.rmtree(folder)
     folder.touch() if in_the_way == "a file" else folder.symlink_to(root / "nowhere")
     with pytest.raises(DataError, match="mitosis cannot be written"):
-        samples.make_missing(folder / "train")
+        sample_makers.make_missing(folder / "train")
     assert [path.name for path in folder.parent.iterdir()] == ["mitosis"]
 
 
@@ -120,13 +122,14 @@ def test_a_place_that_cannot_be_written_is_told(root, drawer, in_the_way):
 def test_a_sample_without_right_to_read_is_told(root, drawer):
     """As another person, because an administrator may read everything."""
     code = (
-        "import os, sys; from pathlib import Path; from utils import paths, samples, sample_makers\n"
+        "import os, sys; from pathlib import Path; from utils import paths, samples\n"
+        "from utils.data import sample_makers; from utils.errors import DataError\n"
         "paths.ROOT = Path(sys.argv[1]); (paths.ROOT / 'data_samples').chmod(0)\n"
         "os.getuid() or os.seteuid(65534)\n"
-        "try: samples.make_missing(paths.ROOT / 'data_samples/mitosis/train')\n"
-        "except samples.DataError as error: print(error)"
+        "try: sample_makers.make_missing(paths.ROOT / 'data_samples/mitosis/train')\n"
+        "except DataError as error: print(error)"
     )
-    samples.prepare("mitosis")
+    sample_makers.prepare("mitosis")
     run = subprocess.run([sys.executable, "-c", code, root], cwd=Path(__file__).parents[1], **TEXT)
     (root / "data_samples").chmod(0o755)
     assert "The sample mitosis cannot be written" in run.stdout, run.stderr
@@ -173,7 +176,7 @@ def test_an_interrupted_making_leaves_nothing(root, monkeypatch):
 
     monkeypatch.setitem(sample_makers.DRAWN, "nuclei", stop)
     with pytest.raises(KeyboardInterrupt):
-        samples.prepare("nuclei")
+        sample_makers.prepare("nuclei")
     assert list((root / "data_samples").iterdir()) == []
 
 
@@ -209,10 +212,10 @@ def test_sample_of(root):
 
 def test_unknown_samples_are_told():
     with pytest.raises(DataError, match="no sample 'cats'.*nuclei_real"):
-        samples.prepare("cats")
+        sample_makers.prepare("cats")
 
 
 def test_these_rooms_do_not_load_tensorflow():
-    rooms = "checks, images, masks, pairs, quality, samples, splits"
-    code = f"import sys; from utils import {rooms}; sys.exit('tensorflow' in sys.modules)"
+    rooms = "images.stacks", "data.crops", "data.examples", "data.project", "data.uneven", "forms", "metrics.objects"
+    code = f"import sys, {', '.join(f'utils.{one}' for one in rooms)}; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, check=False).returncode == 0

@@ -98,7 +98,8 @@ class TestFile:
         subprocess.run([sys.executable, "cells.ipy"], cwd=tmp_path, check=True, capture_output=True)
         written = {path for path in (tmp_path / "nocodedl4bio").rglob("*") if path.is_file()}
         names = {path.relative_to(tmp_path / "nocodedl4bio") for path in written}
-        assert {Path("utils/forms.py"), Path("data_samples/generate.py"), Path("utils/templates/report.html")} <= names
+        pages = Path("utils/pages/templates/report.html")
+        assert {Path("utils/forms/form.py"), Path("data_samples/generate.py"), pages} <= names
         for one in names:
             there, here = (tmp_path / "nocodedl4bio" / one).read_bytes(), (ROOT / one).read_bytes()
             assert there == here or (here.strip() == b"" and there.strip() == b"")

@@ -51,7 +51,7 @@ def above(heading: str, name: str) -> str:
 def fields(name: str) -> dict[str, object]:
     """Name "form.field" -> trait, of every field of a notebook."""
     space: dict = {"Form": Form}
-    head = "from traitlets import *\nfrom utils.form_fields import Sizes\nfrom utils.axes import STACK_AXES"
+    head = "from traitlets import *\nfrom utils.forms.fields import Sizes\nfrom utils.images.axes import STACK_AXES"
     exec(head, space)
     for cell in cells(name):
         if cell.cell_type == "code" and cell.source.startswith("class "):

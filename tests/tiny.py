@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from tests.notebook_forms import default_values
-from utils import projects, segmentation
-from utils.images import write_tiff
+from utils.data.project import Project, open_project
+from utils.images.image import write_tiff
+from utils.tasks.pixels.train import train
 
 SMALL = {
     "number_of_epochs": 2,
@@ -60,11 +61,11 @@ def parameters(source: Path, models: Path, **overrides) -> dict:
     return {"overrides": {form: values[form] for form in ("data", "augmentation", "training")}}
 
 
-def open_and_train(given: dict, callbacks=()) -> tuple[projects.Project, str]:
+def open_and_train(given: dict, callbacks=()) -> tuple[Project, str]:
     """What sections 3 and 4 of the notebook do."""
     forms = given["overrides"]
-    project = projects.open_project(forms["data"], forms["training"]["seed"])
-    return project, segmentation.train(project, given, callbacks)
+    project = open_project(forms["data"], forms["training"]["seed"])
+    return project, train(project, given, callbacks)
 
 
 def tree(folder: Path) -> dict[str, bytes]:

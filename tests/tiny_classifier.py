@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.images import write_tiff
+from utils.images.image import write_tiff
 
 NAMES = ("early, anaphase", "métaphase", "prophase")
 CLASSES = [{"id": i, "name": name, "value": name, "group": "AAB"[i]} for i, name in enumerate(NAMES)]

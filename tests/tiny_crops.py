@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from tests.notebook_forms import default_values
-from utils import classification, projects
-from utils.images import write_tiff
+from utils.data.project import Project, open_crops
+from utils.images.image import write_tiff
+from utils.tasks.classes.train import train
 
 SMALL = {
     "number_of_epochs": 2,
@@ -52,8 +53,8 @@ def parameters(source: Path, models: Path, **overrides) -> dict:
     return {"overrides": {form: values[form] for form in ("data", "augmentation", "training")}}
 
 
-def open_and_train(given: dict, callbacks=()) -> tuple[projects.Project, str]:
+def open_and_train(given: dict, callbacks=()) -> tuple[Project, str]:
     """What sections 3 and 4 of the notebook do."""
     forms = given["overrides"]
-    project = projects.open_crops(forms["data"], forms["training"]["seed"])
-    return project, classification.train(project, given, callbacks)
+    project = open_crops(forms["data"], forms["training"]["seed"])
+    return project, train(project, given, callbacks)

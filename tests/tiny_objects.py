@@ -6,8 +6,9 @@ import numpy as np
 from skimage.measure import label
 
 from tests.notebook_forms import default_values
-from utils import object_training, projects
-from utils.images import write_tiff
+from utils.data.project import Project, open_project
+from utils.images.image import write_tiff
+from utils.tasks.objects.train import train
 
 SMALL = {
     "number_of_epochs": 2,
@@ -63,8 +64,8 @@ def parameters(source: Path, models: Path, **overrides) -> dict:
     return {"overrides": {form: values[form] for form in ("data", "augmentation", "training")}}
 
 
-def open_and_train(given: dict, callbacks=()) -> tuple[projects.Project, str]:
+def open_and_train(given: dict, callbacks=()) -> tuple[Project, str]:
     """What sections 3 and 4 of the notebook do."""
     forms = given["overrides"]
-    project = projects.open_project(forms["data"], forms["training"]["seed"], "objects")
-    return project, object_training.train(project, given, callbacks)
+    project = open_project(forms["data"], forms["training"]["seed"], "objects")
+    return project, train(project, given, callbacks)

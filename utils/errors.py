@@ -1,6 +1,5 @@
 """Errors meant for the person at the notebook: what happened, which file, what to do; no traceback on the page."""
 
-import logging
 import logging.handlers
 import textwrap
 import traceback

@@ -5,12 +5,15 @@ import re
 from datetime import datetime
 from pathlib import Path
 
-from utils.errors import DataError
+from utils.errors import DataError, FormError
 
 # Of one folder, on any system: Windows knows no such signs, and no point or space at an end.
 FOLDER_NAME = re.compile(r"[^.\s/\\:*?\"<>|]([^/\\:*?\"<>|]*[^.\s/\\:*?\"<>|])?")
 FOLDER_NAME_RULE = 'must be the name of a folder: letters, digits, spaces, - and _, but none of / \\ : * ? " < > |'
 ROOT: Path = Path(__file__).resolve().parent.parent
+IMAGE_SUFFIXES = {".tif", ".tiff", ".png", ".jpg", ".jpeg"}
+SYSTEM_FILES = {"thumbs.db", "desktop.ini", "__macosx"}
+MASK_ENDING = re.compile(r"[ _.-]?(masks?|labels?|annotations?|segmentation)$", re.IGNORECASE)
 
 
 def resolve(path: str | os.PathLike) -> Path:
@@ -46,3 +49,29 @@ def dated_name(path: Path, keep_suffix: bool = False) -> Path:
     name = f"{path.name.removesuffix(suffix)}.{datetime.now():%Y-%m-%d}"
     names = (path.with_name(name + (f".{i}" if i else "") + suffix) for i in range(10_000))
     return next(free for free in names if not free.exists())
+
+
+def is_system(name: str) -> bool:
+    """Whether a file or folder is one that an operating system or Jupyter puts there by itself."""
+    return name.startswith(".") or name.lower() in SYSTEM_FILES
+
+
+def shown_path(path: str | Path) -> str:
+    """Path relative to the project's root where it lies inside, so that a moved project still finds it."""
+    path = resolve(path)
+    return (path.relative_to(ROOT) if path.is_relative_to(ROOT) else path).as_posix()
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a file to a free name with today's date, which is returned."""
+    return path.rename(dated_name(path, keep_suffix=True))
+
+
+def folder_of(model_path: str, model_name: str) -> Path:
+    """Folder of the model called `model_name`; FormError where the name is none for a folder."""
+    if not FOLDER_NAME.fullmatch(model_name):
+        raise FormError(
+            f"The field model_name is {model_name!r}, but {FOLDER_NAME_RULE}. The folder that models lie in goes into "
+            "the field model_path."
+        )
+    return resolve(model_path) / model_name

@@ -1,6 +1,5 @@
 """The machine under the notebook: packages, processor, quiet start."""
 
-import importlib
 import importlib.util
 import logging
 import os

@@ -1,13 +1,36 @@
 """The bundled samples: where they lie and what they show; a missing one is made when its images are looked for."""
 
-import os
 from pathlib import Path
 
-from utils.errors import DataError
 from utils.paths import resolve
 
 REAL = "nuclei_real"
 PHASES = "earlyana, lateana, telophase -> AA; prophase, prometaphase, metaphase -> BA; interphase -> I; apoptosis -> J"
+# One folder for each class, in place of images and masks.
+CLASSIFICATION: dict[str, dict[str, str]] = {
+    name: {
+        "training_source": f"data_samples/{name}/train",
+        "test_source": f"data_samples/{name}/test",
+        "class_groups": class_groups,
+        "about": about,
+    }
+    for name, class_groups, about in (
+        ("mitosis", PHASES, "synthetic single cells with shining chromatin in 8 phases of division, 64 x 64 pixels"),
+        ("mitosis_new_marker", "", "synthetic single cells with another marker, in G2 or not, 64 x 64 pixels"),
+    )
+}
+# Images for section 5 and 6 of a notebook only: nobody trains on them.
+EXTRA: dict[str, dict[str, str]] = {
+    "nuclei_whole": {
+        "test_source": "data_samples/nuclei_whole/images",
+        "test_target": "data_samples/nuclei_whole/masks",
+        "about": "the real image of 512 x 512 pixels that nuclei_real is cut from, as a test for a model of nuclei",
+    },
+    "nuclei_he": {
+        "test_source": "data_samples/nuclei_he/images",
+        "about": "a real H&E image without annotation, to look at the results only (The Cancer Imaging Archive)",
+    },
+}
 
 
 def _places(name: str, about: str) -> dict[str, str]:
@@ -31,85 +54,6 @@ SAMPLES: dict[str, dict[str, str]] = {
         "nuclei": "synthetic fluorescent nuclei that touch and overlap, 16-bit, each nucleus annotated",
     }.items()
 }
-
-
-# One folder for each class, in place of images and masks.
-CLASSIFICATION: dict[str, dict[str, str]] = {
-    name: {
-        "training_source": f"data_samples/{name}/train",
-        "test_source": f"data_samples/{name}/test",
-        "class_groups": class_groups,
-        "about": about,
-    }
-    for name, class_groups, about in (
-        ("mitosis", PHASES, "synthetic single cells with shining chromatin in 8 phases of division, 64 x 64 pixels"),
-        ("mitosis_new_marker", "", "synthetic single cells with another marker, in G2 or not, 64 x 64 pixels"),
-    )
-}
-
-
-# Images for section 5 and 6 of a notebook only: nobody trains on them.
-EXTRA: dict[str, dict[str, str]] = {
-    "nuclei_whole": {
-        "test_source": "data_samples/nuclei_whole/images",
-        "test_target": "data_samples/nuclei_whole/masks",
-        "about": "the real image of 512 x 512 pixels that nuclei_real is cut from, as a test for a model of nuclei",
-    },
-    "nuclei_he": {
-        "test_source": "data_samples/nuclei_he/images",
-        "about": "a real H&E image without annotation, to look at the results only (The Cancer Imaging Archive)",
-    },
-}
-
-
-def prepare(name: str) -> dict[str, str]:
-    """Make sure that a sample is there.
-
-    Parameters
-    ----------
-    name : str
-        Key of `SAMPLES`, `CLASSIFICATION` or `EXTRA`.
-
-    Returns
-    -------
-    dict
-        training_source, training_target, test_source, test_target (relative to the project's root) and about, as far as
-        there are; of `CLASSIFICATION` also class_groups.
-
-    Raises
-    ------
-    DataError
-        Unknown name, or a missing sample cannot be made or written.
-    """
-    places = _known().get(name)
-    if places is None:
-        raise DataError(f"There is no sample {name!r}. Choose one of {', '.join(_known())}.")
-    for folder in _folders(name):
-        make_missing(folder)
-    return dict(places)
-
-
-def make_missing(path: Path) -> None:
-    """Make the sample that `path` belongs to where its folder is missing, or that of its places which is missing.
-
-    Images of real cells are cut from those in the stardist package; the others are drawn, in seconds, where only the
-    software came along (a notebook sent as a single file). A place that is there is left as its owner made it: images
-    that were moved or removed do not come back, and a path with a typing error brings nothing back.
-
-    Raises
-    ------
-    DataError
-        Its files cannot be written.
-    """
-    name = _bundled(path)
-    if name is None:
-        return
-    folder = resolve("data_samples") / name
-    missing = [place for place in (folder, *_folders(name)) if path.is_relative_to(place) and not os.path.exists(place)]
-    if missing:
-        from utils.sample_makers import make  # slow to import, and needed only where a sample is missing
-
-        make(name, folder, missing[0].relative_to(folder))
 
 
 def can_be_made(path: Path) -> bool:

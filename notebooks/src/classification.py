@@ -43,7 +43,7 @@ import sys
 from pathlib import Path
 
 places = [Path(globals().get("SOFTWARE", Path.cwd())), *Path.cwd().parents, Path.cwd() / "nocodedl4bio"]
-ROOT = next((folder for folder in places if (folder / "utils" / "forms.py").is_file()), None)
+ROOT = next((folder for folder in places if (folder / "utils" / "paths.py").is_file()), None)
 if ROOT is None:
     raise SystemExit("The software is not here: run the cells under Software first, or open the page in its folder.")
 sys.path.insert(0, str(ROOT))
@@ -53,10 +53,10 @@ runtime.prepare()
 from traitlets import Bool, Enum, Float, Int, Unicode
 
 from utils import forms, samples, storage
-from utils.axes import STACK_AXES
-from utils.form_fields import FolderName
+from utils.images.axes import STACK_AXES
+from utils.forms import FolderName
 from utils.forms import Form
-from utils.notes import note
+from utils.pages.notes import note
 from utils.paths import resolve
 
 forms.notebook("classification")
@@ -200,14 +200,31 @@ training
 from IPython.display import Markdown, display
 
 runtime.start()
-from utils import class_pages, classification, crop_quality, held_out, pages, plots, projects
-from utils.problems import problem_table
+from utils.data.project import open_crops
+from utils.data.uneven import crop_features, uneven_crops
+from utils.pages.figures import show
+from utils.pages.page import live, tidy
+from utils.tasks.classes import page
+from utils.tasks.classes.page import (
+    augmentation_preview,
+    calibration_sentence,
+    counts,
+    evaluation_figures,
+    example_figure,
+    looked_at,
+    overview,
+    verdict_on_forest,
+)
+from utils.tasks.classes.train import starting_note, train
+from utils.tasks.held_out import find_test_set, sample_test_crops
+from utils.tasks.report import verdict, warnings_of
+from utils.data.problems import problem_table
 
-project = projects.open_crops(data.values(), training.seed)
-test = held_out.sample_test_crops(project, data.training_source)
-display(Markdown(class_pages.overview(project, training.values())))
-display(pages.tidy(class_pages.counts(project, test)))
-plots.show(class_pages.example_figure(project))
+project = open_crops(data.values(), training.seed)
+test = sample_test_crops(project, data.training_source)
+display(Markdown(overview(project, training.values())))
+display(tidy(counts(project, test)))
+show(example_figure(project))
 
 # %% [markdown]
 # **Problems found, uneven images, near-duplicates.** Empty tables are good news. An image or group named as *uneven* is
@@ -216,9 +233,9 @@ plots.show(class_pages.example_figure(project))
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Problems, uneven images, duplicates
-problems = class_pages.problems(project, test)
-uneven = crop_quality.uneven_crops(crop_quality.crop_features(project.dataset.crops, project.dataset.classes))
-copies = class_pages.copies(project, test)
+problems = page.problems(project, test)
+uneven = uneven_crops(crop_features(project.dataset.crops, project.dataset.classes))
+copies = page.copies(project, test)
 for title, table in {
     "Problems": problem_table(problems),
     "Uneven images and groups": uneven,
@@ -226,7 +243,7 @@ for title, table in {
 }.items():
     display(Markdown(f"**{title}: {len(table) or 'none found'}**"))
     if len(table):
-        display(pages.tidy(table.head(20)))
+        display(tidy(table.head(20)))
 
 # %% [markdown]
 # **Suspected wrong labels.** Press the button to let networks that have not seen an image say what it shows, and list
@@ -236,9 +253,9 @@ for title, table in {
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Suspected wrong labels
-from utils import label_page
+from utils.tasks.classes.wrong_labels import button
 
-label_page.button(project, training.values(), f"results/classification/{data.model_name}_labels.csv")
+button(project, training.values(), f"results/classification/{data.model_name}_labels.csv")
 
 # %% [markdown]
 # ### 3.3 Augmentation
@@ -269,7 +286,7 @@ class Augmentation(Form):
 
 augmentation = Augmentation(**overrides.get("augmentation", {}))
 display(augmentation)
-pages.live(augmentation, lambda: class_pages.augmentation_preview(project, training.values(), augmentation.values()))
+live(augmentation, lambda: augmentation_preview(project, training.values(), augmentation.values()))
 
 # %% [markdown]
 # ### 3.4 Start from a trained model
@@ -281,7 +298,7 @@ pages.live(augmentation, lambda: class_pages.augmentation_preview(project, train
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Where the training starts
-note(classification.starting_note(project, data.values(), training.values()))
+note(starting_note(project, data.values(), training.values()))
 
 # %% [markdown]
 # ## 4. Train
@@ -295,13 +312,13 @@ note(classification.starting_note(project, data.values(), training.values()))
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Train
-from utils.progress import LiveProgress
+from utils.training.progress import LiveProgress
 
 parameters = forms.parameters(data, augmentation, training)
 forms.save_settings(data, augmentation, training)
 progress = LiveProgress()
 try:
-    note(classification.train(project, parameters, [progress]))
+    note(train(project, parameters, [progress]))
 finally:
     progress.close()
 
@@ -331,20 +348,20 @@ evaluation
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Score the model
-from utils import class_evaluation as scoring
-from utils import class_score_tables as tables
+from utils.tasks.classes.evaluate import evaluate
+from utils.tasks.classes.evaluate import interval_caution, per_class_table, totals_table
 
 model_folder = resolve(evaluation.model_folder) if evaluation.model_folder else project.folder
-test_set = held_out.find_test_set(model_folder, evaluation.test_source)
+test_set = find_test_set(model_folder, evaluation.test_source)
 own = model_folder == project.folder
-result = scoring.evaluate(model_folder, test_set, project.examples("training") if own else ())
-display(Markdown(pages.verdict(result, model_folder)))
-display(pages.tidy(tables.totals_table(result.table)), pages.tidy(tables.per_class_table(result.table)))
-display(pages.tidy(tables.per_class_table(result.table, "groups")))
+result = evaluate(model_folder, test_set, project.examples("training") if own else ())
+display(Markdown(verdict(result, model_folder)))
+display(tidy(totals_table(result.table)), tidy(per_class_table(result.table)))
+display(tidy(per_class_table(result.table, "groups")))
 for sentence in (
-    tables.interval_caution(result.table),
-    class_pages.verdict_on_forest(result),
-    class_pages.calibration_sentence(result),
+    interval_caution(result.table),
+    verdict_on_forest(result),
+    calibration_sentence(result),
 ):
     display(Markdown(sentence))
 
@@ -355,9 +372,9 @@ for sentence in (
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Show the errors
-for caption, figure in class_pages.evaluation_figures(result).items():
+for caption, figure in evaluation_figures(result).items():
     display(Markdown(f"**{caption}**"))
-    plots.show(figure)
+    show(figure)
 
 # %% [markdown]
 # **What does the model look at?** The heat map (Grad-CAM) shows which part of an image speaks for the class that the
@@ -366,13 +383,13 @@ for caption, figure in class_pages.evaluation_figures(result).items():
 # %% cellView="form" jupyter={"source_hidden": true}
 # Show what the model looks at, write the report
 chosen = [name.strip() for name in evaluation.images_to_explain.split(",") if name.strip()]
-plots.show(class_pages.looked_at(result, chosen))
+show(looked_at(result, chosen))
 warnings = []
 if own:
-    lookalikes = class_pages.lookalikes(project, test_set)
+    lookalikes = page.lookalikes(project, test_set)
     display(Markdown(f"**Test images that look like a copy of a training image: {len(lookalikes) or 'none'}**"))
-    warnings = pages.warnings_of(problems, uneven, lookalikes)
-report = class_pages.report(model_folder, result, warnings)
+    warnings = warnings_of(problems, uneven, lookalikes)
+report = page.report(model_folder, result, warnings)
 note(f"A page to keep or send: {report}")
 
 # %% [markdown]
@@ -412,8 +429,12 @@ from IPython.display import display
 from tqdm.auto import tqdm
 
 runtime.start()
-from utils import class_prediction, classifier, pages, plots
-from utils.choices import choose
+from utils.pages.figures import show
+from utils.pages.page import live, tidy
+from utils.tasks.classes.cells import pictures, predict
+from utils.tasks.classes.predict import load_classifier
+from utils.tasks.report import verdict, warnings_of
+from utils.tasks.choices import choose
 
 trained, source = (project.folder, data.training_source) if "project" in globals() else (None, None)
 chosen = choose(prediction.values(), "classification", trained, source)
@@ -421,10 +442,10 @@ note(chosen.about)
 settings = prediction.values() | {"result_folder": chosen.results}
 if not prediction.label_folder:
     settings["data_folder"] = chosen.images
-predicted = class_prediction.predict(classifier.load_classifier(chosen.model), chosen.model, settings, tqdm)
+predicted = predict(load_classifier(chosen.model), chosen.model, settings, tqdm)
 for warning in predicted.warnings:
     note(warning)
 shown = predicted.table.loc[:, [not name.startswith("p_") for name in predicted.table.columns]]
-display(pages.tidy(shown.head(20)))
-plots.show(class_prediction.pictures(chosen.results, predicted.table, bool(prediction.label_folder)))
+display(tidy(shown.head(20)))
+show(pictures(chosen.results, predicted.table, bool(prediction.label_folder)))
 note(f"Everything is in {chosen.results}; above are the first rows and pictures.")

@@ -41,7 +41,7 @@ import sys
 from pathlib import Path
 
 places = [Path(globals().get("SOFTWARE", Path.cwd())), *Path.cwd().parents, Path.cwd() / "nocodedl4bio"]
-ROOT = next((folder for folder in places if (folder / "utils" / "forms.py").is_file()), None)
+ROOT = next((folder for folder in places if (folder / "utils" / "paths.py").is_file()), None)
 if ROOT is None:
     raise SystemExit("The software is not here: run the cells under Software first, or open the page in its folder.")
 sys.path.insert(0, str(ROOT))
@@ -51,9 +51,9 @@ runtime.prepare()
 from traitlets import Bool, Enum, Float, Int, Unicode
 
 from utils import forms, samples, storage
-from utils.form_fields import FolderName, Sizes
+from utils.forms import FolderName, Sizes
 from utils.forms import Form
-from utils.notes import note
+from utils.pages.notes import note
 from utils.paths import resolve
 
 forms.notebook("fine_tuning")
@@ -256,20 +256,37 @@ from contextlib import closing
 from IPython.display import Markdown, display
 
 runtime.start()
-from utils import fine_tuning, fine_tuning_pages, image_curve, pages, plot_curve, plots, starting_models, unchanged
-from utils.progress import LiveProgress
+from utils.fine_tuning.comparison import before_training
+from utils.fine_tuning.curve import run_curve, sizes_of
+from utils.fine_tuning.page import (
+    curve_drawing,
+    curve_table,
+    data_note,
+    generalisation,
+    images_required,
+    live_curve,
+    more_for_report,
+    source_note,
+)
+from utils.fine_tuning.start import example_model
+from utils.fine_tuning.tuning import open_tuning, train_from_scratch, tune, with_parameters
+from utils.pages.figures import show
+from utils.pages.page import live, tidy
+from utils.tasks.registry import read_task
+from utils.tasks.report import verdict
+from utils.training.progress import LiveProgress
 
 starting_model = data.starting_model
 if not starting_model:
     note("No starting model was given: an example is used, a classifier of the phases of mitosis (preset Try out).")
     with closing(LiveProgress()) as progress:
-        starting_model = str(starting_models.example_model(data.model_path, [progress]))
-tuning = fine_tuning.open_tuning(starting_model, forms.parameters(data, strategy, training, curve, evaluation))
+        starting_model = str(example_model(data.model_path, [progress]))
+tuning = open_tuning(starting_model, forms.parameters(data, strategy, training, curve, evaluation))
 project, task = tuning.project, tuning.task
-sizes = image_curve.sizes_of(tuning, curve.values())
-display(Markdown(fine_tuning_pages.source_note(tuning)))
-display(Markdown(fine_tuning_pages.data_note(tuning)))
-plots.show(task.show_data(project))
+sizes = sizes_of(tuning, curve.values())
+display(Markdown(source_note(tuning)))
+display(Markdown(data_note(tuning)))
+show(task.show_data(project))
 
 # %% [markdown]
 # **Problems found, uneven images, duplicates.** Empty tables are good news. An image named as *uneven* is not wrong,
@@ -282,7 +299,7 @@ checks = task.checks(project, tuning.settings, tuning.test_set)
 for title, table in checks.tables.items():
     display(Markdown(f"**{title}: {len(table) or 'none found'}**"))
     if len(table):
-        display(pages.tidy(table.head(20)))
+        display(tidy(table.head(20)))
 
 # %% [markdown]
 # ### 3.3 Augmentation
@@ -313,7 +330,7 @@ class Augmentation(Form):
 
 augmentation = Augmentation(**overrides.get("augmentation", {}))
 display(augmentation)
-pages.live(augmentation, lambda: task.augmentation_preview(project, tuning.settings, augmentation.values()))
+live(augmentation, lambda: task.augmentation_preview(project, tuning.settings, augmentation.values()))
 
 # %% [markdown]
 # ### 3.4 How good is the model, unchanged?
@@ -325,8 +342,8 @@ pages.live(augmentation, lambda: task.augmentation_preview(project, tuning.setti
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Score of the unchanged model
-before = unchanged.before_training(tuning)
-display(Markdown(fine_tuning_pages.generalisation(tuning, before)))
+before = before_training(tuning)
+display(Markdown(generalisation(tuning, before)))
 
 # %% [markdown]
 # ## 4. Train
@@ -344,10 +361,10 @@ display(Markdown(fine_tuning_pages.generalisation(tuning, before)))
 # Fine-tune
 parameters = forms.parameters(data, augmentation, strategy, training, curve, evaluation)
 forms.save_settings(data, augmentation, strategy, training, curve, evaluation)
-tuning = fine_tuning.with_parameters(tuning, parameters)
+tuning = with_parameters(tuning, parameters)
 progress = LiveProgress()
 try:
-    note(fine_tuning.tune(tuning, [progress]))
+    note(tune(tuning, [progress]))
 finally:
     progress.close()
 
@@ -363,7 +380,7 @@ finally:
 progress = LiveProgress()
 try:
     if strategy.strategy != "from scratch":
-        note(fine_tuning.train_from_scratch(tuning, [progress]))
+        note(train_from_scratch(tuning, [progress]))
 finally:
     progress.close()
 
@@ -380,11 +397,11 @@ finally:
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Measure and draw the learning curve
-points, draw = None, fine_tuning_pages.curve_drawing(tuning, before, curve.target_score)
+points, draw = None, curve_drawing(tuning, before, curve.target_score)
 if sizes:
-    points = image_curve.run_curve(tuning, curve.values(), fine_tuning_pages.live_curve(draw))
-    display(pages.tidy(plot_curve.curve_table(points)))
-    for sentence in fine_tuning_pages.images_required(tuning, points, curve.target_score):
+    points = run_curve(tuning, curve.values(), live_curve(draw))
+    display(tidy(curve_table(points)))
+    for sentence in images_required(tuning, points, curve.target_score):
         display(Markdown(sentence))
 
 # %% [markdown]
@@ -397,14 +414,14 @@ if sizes:
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Compare the models
-from utils import comparisons
+from utils.fine_tuning.comparison import compare, comparison_table, comparison_verdict, forgetting
 
-comparison = comparisons.compare(tuning, before)
+comparison = compare(tuning, before)
 result = comparison.result
-display(Markdown(pages.verdict(result, project.folder)))
-display(pages.tidy(comparisons.comparison_table(comparison)))
-display(Markdown(comparisons.comparison_verdict(comparison)))
-display(Markdown(comparisons.forgetting(comparison)))
+display(Markdown(verdict(result, project.folder)))
+display(tidy(comparison_table(comparison)))
+display(Markdown(comparison_verdict(comparison)))
+display(Markdown(forgetting(comparison)))
 
 # %% [markdown]
 # **Before and after.** The same test images with the errors of each model, the hardest first.
@@ -414,8 +431,8 @@ display(Markdown(comparisons.forgetting(comparison)))
 pictures = task.show_errors(comparison.predictors, tuning.test_set, tuning.classes)
 for caption, figure in pictures.items():
     display(Markdown(f"**{caption}**"))
-    plots.show(figure)
-more = fine_tuning_pages.more_for_report(comparison, points, draw) | pictures
+    show(figure)
+more = more_for_report(comparison, points, draw) | pictures
 report = task.report(project.folder, result, checks.warnings, more)
 note(f"A page to keep or send: {report}")
 
@@ -447,16 +464,19 @@ from IPython.display import display
 from tqdm.auto import tqdm
 
 runtime.start()
-from utils import pages, plots, starting_models
-from utils.choices import choose
+from utils.fine_tuning.start import example_model
+from utils.pages.figures import show
+from utils.pages.page import live, tidy
+from utils.tasks.report import verdict
+from utils.tasks.choices import choose
 
 trained, source = (project.folder, data.training_source) if "project" in globals() else (None, None)
 chosen = choose(prediction.values(), "fine_tuning", trained, source)
 note(chosen.about)
-task, _ = starting_models.read_task(chosen.model)
+task, _ = read_task(chosen.model)
 predicted = task.predict(chosen.model, str(chosen.images), chosen.results, tqdm)
 for warning in predicted.warnings:
     note(warning)
-display(pages.tidy(predicted.table.head(20)))
-plots.show(predicted.figure)
+display(tidy(predicted.table.head(20)))
+show(predicted.figure)
 note(f"Everything is in {chosen.results}; above are the first rows and pictures.")

@@ -45,7 +45,7 @@ import sys
 from pathlib import Path
 
 places = [Path(globals().get("SOFTWARE", Path.cwd())), *Path.cwd().parents, Path.cwd() / "nocodedl4bio"]
-ROOT = next((folder for folder in places if (folder / "utils" / "forms.py").is_file()), None)
+ROOT = next((folder for folder in places if (folder / "utils" / "paths.py").is_file()), None)
 if ROOT is None:
     raise SystemExit("The software is not here: run the cells under Software first, or open the page in its folder.")
 sys.path.insert(0, str(ROOT))
@@ -55,10 +55,10 @@ runtime.prepare()
 from traitlets import Bool, Enum, Float, Int, Unicode
 
 from utils import forms, samples, storage
-from utils.axes import STACK_AXES
-from utils.form_fields import FolderName
+from utils.images.axes import STACK_AXES
+from utils.forms import FolderName
 from utils.forms import Form
-from utils.notes import note
+from utils.pages.notes import note
 from utils.paths import resolve
 
 forms.notebook("stardist_segmentation")
@@ -208,14 +208,30 @@ training
 from IPython.display import Markdown, display
 
 runtime.start()
-from utils import object_pages, object_training, pages, plot_objects, plots, projects, quality
-from utils.problems import problem_table
+from utils.data.copies import duplicates
+from utils.data.project import open_project
+from utils.data.uneven import image_features, outliers
+from utils.pages.figures import show
+from utils.pages.page import live, tidy
+from utils.tasks import report as tasks_report
+from utils.tasks.objects import page
+from utils.tasks.objects.figures import show_objects
+from utils.tasks.objects.page import (
+    augmentation_preview,
+    count_sentence,
+    evaluation_figures,
+    readable_table,
+    sizes_by_role,
+)
+from utils.tasks.objects.train import patch_size, starting_note, train
+from utils.tasks.report import overview, verdict, warnings_of, with_roles
+from utils.data.problems import problem_table
 
-project = projects.open_project(data.values(), training.seed, "objects")
-patch = object_training.patch_size(project, training.values())
-display(Markdown(pages.overview(project, patch)))
-display(pages.tidy(object_pages.sizes_by_role(project)))
-plots.show(plot_objects.show_objects(project.examples("training")))
+project = open_project(data.values(), training.seed, "objects")
+patch = patch_size(project, training.values())
+display(Markdown(overview(project, patch)))
+display(tidy(sizes_by_role(project)))
+show(show_objects(project.examples("training")))
 
 # %% [markdown]
 # **Problems found, uneven images, duplicates.** Empty tables are good news. A warning is no order: look at the object
@@ -225,17 +241,17 @@ plots.show(plot_objects.show_objects(project.examples("training")))
 # %% cellView="form" jupyter={"source_hidden": true}
 # Problems, uneven images, duplicates
 examples = project.dataset.examples
-problems = object_pages.problems(project, training.values())
-uneven = quality.outliers(quality.image_features(examples))
-copies = quality.duplicates(examples)
+problems = page.problems(project, training.values())
+uneven = outliers(image_features(examples))
+copies = duplicates(examples)
 for title, table in {
     "Problems": problem_table(problems),
     "Uneven images": uneven,
-    "Duplicates": pages.with_roles(copies, project),
+    "Duplicates": with_roles(copies, project),
 }.items():
     display(Markdown(f"**{title}: {len(table) or 'none found'}**"))
     if len(table):
-        display(pages.tidy(table))
+        display(tidy(table))
 
 # %% [markdown]
 # ### 3.3 Augmentation
@@ -262,7 +278,7 @@ class Augmentation(Form):
 
 augmentation = Augmentation(**overrides.get("augmentation", {}))
 display(augmentation)
-pages.live(augmentation, lambda: object_pages.augmentation_preview(project, training.values(), augmentation.values()))
+live(augmentation, lambda: augmentation_preview(project, training.values(), augmentation.values()))
 
 # %% [markdown]
 # ### 3.4 Start from a trained model
@@ -276,7 +292,7 @@ pages.live(augmentation, lambda: object_pages.augmentation_preview(project, trai
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Where the training starts
-note(object_training.starting_note(project, data.values(), training.values()))
+note(starting_note(project, data.values(), training.values()))
 
 # %% [markdown]
 # ## 4. Train
@@ -291,13 +307,13 @@ note(object_training.starting_note(project, data.values(), training.values()))
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Train
-from utils.progress import LiveProgress
+from utils.training.progress import LiveProgress
 
 parameters = forms.parameters(data, augmentation, training)
 forms.save_settings(data, augmentation, training)
 progress = LiveProgress()
 try:
-    note(object_training.train(project, parameters, [progress]))
+    note(train(project, parameters, [progress]))
 finally:
     progress.close()
 
@@ -332,25 +348,25 @@ evaluation
 # Score the model
 import pandas as pd
 
-from utils import held_out
-from utils import object_evaluation as scoring
+from utils.tasks.held_out import find_test_set
+from utils.tasks.objects.evaluate import disagreement, evaluate
 
 model_folder = resolve(evaluation.model_folder) if evaluation.model_folder else project.folder
-test_set = held_out.find_test_set(model_folder, evaluation.test_source, evaluation.test_target, evaluation.class_table)
-result = scoring.evaluate(model_folder, test_set)
-display(Markdown(pages.verdict(result, model_folder)))
-display(Markdown(object_pages.count_sentence(result)))
-display(pages.tidy(object_pages.readable_table(result.table)))
-display(Markdown("**Each test image, at IoU 0.5**"), pages.tidy(result.scores.per_image.head(20)))
+test_set = find_test_set(model_folder, evaluation.test_source, evaluation.test_target, evaluation.class_table)
+result = evaluate(model_folder, test_set)
+display(Markdown(verdict(result, model_folder)))
+display(Markdown(count_sentence(result)))
+display(tidy(readable_table(result.table)))
+display(Markdown("**Each test image, at IoU 0.5**"), tidy(result.scores.per_image.head(20)))
 
 # %% [markdown]
 # **The errors, image by image**, the worst first: which objects are missed, invented, merged or split?
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Show the errors
-for caption, figure in object_pages.evaluation_figures(result).items():
+for caption, figure in evaluation_figures(result).items():
     display(Markdown(f"**{caption}**"))
-    plots.show(figure)
+    show(figure)
 
 # %% [markdown]
 # **Faulty annotation?** The images whose annotation disagrees most with the model. Look at the first ones: is the
@@ -361,14 +377,14 @@ for caption, figure in object_pages.evaluation_figures(result).items():
 # Doubtful annotation; write the report
 warnings = []
 if model_folder == project.folder:
-    doubtful = scoring.disagreement(model_folder, project.dataset.examples, project.roles)
-    display(pages.tidy(doubtful.head(10)))
-    lookalikes = pages.lookalikes(project, test_set)
+    doubtful = disagreement(model_folder, project.dataset.examples, project.roles)
+    display(tidy(doubtful.head(10)))
+    lookalikes = tasks_report.lookalikes(project, test_set)
     display(Markdown(f"**Test images that look like a copy of a training image: {len(lookalikes) or 'none'}**"))
-    warnings = pages.warnings_of(problems, uneven, pd.concat([copies, lookalikes]))
+    warnings = warnings_of(problems, uneven, pd.concat([copies, lookalikes]))
 else:
     note("This list is made for the model of section 4 only; here you evaluated another one.")
-report = object_pages.report(model_folder, result, warnings)
+report = page.report(model_folder, result, warnings)
 note(f"A page to keep or send: {report}")
 
 # %% [markdown]
@@ -405,18 +421,21 @@ from IPython.display import display
 from tqdm.auto import tqdm
 
 runtime.start()
-from utils import object_prediction, object_results, pages
-from utils.choices import choose
-from utils.viewer import viewer
+from utils.pages.page import live, tidy
+from utils.tasks import report as tasks_report
+from utils.tasks.objects.predict import load_segmenter, predict_objects
+from utils.tasks.report import overview, verdict, warnings_of, with_roles
+from utils.tasks.choices import choose
+from utils.tasks.objects.viewer import viewer
 
 trained, source = (project.folder, data.training_source) if "project" in globals() else (None, None)
 chosen = choose(prediction.values(), "stardist_segmentation", trained, source)
 note(chosen.about)
-segmenter = object_prediction.load_segmenter(chosen.model)
+segmenter = load_segmenter(chosen.model)
 given = chosen.model, segmenter, segmenter.description, chosen.images, chosen.results
-predicted = object_results.predict_objects(*given, axes=prediction.axes, progress=tqdm)
+predicted = predict_objects(*given, axes=prediction.axes, progress=tqdm)
 for warning in predicted.warnings:
     note(warning)
-display(pages.tidy(predicted.counts.head(20)))
+display(tidy(predicted.counts.head(20)))
 note(f"Everything is in {chosen.results}; above are the first rows.")
 viewer(chosen.results)

@@ -43,7 +43,7 @@ import sys
 from pathlib import Path
 
 places = [Path(globals().get("SOFTWARE", Path.cwd())), *Path.cwd().parents, Path.cwd() / "nocodedl4bio"]
-ROOT = next((folder for folder in places if (folder / "utils" / "forms.py").is_file()), None)
+ROOT = next((folder for folder in places if (folder / "utils" / "paths.py").is_file()), None)
 if ROOT is None:
     raise SystemExit("The software is not here: run the cells under Software first, or open the page in its folder.")
 sys.path.insert(0, str(ROOT))
@@ -53,9 +53,9 @@ runtime.prepare()
 from traitlets import Bool, Enum, Float, Int, Unicode
 
 from utils import forms, samples, storage
-from utils.form_fields import FolderName
+from utils.forms import FolderName
 from utils.forms import Form
-from utils.notes import note
+from utils.pages.notes import note
 from utils.paths import resolve
 
 forms.notebook("unet_segmentation")
@@ -205,15 +205,23 @@ training
 from IPython.display import Markdown, display
 
 runtime.start()
-from utils import pages, plots, projects, quality, segmentation
-from utils import segmentation_pages as unet_pages
-from utils.problems import problem_table
+from utils.data.copies import duplicates
+from utils.data.project import open_project
+from utils.data.uneven import class_shares, image_features, outliers
+from utils.pages.figures import show, show_pairs
+from utils.pages.page import live, overlays, tidy
+from utils.tasks import report as tasks_report
+from utils.tasks.pixels.train import patch_size, starting_note, train
+from utils.tasks.report import overview, verdict, warnings_of, with_roles
+from utils.tasks.pixels import page
+from utils.tasks.pixels.page import augmentation_preview, evaluation_figures, per_image, shares
+from utils.data.problems import problem_table
 
-project = projects.open_project(data.values(), training.seed)
-patch = segmentation.patch_size(project, training.values())
-display(Markdown(pages.overview(project, patch)))
-display(pages.tidy(unet_pages.shares(quality.class_shares(project.dataset, project.roles))))
-plots.show(plots.show_pairs(project.examples("training"), project.dataset.classes))
+project = open_project(data.values(), training.seed)
+patch = patch_size(project, training.values())
+display(Markdown(overview(project, patch)))
+display(tidy(shares(class_shares(project.dataset, project.roles))))
+show(show_pairs(project.examples("training"), project.dataset.classes))
 
 # %% [markdown]
 # **Problems found, uneven images, duplicates.** Empty tables are good news. An image named as *uneven* is not wrong,
@@ -223,16 +231,16 @@ plots.show(plots.show_pairs(project.examples("training"), project.dataset.classe
 # %% cellView="form" jupyter={"source_hidden": true}
 # Problems, uneven images, duplicates
 examples = project.dataset.examples
-uneven = quality.outliers(quality.image_features(examples))
-copies = quality.duplicates(examples)
+uneven = outliers(image_features(examples))
+copies = duplicates(examples)
 for title, table in {
     "Problems": problem_table(project.dataset.problems),
     "Uneven images": uneven,
-    "Duplicates": pages.with_roles(copies, project),
+    "Duplicates": with_roles(copies, project),
 }.items():
     display(Markdown(f"**{title}: {len(table) or 'none found'}**"))
     if len(table):
-        display(pages.tidy(table))
+        display(tidy(table))
 
 # %% [markdown]
 # ### 3.3 Augmentation
@@ -261,7 +269,7 @@ class Augmentation(Form):
 
 augmentation = Augmentation(**overrides.get("augmentation", {}))
 display(augmentation)
-pages.live(augmentation, lambda: unet_pages.augmentation_preview(project, training.values(), augmentation.values()))
+live(augmentation, lambda: augmentation_preview(project, training.values(), augmentation.values()))
 
 # %% [markdown]
 # ### 3.4 Start from a trained model
@@ -273,7 +281,7 @@ pages.live(augmentation, lambda: unet_pages.augmentation_preview(project, traini
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Where the training starts
-note(segmentation.starting_note(project, data.values(), training.values()))
+note(starting_note(project, data.values(), training.values()))
 
 # %% [markdown]
 # ## 4. Train
@@ -287,13 +295,13 @@ note(segmentation.starting_note(project, data.values(), training.values()))
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Train
-from utils.progress import LiveProgress
+from utils.training.progress import LiveProgress
 
 parameters = forms.parameters(data, augmentation, training)
 forms.save_settings(data, augmentation, training)
 progress = LiveProgress()
 try:
-    note(segmentation.train(project, parameters, [progress]))
+    note(train(project, parameters, [progress]))
 finally:
     progress.close()
 
@@ -325,26 +333,26 @@ evaluation
 # Score the model
 import pandas as pd
 
-from utils import evaluation as scoring
-from utils import held_out
-from utils.scores import readable_table
+from utils.tasks.pixels.evaluate import disagreement, evaluate, load_segmenter
+from utils.tasks.held_out import find_test_set
+from utils.metrics.pixels import readable_table
 
 model_folder = resolve(evaluation.model_folder) if evaluation.model_folder else project.folder
-test_set = held_out.find_test_set(model_folder, evaluation.test_source, evaluation.test_target)
-result = scoring.evaluate(model_folder, test_set)
-display(Markdown(pages.verdict(result, model_folder)))
-display(pages.tidy(readable_table(result.table)))
-display(Markdown("**Each test image**"), pages.tidy(unet_pages.per_image(result).head(20)))
+test_set = find_test_set(model_folder, evaluation.test_source, evaluation.test_target)
+result = evaluate(model_folder, test_set)
+display(Markdown(verdict(result, model_folder)))
+display(tidy(readable_table(result.table)))
+display(Markdown("**Each test image**"), tidy(per_image(result).head(20)))
 
 # %% [markdown]
 # **The errors, image by image**, the worst first: where does the model mark too much, where too little?
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Show the errors
-figures = unet_pages.evaluation_figures(result, scoring.load_segmenter(model_folder).classes)
+figures = evaluation_figures(result, load_segmenter(model_folder).classes)
 for caption, figure in figures.items():
     display(Markdown(f"**{caption}**"))
-    plots.show(figure)
+    show(figure)
 
 # %% [markdown]
 # **Faulty annotation?** The images whose annotation disagrees most with the model. Look at the first ones: is the
@@ -355,14 +363,14 @@ for caption, figure in figures.items():
 # Doubtful annotation; write the report
 warnings = []
 if model_folder == project.folder:
-    doubtful = scoring.disagreement(model_folder, project.dataset.examples, project.roles)
-    display(pages.tidy(doubtful.head(10)))
-    lookalikes = pages.lookalikes(project, test_set)
+    doubtful = disagreement(model_folder, project.dataset.examples, project.roles)
+    display(tidy(doubtful.head(10)))
+    lookalikes = tasks_report.lookalikes(project, test_set)
     display(Markdown(f"**Test images that look like a copy of a training image: {len(lookalikes) or 'none'}**"))
-    warnings = pages.warnings_of(project.dataset.problems, uneven, pd.concat([copies, lookalikes]))
+    warnings = warnings_of(project.dataset.problems, uneven, pd.concat([copies, lookalikes]))
 else:
     note("This list is made for the model of section 4 only; here you evaluated another one.")
-report = unet_pages.report(model_folder, result, warnings)
+report = page.report(model_folder, result, warnings)
 note(f"A page to keep or send: {report}")
 
 # %% [markdown]
@@ -401,9 +409,12 @@ from IPython.display import display
 from tqdm.auto import tqdm
 
 runtime.start()
-from utils import pages, plots
-from utils.choices import choose
-from utils.results import predict_folder
+from utils.pages.figures import show, show_pairs
+from utils.pages.page import live, tidy
+from utils.tasks import report as tasks_report
+from utils.tasks.report import overview, verdict, warnings_of, with_roles
+from utils.tasks.choices import choose
+from utils.tasks.pixels.predict import predict_folder
 
 trained, source = (project.folder, data.training_source) if "project" in globals() else (None, None)
 chosen = choose(prediction.values(), "unet_segmentation", trained, source)
@@ -412,6 +423,6 @@ options = {"save_probabilities": prediction.save_probabilities, "axes": predicti
 predicted = predict_folder(*chosen[:3], progress=tqdm, **options)
 for warning in predicted.warnings:
     note(warning)
-display(pages.tidy(predicted.measurements.head(20)))
-plots.show(pages.overlays(chosen.results, predicted.measurements["file"]))
+display(tidy(predicted.measurements.head(20)))
+show(overlays(chosen.results, predicted.measurements["file"]))
 note(f"Everything is in {chosen.results}; above are the first rows and pictures.")

@@ -28,7 +28,10 @@ def run(given: argparse.Namespace, seed: int) -> dict:
     """Train and score once; returns the measurements."""
     import tensorflow  # noqa: F401  imported before the clock starts: a notebook pays for it in its set-up
 
-    from utils import class_evaluation, classification, held_out, projects
+    from utils.data.project import open_crops
+    from utils.tasks.classes.evaluate import evaluate
+    from utils.tasks.classes.train import train
+    from utils.tasks.held_out import find_test_set
 
     with tempfile.TemporaryDirectory() as name:
         forms = default_values(
@@ -44,13 +47,13 @@ def run(given: argparse.Namespace, seed: int) -> dict:
             },
         )
         parameters = {"overrides": {form: forms[form] for form in ("data", "augmentation", "training")}}
-        project = projects.open_crops(forms["data"], seed)
+        project = open_crops(forms["data"], seed)
         start, wall = cpu_seconds(), time.monotonic()
-        classification.train(project, parameters)
+        train(project, parameters)
         trained, elapsed = cpu_seconds() - start, time.monotonic() - wall
-        test_set = held_out.find_test_set(project.folder, "" if given.tune else str(given.data / "test"))
+        test_set = find_test_set(project.folder, "" if given.tune else str(given.data / "test"))
         training = () if given.no_forest else project.examples("training")
-        result = class_evaluation.evaluate(project.folder, test_set, training, seed)
+        result = evaluate(project.folder, test_set, training, seed)
         totals = result.table[result.table["class"] == ""].set_index(["level", "score"])["value"]
         forest = result.forest and result.forest.table.set_index(["level", "score", "class"])["value"]
         return {

@@ -59,25 +59,27 @@ def measure(given: argparse.Namespace, folder: str) -> None:
     """Print a row for each model and a summary."""
     import pandas as pd
 
-    from utils import fine_tuning, image_curve, plot_curve
+    from utils.fine_tuning.curve import Point, sizes_of, trained
+    from utils.fine_tuning.page import curve_table
+    from utils.fine_tuning.tuning import open_tuning, rate_from_scratch
 
-    tuning = fine_tuning.open_tuning(given.starting_model, {"overrides": forms_of(given, folder)})
+    tuning = open_tuning(given.starting_model, {"overrides": forms_of(given, folder)})
     unchanged = tuning.judge_unchanged()
     print("unchanged:", "cannot be asked" if unchanged is None else f"{unchanged.value:.3f}", flush=True)
     if "from scratch" in given.strategies:
         start = cpu_seconds()
-        rate = fine_tuning.rate_from_scratch(tuning)
+        rate = rate_from_scratch(tuning)
         print(f"learning rate from scratch: {rate:.2e} ({cpu_seconds() - start:.0f} CPU-s)", flush=True)
     rows, curve = [], tuning.parameters["overrides"]["curve"]
     for repeat in range(given.repeats):
-        for size in image_curve.sizes_of(tuning, curve):
+        for size in sizes_of(tuning, curve):
             for strategy in given.strategies:
                 start = cpu_seconds()
-                row = image_curve.trained(tuning, image_curve.Point(strategy, size, repeat))
+                row = trained(tuning, Point(strategy, size, repeat))
                 rows.append(row | {"cpu_s": round(cpu_seconds() - start, 1)})
                 print(json.dumps({key: value for key, value in rows[-1].items() if key != "test"}), flush=True)
     table = pd.DataFrame(rows)
-    print(plot_curve.curve_table(table).round(3).to_string(index=False))
+    print(curve_table(table).round(3).to_string(index=False))
     print(table.groupby("strategy")["cpu_s"].mean().round(1).to_string())
 
 

@@ -20,7 +20,7 @@ def write_untrained(folder: Path, channels: int, side: int, per: str = "image") 
     """Write the model folder of an untrained small CNN for 8 classes."""
     import pandas as pd
 
-    from utils import models, networks
+    from utils.training import model_folder, networks
 
     arguments = {"channels": channels, "classes": 8, "network": networks.SMALL, "filters": 16, "levels": 4}
     arguments["half_resolution"] = True  # as "Quick on a CPU" makes it
@@ -38,14 +38,14 @@ def write_untrained(folder: Path, channels: int, side: int, per: str = "image") 
         "pixel_size_um": None,
     }
     history = pd.DataFrame({"epoch": [1], "loss": [2.0], "val_loss": [2.0], "learning_rate": [1e-3]})
-    models.save_model(folder, networks.classifier(**arguments), description, history)
+    model_folder.save_model(folder, networks.classifier(**arguments), description, history)
 
 
 def measure(folder: Path, side: int, channels: int, calls: int) -> None:
     """Print median and 95th percentile of single calls, and milliseconds per cell in batches."""
     import numpy as np
 
-    from utils.single_cell import SingleCell
+    from utils.tasks.classes.single_cell import SingleCell
 
     start = time.perf_counter()
     classify = SingleCell(folder)

@@ -17,21 +17,25 @@ from tests.notebook_forms import default_values
 
 def run(preset: str, seed: int) -> dict:
     """Train and score once."""
-    from utils import held_out, object_evaluation, object_training, projects, samples
+    from utils.data import sample_makers
+    from utils.data.project import open_project
+    from utils.tasks.held_out import find_test_set
+    from utils.tasks.objects.evaluate import evaluate
+    from utils.tasks.objects.train import train
 
-    whole = samples.prepare("nuclei_whole")
+    whole = sample_makers.prepare("nuclei_whole")
     with tempfile.TemporaryDirectory() as name:
         given = {"data": {"model_path": name}, "training": {"preset": preset, "seed": seed}}
         forms = default_values("stardist_segmentation", given)
         parameters = {"overrides": {form: forms[form] for form in ("data", "augmentation", "training")}}
-        project = projects.open_project(forms["data"], seed, "objects")
+        project = open_project(forms["data"], seed, "objects")
         start = cpu_seconds()
-        object_training.train(project, parameters)
+        train(project, parameters)
         spent = cpu_seconds() - start
         row = {"seed": seed, "train_cpu_s": round(spent)}
         for what, places in (("synthetic", ("", "")), ("real", (whole["test_source"], whole["test_target"]))):
-            test_set = held_out.find_test_set(Path(project.folder), *places)
-            table = object_evaluation.evaluate(project.folder, test_set).table
+            test_set = find_test_set(Path(project.folder), *places)
+            table = evaluate(project.folder, test_set).table
             row |= {f"{what} AP50": round(table["AP"][0], 3), f"{what} AP70": round(table["AP"][4], 3)}
     return row
 

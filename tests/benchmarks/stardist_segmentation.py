@@ -65,29 +65,33 @@ def run(given: argparse.Namespace, seed: int) -> dict:
     """Train and score once; returns the measurements."""
     import stardist.models  # noqa: F401  imported before the clock starts: a notebook pays for it in its set-up
 
-    from utils import held_out, object_evaluation, object_training, projects
-    from utils.progress import LiveProgress
+    from utils.data.project import open_project
+    from utils.tasks.held_out import find_test_set
+    from utils.tasks.objects import train as objects_train
+    from utils.tasks.objects.evaluate import evaluate
+    from utils.tasks.objects.train import optimise_thresholds
+    from utils.training.progress import LiveProgress
 
-    spent, choose = [], object_training.optimise_thresholds
+    spent, choose = [], optimise_thresholds
 
     def timed(*arguments) -> None:
         start = cpu_seconds()
         choose(*arguments)
         spent.append(cpu_seconds() - start)
 
-    object_training.optimise_thresholds = timed
+    optimise_thresholds = timed
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         train, test = lay_out(given.data, given.tune, seed, folder)
         parameters = forms(train, folder, given, seed)
-        project = projects.open_project(parameters["overrides"]["data"], seed, "objects")
+        project = open_project(parameters["overrides"]["data"], seed, "objects")
         progress = LiveProgress()
         start, wall = cpu_seconds(), time.monotonic()
-        object_training.train(project, parameters, [progress])
+        objects_train.train(project, parameters, [progress])
         progress.close()
         trained, elapsed = cpu_seconds() - start - spent[0], time.monotonic() - wall
-        test_set = held_out.find_test_set(project.folder, str(test / "images"), str(test / "masks"))
-        result = object_evaluation.evaluate(project.folder, test_set)
+        test_set = find_test_set(project.folder, str(test / "images"), str(test / "masks"))
+        result = evaluate(project.folder, test_set)
         ours, theirs = prediction(result.segmenter, test_set.examples)
         return {
             "seed": seed,

@@ -13,9 +13,11 @@ import time
 import numpy as np
 
 from tests.notebook_forms import default_values
-from utils import evaluation, held_out, projects, segmentation
-from utils.held_out import TestSet
+from utils.data.project import open_project
 from utils.samples import SAMPLES
+from utils.tasks.held_out import TestSet, find_test_set
+from utils.tasks.pixels.evaluate import evaluate
+from utils.tasks.pixels.train import train
 
 
 def main() -> None:
@@ -43,13 +45,13 @@ def run(folder: str, seed: int, given: argparse.Namespace) -> dict:
     }
     forms = default_values("unet_segmentation", values)
     start = time.monotonic()
-    project = projects.open_project(forms["data"], seed)
-    segmentation.train(project, {"overrides": forms})
+    project = open_project(forms["data"], seed)
+    train(project, {"overrides": forms})
     trained = time.monotonic() - start
-    test_set = held_out.find_test_set(project.folder)
+    test_set = find_test_set(project.folder)
     if given.validation:
         test_set = TestSet(project.examples("validation"), "validation", independent=False)
-    result = evaluation.evaluate(project.folder, test_set)
+    result = evaluate(project.folder, test_set)
     confusions = result.scores.confusions
     true, predicted = (confusions.sum(axis=axis)[:, 1:] for axis in (2, 1))
     share = 100 * np.abs(true[:, 1] / true.sum(axis=1) - predicted[:, 1] / predicted.sum(axis=1))

@@ -24,9 +24,8 @@ COPIES = 60
 
 def description(crop_set, one_range: bool) -> dict:
     """What `label_issues.suspects` needs of model.json."""
-    from utils.crop_checks import usual_size
-    from utils.images import percentiles
-    from utils.projects import NORMALISATION
+    from utils.images.normalise import NORMALISATION, percentiles
+    from utils.tasks.classes.checks import usual_size
 
     normalisation = dict(NORMALISATION)
     if one_range:
@@ -39,7 +38,7 @@ def description(crop_set, one_range: bool) -> dict:
 
 def wrong_labels(crop_set, share: float, seed: int, one_range: bool) -> None:
     """Flip labels, look for them, print precision, recall and cost."""
-    from utils.label_issues import suspects
+    from utils.tasks.classes.wrong_labels import suspects
 
     rng, n_classes = np.random.default_rng(seed), len(crop_set.classes)
     chosen = set(rng.choice(len(crop_set.crops), round(share * len(crop_set.crops)), replace=False).tolist())
@@ -59,7 +58,7 @@ def wrong_labels(crop_set, share: float, seed: int, one_range: bool) -> None:
 
 def copies(crop_set, seed: int) -> None:
     """Plant copies, look for them, print how many were found and how many other images were named."""
-    from utils.crop_copies import near_duplicates
+    from utils.data.copies import near_duplicates
 
     rng, planted = np.random.default_rng(seed), []
     for i in rng.choice(len(crop_set.crops), COPIES, replace=False):
@@ -93,7 +92,7 @@ def main() -> None:
     parser.add_argument("--one-range", action="store_true")
     parser.add_argument("--copies", action="store_true")
     given = parser.parse_args()
-    from utils.crops import load_crops
+    from utils.data.crops import load_crops
 
     crop_set = load_crops(given.data.resolve())
     if given.copies:

@@ -1,0 +1,123 @@
+"""The U-Net's graph: sizes, probabilities, precision and weights."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+
+from utils.training.checkpoints import load_weights, save_weights
+from utils.training.networks import input_multiple, unet
+
+DEPTHS = [(0, False), (0, True), (1, True), (2, False), (3, True)]
+RNG = np.random.default_rng(0)
+
+
+def noise(*shape):
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+@pytest.fixture
+def mixed_precision():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    yield
+    keras.config.set_dtype_policy(before)
+
+
+@pytest.mark.parametrize(("pooling_steps", "half_resolution"), DEPTHS)
+def test_any_multiple_goes_through_and_anything_else_is_refused(pooling_steps, half_resolution):
+    network = unet(filters=2, pooling_steps=pooling_steps, half_resolution=half_resolution)
+    multiple = input_multiple(pooling_steps, half_resolution)
+    for height, width in ((1, 1), (2, 3), (5, 1)):
+        shape = (1, height * multiple, width * multiple)
+        assert network(noise(*shape, 1)).shape == (*shape, 2)
+    if multiple > 1:  # half of it would not do
+        for height, width in (
+            (3 * multiple // 2, 2 * multiple),
+            (2 * multiple, 3 * multiple // 2),
+            (multiple - 1,) * 2,
+        ):
+            try:
+                wrong = network(noise(1, height, width, 1)).shape == (1, height, width, 2)
+            except Exception:
+                wrong = False
+            assert not wrong
+
+
+@pytest.mark.parametrize("half_resolution", [False, True])
+@pytest.mark.parametrize("channels", [1, 3, 5])
+@pytest.mark.parametrize("classes", [2, 4])
+def test_probabilities_of_all_classes(channels, classes, half_resolution):
+    network = unet(channels, classes, filters=4, pooling_steps=1, half_resolution=half_resolution)
+    image = noise(2, 16, 24, channels)
+    probabilities = network(image).numpy()
+    assert probabilities.shape == (2, 16, 24, classes)
+    assert probabilities.dtype == np.float32
+    assert (probabilities >= 0).all()
+    np.testing.assert_allclose(probabilities.sum(axis=-1), 1, rtol=1e-5)
+    logits = keras.Model(network.input, network.get_layer("logits").output)(image).numpy()
+    np.testing.assert_allclose(np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True), probabilities, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("pooling_steps", "half_resolution"), DEPTHS)
+def test_filters_double_with_each_pooling_step(pooling_steps, half_resolution):
+    network = unet(filters=4, pooling_steps=pooling_steps, half_resolution=half_resolution)
+    widest = max(layer.filters for layer in network.layers if isinstance(layer, keras.layers.Conv2D))
+    pools = [layer for layer in network.layers if isinstance(layer, keras.layers.MaxPooling2D)]
+    assert widest == 4 * 2**pooling_steps
+    assert len(pools) == pooling_steps
+
+
+@pytest.mark.parametrize("half_resolution", [False, True])
+def test_a_pixel_is_answered_where_it_lies(half_resolution):
+    # with even, positive kernels the answer to a bright pixel is centred on it: nothing is shifted on the way
+    network = unet(filters=2, pooling_steps=1, half_resolution=half_resolution)
+    for layer in network.layers:
+        if hasattr(layer, "kernel"):
+            layer.kernel.assign(np.ones(layer.kernel.shape) / np.prod(layer.kernel.shape[:3]))
+    logits = keras.Model(network.input, network.get_layer("logits").output)
+    places = list(itertools.product(range(32, 36), repeat=2))  # every position within a multiple of 4
+    images = np.zeros((len(places), 64, 64, 1), np.float32)
+    for image, place in zip(images, places, strict=True):
+        image[place] = 1
+    answers = logits(images).numpy()[..., 1]
+    answers /= answers.sum(axis=(1, 2), keepdims=True)
+    found = [((answers.sum(axis=other) * np.arange(64)).sum(axis=1)) for other in (2, 1)]
+    assert abs(np.transpose(found) - places).max() < 2.5
+    np.testing.assert_allclose(np.mean(np.transpose(found) - places, axis=0), 0, atol=0.01)
+
+
+def test_the_image_itself_reaches_the_last_level_of_the_half_resolution_network():
+    network = unet(filters=4, pooling_steps=1, half_resolution=True)
+    strided = next(layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D))
+    assert strided.strides == (2, 2)
+    strided.kernel.assign(np.zeros(strided.kernel.shape))  # nothing comes by way of half the resolution
+    answer = network(noise(1, 32, 32, 1)).numpy()[..., 1]
+    assert np.ptp(answer) > 1e-3
+
+
+@pytest.mark.parametrize("half_resolution", [False, True])
+def test_output_is_float32_in_mixed_precision(mixed_precision, half_resolution):
+    network = unet(filters=4, half_resolution=half_resolution)
+    assert network(noise(1, 16, 16, 1)).dtype == "float32"
+    assert network.get_layer("logits").compute_dtype == "float32"
+    assert network.layers[1].compute_dtype == "float16"
+    assert all(weight.dtype == "float32" for weight in network.weights)
+
+
+@pytest.mark.parametrize("half_resolution", [False, True])
+def test_weights_of_a_mixed_build_serve_a_float32_build(tmp_path, mixed_precision, half_resolution):
+    keras.utils.set_random_seed(1)
+    mixed = unet(3, 3, filters=4, half_resolution=half_resolution)
+    kernel, bias = mixed.get_layer("logits").get_weights()
+    mixed.get_layer("logits").set_weights([10 * kernel, bias + 0.1])
+    save_weights(mixed, tmp_path / "weights.h5")
+    keras.config.set_dtype_policy("float32")
+    plain = unet(3, 3, filters=4, half_resolution=half_resolution)
+    image = noise(1, 32, 32, 3)
+    assert np.abs(plain(image) - mixed(image)).max() > 0.05
+    load_weights(plain, tmp_path / "weights.h5")
+    for one, other in zip(plain.get_weights(), mixed.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_allclose(plain(image), mixed(image), atol=0.02)  # float16 has three digits

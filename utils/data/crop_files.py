@@ -1,0 +1,211 @@
+"""Which images there are and which class each shows: from a folder for each class, or from a CSV file."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from unicodedata import normalize
+
+from utils.data.folders import find_images, unreadable
+from utils.data.problems import Problem, not_read, problem_of
+from utils.data.sample_makers import make_missing
+from utils.data.splits import check_group_rule, group_of
+from utils.errors import DataError
+from utils.files import read_entries
+from utils.paths import IMAGE_SUFFIXES, is_system, resolve
+
+ROLE_FOLDERS = {"train", "training", "test", "testing", "val", "valid", "validation"}
+MOST_LISTED = 5
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An image file: `name` is its path below the source with "/"; `class_name` and `group` as `list_crops` says."""
+
+    path: Path
+    name: str
+    class_name: str
+    group: str
+
+
+def list_crops(source: str | Path, group_rule: str, problems: list[Problem]) -> list[Listed]:
+    """Find image files with their classes.
+
+    Parameters
+    ----------
+    source : str or Path
+        A folder with one sub-folder for each class (and any folders below those), or a CSV file with the columns file
+        (from the folder of the CSV file), class and, if wanted, group; see `utils.files.read_entries`.
+    group_rule : str
+        See `utils.data.splits.group_of`; "folder" is the sub-folder within the folder of the class. A column group
+        comes first.
+    problems : list of Problem
+        What is wrong is added.
+
+    Returns
+    -------
+    list of Listed
+        Sorted by name. Class names have no spaces around them and spell accents in one way (Unicode NFC): a folder
+        named on macOS spells them otherwise than a table. Files with an error are left out.
+    """
+    try:
+        source = resolve(source)
+        check_group_rule(group_rule)
+        find = _from_table if source.is_file() else _from_folders
+        listed = find(source, group_rule, problems)
+    except DataError as error:
+        problems.append(problem_of(str(source), error))
+        return []
+    problems += _alike({one.class_name for one in listed}, source)
+    return sorted(listed, key=lambda one: one.name)
+
+
+def _from_folders(source: Path, group_rule: str, problems: list[Problem]) -> list[Listed]:
+    """Images of each sub-folder of `source`."""
+    found = {folder: _images(folder, problems) for folder in _class_folders(source, problems)}
+    if not any(found.values()):
+        raise DataError(f"{source} has sub-folders, but no image (TIFF, PNG or JPEG) in them. Choose another folder.")
+    return [
+        Listed(path, _name(path, source), _plain(folder.name), _group(path, group_rule, source, folder, problems))
+        for folder, paths in found.items()
+        for path in paths
+    ]
+
+
+def _images(folder: Path, problems: list[Problem]) -> list[Path]:
+    """Image files of a class; none, and a warning, where its folder is empty."""
+    paths: list[Path] = []
+    try:
+        paths = find_images(folder, recursive=True)
+    except DataError:
+        what = "the folder of this class holds no image (TIFF, PNG or JPEG file)"
+        problems.append(Problem("warning", str(folder), what, "Add images, or remove the folder."))
+    for place in sorted({folder, *(path.parent for path in paths)}):
+        problems += not_read(place)
+    return paths
+
+
+def _class_folders(source: Path, problems: list[Problem]) -> list[Path]:
+    """Sub-folders of `source`; a DataError where they are no classes, a warning for images outside of them."""
+    make_missing(source)
+    if not os.path.isdir(source):
+        raise DataError(f"There is no folder and no CSV file {source}. Check its name for a typing error.")
+    try:
+        shown = [path for path in sorted(source.iterdir()) if not is_system(path.name)]
+    except OSError as error:
+        raise unreadable(source, error) from error
+    folders = [path for path in shown if path.is_dir()]
+    loose = [path.name for path in shown if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+    if not folders:
+        raise DataError(
+            f"{source} has no sub-folders. Put the images of each class into a sub-folder with the name of the class, "
+            "or name a CSV file with the columns file and class."
+        )
+    if {folder.name.lower() for folder in folders} <= ROLE_FOLDERS:
+        names = " and ".join(folder.name for folder in folders)
+        raise DataError(
+            f"{source} has the sub-folders {names}, which are no classes. "
+            f"Name the one to train on: {source / folders[-1].name}"
+        )
+    problems += not_read(source)
+    if loose:
+        what = f"{len(loose)} images lie in no folder of a class ({listing(loose)}) and are left out"
+        problems.append(Problem("warning", str(source), what, "Move them into the folder of their class."))
+    return folders
+
+
+def _name(path: Path, source: Path) -> str:
+    """Path below the source with "/"; the whole path where it lies elsewhere."""
+    return (path.relative_to(source) if path.is_relative_to(source) else path).as_posix()
+
+
+def _plain(text: str) -> str:
+    """Text without spaces around it, its accents spelt in one way."""
+    return normalize("NFC", text.strip())
+
+
+def _group(path: Path, rule: str, source: Path, folder: Path, problems: list[Problem]) -> str:
+    """Group by the rule, within the folder of the class; the problem is added where it does not fit."""
+    try:
+        return group_of(path, rule, folder) if rule else Path(_name(path, source)).with_suffix("").as_posix()
+    except DataError as error:
+        problems.append(problem_of(str(path), error))
+        return ""
+
+
+def _from_table(source: Path, group_rule: str, problems: list[Problem]) -> list[Listed]:
+    """Images that a CSV file names."""
+    if source.suffix.lower() != ".csv":
+        raise DataError(f"{source} is no CSV file. Name one, or a folder with one sub-folder for each class.")
+    entries = read_entries(source, ("file", "class"), ("table of images", "image"), optional=("group",))
+    grouped = any(fields.get("group") for _, fields in entries)
+    if grouped and group_rule:
+        what = "the column group says the groups, so that the field group_rule is not used"
+        problems.append(Problem("warning", str(source), what, "Empty the field, or take the column out."))
+    lines: dict[Path, tuple[int, dict[str, str]]] = {}
+    for line, fields in entries:
+        path = _find(source.parent, fields["file"])
+        problem = _wrong(line, fields, path, grouped, source) or _repeated(line, fields, lines.get(path), source)
+        if problem:
+            problems.append(problem)
+        else:
+            lines[path] = line, fields
+    listed = []
+    for path, (_, fields) in lines.items():
+        root = source.parent if path.is_relative_to(source.parent) else Path(path.anchor)
+        group = _plain(fields["group"]) if grouped else _group(path, group_rule, source.parent, root, problems)
+        listed.append(Listed(path, _name(path, source.parent), _plain(fields["class"]), group))
+    return listed
+
+
+def _find(folder: Path, file: str) -> Path:
+    """Path of a file named in a table, which may be from Windows and spell accents otherwise than the disk does."""
+    spellings = [resolve(folder / normalize(form, file.replace("\\", "/"))) for form in ("NFC", "NFD")]
+    return next((path for path in spellings if path.is_file()), spellings[0])
+
+
+def _wrong(line: int, fields: dict[str, str], path: Path, grouped: bool, source: Path) -> Problem | None:
+    """What is wrong with one line of a table."""
+    empty = [name for name in ("file", "class", "group") if not fields.get(name) and (grouped or name != "group")]
+    if empty:
+        return Problem("error", str(source), f"line {line} has no {' and no '.join(empty)}", "Fill it in.")
+    if not path.is_file():
+        what = f"line {line} names the file {fields['file']}, but there is no {path}"
+        return Problem("error", str(source), what, "Correct the name, which counts from the folder of the table.")
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        what = f"line {line} names the file {fields['file']}, which is no TIFF, PNG or JPEG file"
+        return Problem("error", str(source), what, "Open it in Fiji and save it as TIFF, or remove the line.")
+    return None
+
+
+def _repeated(
+    line: int, fields: dict[str, str], earlier: tuple[int, dict[str, str]] | None, source: Path
+) -> Problem | None:
+    """A problem where a file was named before: an error if its class or group is another one now."""
+    if earlier is None:
+        return None
+    before, old = earlier
+    what = f"{fields['file']} is in line {before} and in line {line}"
+    for name in ("class", "group"):
+        if _plain(fields.get(name, "")) != _plain(old.get(name, "")):
+            what += f", with the {name} {old[name]} and the {name} {fields[name]}"
+            return Problem("error", str(source), what, "Keep one of the two lines.")
+    return Problem("warning", str(source), what, "It is used once; remove one of the two lines.")
+
+
+def _alike(names: Iterable[str], source: Path) -> list[Problem]:
+    """Warnings about classes whose names differ in spaces or in capital and small letters only."""
+    spellings = defaultdict(list)
+    for name in sorted(names):
+        spellings["".join(name.casefold().split())].append(name)
+    return [
+        Problem("warning", str(source), f"{' and '.join(same)} are different classes", "Write the names alike if not.")
+        for same in spellings.values()
+        if len(same) > 1
+    ]
+
+
+def listing(names: Sequence[str]) -> str:
+    """Names as text: the first five, then how many more."""
+    return ", ".join(names[:MOST_LISTED]) + (f" and {len(names) - MOST_LISTED} more" if names[MOST_LISTED:] else "")

@@ -1,0 +1,255 @@
+"""Images and masks of a folder, read and checked: every problem is found before training starts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from utils.data.folders import find_images, pair
+from utils.data.object_classes import assign_classes, object_class_table, read_class_table
+from utils.data.problems import Problem, compare, not_read, problem_of
+from utils.data.splits import group_of
+from utils.errors import DataError
+from utils.images import masks as mask_values
+from utils.images.image import Image, read_image, read_mask
+from utils.images.masks import recognise_mask_type, to_class_ids, to_objects, values_of
+from utils.paths import resolve
+
+
+@dataclass(frozen=True)
+class Example:
+    """An image and its annotation.
+
+    Attributes
+    ----------
+    name : str
+        The image's file name, with sub-folder if any.
+    image : Image
+    mask : ndarray
+        Shape (Y, X). Class ids, uint8; or labels of objects, uint16: 0 is background, 1 to n are the objects.
+    group : str
+        See `utils.data.splits.group_of`.
+    mask_path : Path
+    object_classes : mapping of int to int, optional
+        Class id of each label, where a class table was given.
+    """
+
+    name: str
+    image: Image
+    mask: np.ndarray
+    group: str
+    mask_path: Path
+    object_classes: Mapping[int, int] | None = None
+
+
+@dataclass
+class Dataset:
+    """What `load_examples` found; `why` says how `mask_type` was recognised. Without errors, `examples` is complete."""
+
+    examples: list[Example] = field(default_factory=list)
+    classes: list[dict] = field(default_factory=list)
+    mask_type: str = "automatic"
+    why: str = ""
+    problems: list[Problem] = field(default_factory=list)
+    annotation: Literal["classes", "objects"] = "classes"
+
+    def only(self, chosen: Sequence[int]) -> "Dataset":
+        """The same with some of the examples."""
+        return replace(self, examples=[self.examples[i] for i in chosen])
+
+
+def load_examples(
+    training_source: str | Path,
+    training_target: str | Path,
+    axes: str = "automatic",
+    mask_type: str = "automatic",
+    group_rule: str = "",
+    classes: Sequence[dict] | None = None,
+    annotation: Literal["classes", "objects"] = "classes",
+    class_table: str | Path = "",
+) -> Dataset:
+    """Read a folder of images and a folder of masks, and gather every problem; see `raise_errors`.
+
+    Parameters
+    ----------
+    training_source, training_target : str or Path
+        Folders of images and of masks, paired by file name (`utils.data.folders.pair`).
+    axes : str
+        See `utils.images.image.read_image`.
+    mask_type : {"automatic", "binary", "classes", "instance labels"}
+        See `utils.images.masks.recognise_mask_type`.
+    group_rule : str
+        See `utils.data.splits.group_of`; with "folder", sub-folders are searched too.
+    classes : sequence of dict, optional
+        The class table that must be kept to (test images, fine-tuning); None: made from the masks, and then at least
+        two images are needed, since one must be left for validation.
+    annotation : {"classes", "objects"}
+        What the masks are read as: a class of each pixel, or labels, one for each object. Binary masks become labels
+        by connected components, with a warning; masks of classes are no labels and are refused.
+    class_table : str or Path
+        CSV file that names the class of each object (`utils.data.object_classes.read_class_table`); "": objects are
+        alike.
+
+    Returns
+    -------
+    Dataset
+        Nothing is raised for bad data: it is in `problems`, and examples that are bad are left out.
+    """
+    dataset = Dataset(mask_type=mask_type, classes=list(classes or []), annotation=annotation)
+    pairs = _find_pairs(training_source, training_target, group_rule == "folder", dataset.problems)
+    if len(pairs) == 1 and classes is None:
+        remedy = "Add images: at least one must be left for validation."
+        dataset.problems.append(Problem("error", str(pairs[0][0]), "there is one image only", remedy))
+    read = [one for one in (_read_pair(*files, axes, dataset.problems) for files in pairs) if one is not None]
+    target = str(resolve(training_target)) if read else ""
+    if read and _settle_classes(dataset, [mask for _, mask, _ in read], target, class_table):
+        names = (
+            _name_objects(dataset, read, class_table, bool(classes)) if annotation == "objects" else [None] * len(read)
+        )
+        found = (
+            _example(*one, own, resolve(training_source), group_rule, dataset)
+            for one, own in zip(read, names, strict=True)
+        )
+        dataset.examples = [example for example in found if example is not None]
+    dataset.problems += compare([image for image, _, _ in read])
+    return dataset
+
+
+def _find_pairs(
+    source: str | Path, target: str | Path, recursive: bool, problems: list[Problem]
+) -> list[tuple[Path, Path]]:
+    """Pairs of image and mask files; problems are added to `problems`."""
+    found = []
+    for folder, content in ((source, "images"), (target, "masks")):
+        try:
+            found.append(find_images(folder, recursive))
+            problems += not_read(resolve(folder))
+        except DataError as error:
+            problems.append(problem_of(f"folder of {content}", error))
+    if len(found) < 2:
+        return []
+    if resolve(source).samefile(resolve(target)):
+        what = "images and masks are in the same folder"
+        problems.append(Problem("error", str(resolve(source)), what, "Put them into two folders, with equal names."))
+        return []
+    pairs, unpaired = pair(*found, resolve(source), resolve(target))
+    problems += unpaired
+    return pairs
+
+
+def _read_pair(
+    image_path: Path, mask_path: Path, axes: str, problems: list[Problem]
+) -> tuple[Image, np.ndarray, Path] | None:
+    """Image, raw mask and path of the mask; None, with the problems added, where one of them is unusable."""
+    pixels = []
+    for path, read in ((image_path, lambda path: read_image(path, axes)), (mask_path, read_mask)):
+        try:
+            pixels.append(read(path))
+        except DataError as error:
+            problems.append(problem_of(str(path), error))
+    if len(pixels) < 2:
+        return None
+    image, mask = pixels
+    if image.array.shape[:2] != mask.shape:
+        sizes = " x ".join(map(str, mask.shape)), " x ".join(map(str, image.array.shape[:2]))
+        what = f"the mask has {sizes[0]} pixels (height x width), but its image {sizes[1]}"
+        problems.append(Problem("error", str(mask_path), what, "Export the mask again at the size of the image."))
+        return None
+    if not mask.any():
+        what = "the mask has only background"
+        problems.append(Problem("warning", str(mask_path), what, "Check that nothing is to be found in this image."))
+    return image, mask, mask_path
+
+
+def _settle_classes(dataset: Dataset, masks: list[np.ndarray], folder: str, class_table: str | Path) -> bool:
+    """Set mask type, reason and class table of `dataset` where they are not given; False where that is impossible."""
+    try:
+        if dataset.mask_type != "automatic":
+            dataset.why = "As the field mask_type says."
+        elif class_table:
+            dataset.mask_type, dataset.why = "instance labels", "The class table tells of single objects."
+        else:
+            dataset.mask_type, dataset.why = recognise_mask_type(masks)
+        if dataset.annotation == "objects":
+            _check_objects(dataset, folder, class_table)
+        dataset.classes = dataset.classes or mask_values.class_table(masks, dataset.mask_type)
+    except DataError as error:
+        dataset.problems.append(problem_of(folder, error))
+        return False
+    return True
+
+
+def _check_objects(dataset: Dataset, folder: str, class_table: str | Path) -> None:
+    """Refuse masks that do not tell objects apart, by a DataError; warn of those that may not."""
+    if dataset.mask_type == "classes":
+        raise DataError(
+            "The masks hold classes, not objects. Give each object a number of its own and write instance labels in "
+            "the field mask_type, or train a U-Net on these masks"
+        )
+    if dataset.mask_type == "binary" and class_table:
+        raise DataError(
+            "The masks are binary, so that the class table cannot name their objects. "
+            "Give each object a number of its own, or leave the class table out"
+        )
+    if dataset.mask_type == "binary":
+        remedy = "Where objects touch, give each a number of its own: then they are learned as separate."
+        dataset.problems.append(Problem("warning", folder, "binary masks: objects that touch become one", remedy))
+
+
+def _name_objects(
+    dataset: Dataset, read: Sequence[tuple[Image, np.ndarray, Path]], class_table: str | Path, given: bool
+) -> list[dict[int, str] | None]:
+    """Class name of each label of each mask, None without a class table; makes the classes unless given."""
+    if not class_table:
+        dataset.classes = dataset.classes if given else object_class_table()
+        return [None] * len(read)
+    table, known = resolve(class_table), [entry["name"] for entry in dataset.classes[1:]] if given else []
+    try:
+        rows = read_class_table(table, dataset.problems)
+    except DataError as error:
+        dataset.problems.append(problem_of(str(table), error))
+        return [None] * len(read)
+    labels = [values_of(mask) for _, mask, _ in read]
+    labels = [values[values > 0].tolist() for values in labels]
+    names = assign_classes(
+        rows, [(image.path, path) for image, _, path in read], labels, table, known, dataset.problems
+    )
+    if not given:
+        dataset.classes = object_class_table(name for one in names for name in one.values())
+    return names
+
+
+def _example(
+    image: Image,
+    mask: np.ndarray,
+    mask_path: Path,
+    names: Mapping[int, str] | None,
+    folder: Path,
+    group_rule: str,
+    dataset: Dataset,
+) -> Example | None:
+    """The finished example; None, with the problem added, where its mask or its name does not fit."""
+    path = mask_path
+    try:
+        annotation, object_classes = _annotation(mask, names, dataset)
+        path = image.path
+        group = group_of(path, group_rule, folder)
+    except DataError as error:
+        dataset.problems.append(problem_of(str(path), error))
+        return None
+    return Example(path.relative_to(folder).as_posix(), image, annotation, group, mask_path, object_classes)
+
+
+def _annotation(
+    mask: np.ndarray, names: Mapping[int, str] | None, dataset: Dataset
+) -> tuple[np.ndarray, dict[int, int] | None]:
+    """Class ids, or labels with the class id of each where `names` are known (those without a class left out)."""
+    if dataset.annotation == "classes":
+        return to_class_ids(mask, dataset.classes, dataset.mask_type), None
+    labels, values = to_objects(mask, dataset.mask_type)
+    if names is None:
+        return labels, None
+    ids = {entry["name"]: entry["id"] for entry in dataset.classes}
+    return labels, {i: ids[names[v]] for i, v in enumerate(values.tolist(), 1) if names.get(v) in ids}

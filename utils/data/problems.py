@@ -1,0 +1,122 @@
+"""Problems found in the data: gathered, shown as a table, and told all at once."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+import PIL.Image
+
+from utils.errors import DataError
+from utils.images.image import Image
+
+MOST_TOLD = 10
+# Formats of microscopes and screens that are not read: their images would be missed without a word.
+OTHER_FORMATS = {".czi", ".lif", ".nd2", ".oib", ".oif", ".lsm", ".vsi", ".svs", ".ndpi", ".mrxs", ".ims", ".dv"}
+ORIENTATION = 0x0112  # EXIF tag; 1 = upright
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One finding: `what` is wrong with `file` (or folder), and the `remedy`; only errors stop the notebook."""
+
+    severity: Literal["error", "warning"]
+    file: str
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.what}. {self.remedy}".rstrip()
+
+
+def problem_of(file: str, error: DataError) -> Problem:
+    """Problem with the words of `error`: its first sentence is what is wrong (of `file`), the others are the remedy."""
+    what, _, remedy = str(error).removeprefix(f"{file} ").partition(". ")
+    return Problem("error", file, what.rstrip("."), remedy)
+
+
+def raise_errors(problems: Sequence[Problem]) -> None:
+    """Raise one DataError that tells every error among `problems`: the first 10 in full, then how many more."""
+    errors = [str(problem) for problem in problems if problem.severity == "error"]
+    if not errors:
+        return
+    told = errors[:MOST_TOLD] + ([f"... and {len(errors) - MOST_TOLD} more."] if len(errors) > MOST_TOLD else [])
+    count = "One problem was" if len(errors) == 1 else f"{len(errors)} problems were"
+    raise DataError("\n- ".join([f"{count} found; nothing was written.", *told]))
+
+
+def problem_table(problems: Sequence[Problem]) -> pd.DataFrame:
+    """Table of problems: severity, file, what, remedy; errors first."""
+    table = pd.DataFrame([asdict(problem) for problem in problems], columns=[field.name for field in fields(Problem)])
+    return table.sort_values("severity", kind="stable", ignore_index=True)
+
+
+OTHER_FORMATS |= {".bmp", ".gif", ".jp2", ".webp", ".heic", ".npy", ".zip"}
+
+
+def compare(images: Sequence[Image], masks: bool = True) -> list[Problem]:
+    """Find what differs between images: channels, pixel types, pixel sizes; and images that show nothing.
+
+    Parameters
+    ----------
+    images : sequence of Image
+        All images of a folder.
+    masks : bool
+        Whether they have masks, on which a photograph that is turned may not lie.
+
+    Returns
+    -------
+    list of Problem
+        Errors for channels (one network takes one number of them), warnings for the rest.
+    """
+    remedy = "Check that all come from the same microscope settings and export."
+    sizes = {image.path: image.pixel_size_um and round(image.pixel_size_um, 4) for image in images}
+    return [
+        *_odd({image.path: image.array.shape[-1] for image in images}, "number of channels", "error", remedy),
+        *_odd({image.path: str(image.array.dtype) for image in images}, "pixel type", "warning", remedy),
+        *_odd(sizes, "pixel size in um", "warning", "Rescale the images to one pixel size if this is true."),
+        *(_constant(image) for image in images if image.array.min() == image.array.max()),
+        *(_turned(image.path) for image in images if masks and _is_turned(image.path)),
+    ]
+
+
+def not_read(folder: Path) -> list[Problem]:
+    """Warnings about files in `folder` whose format is not read."""
+    remedy = "Open it in Fiji and save it as TIFF if it belongs to the data."
+    return [
+        Problem("warning", str(path), "this format is not read", remedy)
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in OTHER_FORMATS and not path.name.startswith(".")
+    ]
+
+
+def _odd(values: Mapping[Path, object], name: str, severity: str, remedy: str) -> list[Problem]:
+    """A problem for each file whose value is not the most frequent one."""
+    usual = Counter(values.values()).most_common(1)[0][0] if values else None
+    return [
+        Problem(severity, str(path), f"{name}: {value or 'unknown'}, but {usual or 'unknown'} in most images", remedy)
+        for path, value in values.items()
+        if value != usual
+    ]
+
+
+def _constant(image: Image) -> Problem:
+    """Problem of an image that shows nothing."""
+    what = f"all pixels have the value {image.array.flat[0]}"
+    return Problem("warning", str(image.path), what, "Check the file; leave it out if it is empty.")
+
+
+def _is_turned(path: Path) -> bool:
+    """Whether a JPEG is shown turned or mirrored by viewers that heed its EXIF data."""
+    if path.suffix.lower() not in {".jpg", ".jpeg"}:
+        return False
+    with PIL.Image.open(path) as picture:
+        return picture.getexif().get(ORIENTATION, 1) not in (0, 1)
+
+
+def _turned(path: Path) -> Problem:
+    """Problem of a photograph that some programs show turned and some do not."""
+    what = "the camera asks for this photograph to be turned, which is done here but not in Fiji"
+    return Problem("warning", str(path), what, "Check in the overlays that its mask lies on it.")

@@ -1,0 +1,144 @@
+"""A project: checked images with masks, what each image is used for, and where the model will lie."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from utils.data.crops import Crop, CropSet, load_crops
+from utils.data.examples import Dataset, Example, load_examples
+from utils.data.problems import raise_errors
+from utils.data.review import read_review
+from utils.data.splits import split, split_table, stratified_split
+from utils.errors import DataError
+from utils.files import file_sha256
+from utils.images.normalise import NORMALISATION
+from utils.paths import folder_of
+from utils.samples import CLASSIFICATION, sample_of
+
+
+@dataclass(frozen=True)
+class Project:
+    """Checked data with their split.
+
+    Attributes
+    ----------
+    dataset
+        Images with their annotation, classes and problems.
+    roles
+        (n,) "training", "validation" or "test" for each image.
+    split
+        Table file, sha256, group, role, annotation (checksum or class) as written to split.csv.
+    folder
+        Where the model will lie.
+    """
+
+    dataset: Dataset | CropSet
+    roles: np.ndarray
+    split: pd.DataFrame
+    folder: Path
+
+    def examples(self, role: str) -> list[Example] | list[Crop]:
+        """Images with the given role."""
+        return [example for example, its in zip(self.dataset.examples, self.roles, strict=True) if its == role]
+
+
+def open_project(data: Mapping, seed: int = 0, annotation: str = "classes") -> Project:
+    """Read, check and split the training data.
+
+    Parameters
+    ----------
+    data
+        Values of the form `data`. The test images of a bundled sample lie in a folder of their own: nothing is set
+        aside then.
+    seed
+        Of the split.
+    annotation
+        "classes" or "objects", see `checks.load_examples`.
+
+    Raises
+    ------
+    DataError
+        Every error found in the folders, together.
+    """
+    folder = folder_of(data["model_path"], data["model_name"])
+    dataset = load_examples(
+        data["training_source"],
+        data["training_target"],
+        data["axes"],
+        data["mask_type"],
+        data["group_rule"],
+        annotation=annotation,
+        class_table=data.get("class_table", ""),
+    )
+    raise_errors(dataset.problems)
+    name_classes(dataset.classes, data.get("class_names", ""))
+    groups = [example.group for example in dataset.examples]
+    roles = split(groups, _percentage_test(data), data["percentage_validation"], seed)
+    return _project(
+        dataset, groups, roles, [annotation_sha256(example, dataset.classes) for example in dataset.examples], folder
+    )
+
+
+def open_crops(data: Mapping, seed: int = 0) -> Project:
+    """Read, check and split images that show one class each; see `open_project`. A sample has its own class groups."""
+    folder = folder_of(data["model_path"], data["model_name"])
+    sample = sample_of(data["training_source"])
+    class_groups = data["class_groups"] or (CLASSIFICATION[sample]["class_groups"] if sample else "")
+    crops = load_crops(data["training_source"], data["axes"], data["group_rule"], class_groups)
+    if data["label_review"] and not any(one.severity == "error" for one in crops.problems):
+        crops = read_review(data["label_review"], crops)
+    raise_errors(crops.problems)
+    groups, ids = [one.group for one in crops.examples], [one.class_id for one in crops.examples]
+    roles = stratified_split(groups, ids, _percentage_test(data), data["percentage_validation"], seed)
+    names = [crops.classes[one]["name"] for one in ids]
+    return _project(crops, groups, roles, names, folder)
+
+
+def _percentage_test(data: Mapping) -> int:
+    return 0 if sample_of(data["training_source"]) else data["percentage_test"]
+
+
+def _project(dataset, groups, roles, annotation, folder) -> Project:
+    table = split_table([example.image.path for example in dataset.examples], groups, roles)
+    return Project(dataset, roles, table.assign(annotation=annotation), folder)
+
+
+def annotation_sha256(example: Example, classes: list[dict]) -> str:
+    """SHA-256 of the mask and of the classes of its objects: a training with a corrected annotation is another one."""
+    sha256 = file_sha256(example.mask_path)
+    if example.object_classes is None:
+        return sha256
+    names = sorted((label, classes[class_id]["name"]) for label, class_id in example.object_classes.items())
+    return hashlib.sha256(f"{sha256} {names}".encode()).hexdigest()
+
+
+def describe_images(project: Project) -> dict:
+    """What model.json says of the images and classes that a network is trained on, whatever the network."""
+    sizes = {example.image.pixel_size_um for example in project.dataset.examples}
+    channels = project.dataset.examples[0].image.array.shape[-1]
+    return {
+        "axes": "YXC",
+        "channels": ["red", "green", "blue"] if channels == 3 else [f"channel {i + 1}" for i in range(channels)],
+        "classes": project.dataset.classes,
+        "normalisation": NORMALISATION,
+        "pixel_size_um": sizes.pop() if len(sizes) == 1 else None,
+    }
+
+
+def name_classes(classes: list[dict], names: str) -> None:
+    """Give the classes the names that the user wrote, separated by commas, in order of mask value, background first."""
+    given = [name.strip() for name in names.split(",") if name.strip()]
+    if not given:
+        return
+    if len(given) != len(classes) or len(set(given)) != len(given):
+        values = ", ".join(str(one["value"]) for one in classes)
+        raise DataError(
+            f"The field class_names lists {len(given)} names, but the masks hold {len(classes)} values ({values}). "
+            "Write one different name for each value, in this order, background first, or leave the field empty."
+        )
+    for one, name in zip(classes, given, strict=True):
+        one["name"] = name

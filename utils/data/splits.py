@@ -1,0 +1,312 @@
+"""Which images train, which validate and which test: whole images, whole groups, written down."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from utils.errors import DataError
+from utils.files import file_sha256, write_csv
+
+ROLES = ("training", "validation", "test")
+DRAWS = 100  # random orders of the groups, of which the one closest to the percentages is taken
+ALLOCATIONS = 20  # beginnings of which the best result is taken; fewer where there are many groups
+GROUPS_SEEN = 20_000  # in all draws together
+MOVES = 50  # of single groups, at most
+FEW_GROUPS = 100  # so few are also moved to come closer to the percentages; more are close to them anyway
+# Weights far enough apart that no amount of the later outweighs one of the earlier.
+UNTRAINED, EMPTY, ABSENT = 1e9, 1e6, 1e3
+
+
+def group_of(path: Path, rule: str, folder: Path) -> str:
+    """Group (patient, slide, day) of an image; images of one group never end up on both sides of the split.
+
+    Parameters
+    ----------
+    path : Path
+        The image.
+    rule : str
+        "" : each image is a group of its own. "folder": the sub-folder of `folder` it lies in. Otherwise a pattern for
+        the file name without ending, in which {group} stands for the group (as short as possible) and * for anything:
+        "{group}_*" finds "patient1" in "patient1_03.tif".
+    folder : Path
+        The folder that was searched.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    DataError
+        Where the pattern does not fit, or the image lies in no sub-folder.
+    """
+    if not rule:
+        return path.relative_to(folder).with_suffix("").as_posix()
+    if rule == "folder":
+        parents = path.relative_to(folder).parent.as_posix()
+        if parents == ".":
+            raise DataError(
+                f"{path} lies in no sub-folder of {folder}, but the field group_rule is folder. "
+                "Move it into the sub-folder of its group, or change the field."
+            )
+        return parents
+    match = _pattern(rule).fullmatch(path.stem)
+    if match is None:
+        raise DataError(
+            f"The name {path.name} does not fit {rule!r} in the field group_rule. Rename it or change the field."
+        )
+    return match["group"]
+
+
+def check_group_rule(rule: str) -> None:
+    """Refuse, by a DataError, a rule of which `group_of` could make nothing for any file."""
+    if rule not in ("", "folder"):
+        _pattern(rule)
+
+
+def _pattern(rule: str) -> re.Pattern:
+    """Regular expression of a group rule; {group} is as short as possible."""
+    if rule.count("{group}") != 1:
+        raise DataError(
+            f"The field group_rule is {rule!r}. Leave it empty, write folder, or write how the group is found in the "
+            "file name, with {group} once, such as {group}_*."
+        )
+    return re.compile(re.escape(rule).replace(r"\{group\}", "(?P<group>.+?)").replace(r"\*", ".*"))
+
+
+def split(groups: Sequence[str], percentage_test: float, percentage_validation: float, seed: int) -> np.ndarray:
+    """Share out images by whole groups.
+
+    Parameters
+    ----------
+    groups : sequence of str
+        Group of each image.
+    percentage_test : float
+        Of all images, 0 to 100; above 0 at least one group.
+    percentage_validation : float
+        Of the images that remain; at least one group.
+    seed : int
+        The same groups and seed give the same roles, in whatever order the images come.
+
+    Returns
+    -------
+    ndarray of str
+        "training", "validation" or "test" for each image.
+
+    Raises
+    ------
+    DataError
+        Where there are too few groups to fill each role.
+    """
+    names, inverse, sizes = np.unique(np.asarray(groups, dtype=str), return_inverse=True, return_counts=True)
+    _check_number_of_groups(len(groups), len(names), percentage_test)
+    rng = np.random.default_rng(seed)
+    roles = np.full(len(names), "training", dtype="<U10")
+    if percentage_test > 0:
+        roles[_draw(sizes, percentage_test, len(names) - 2, rng)] = "test"
+    rest = np.flatnonzero(roles == "training")
+    roles[rest[_draw(sizes[rest], percentage_validation, len(rest) - 1, rng)]] = "validation"
+    return roles[inverse]
+
+
+def stratified_split(
+    groups: Sequence[str],
+    class_ids: Sequence[int],
+    percentage_test: float,
+    percentage_validation: float,
+    seed: int,
+) -> np.ndarray:
+    """Share out images that show one class each by whole groups, with the percentages kept within every class.
+
+    Parameters
+    ----------
+    groups, class_ids : sequence
+        Group and class of each image.
+    percentage_test, percentage_validation, seed
+        As in `split`.
+
+    Returns
+    -------
+    ndarray of str
+        "training", "validation" or "test" for each image. Every class is in training; one in two groups also in test
+        (validation where there is no test), one in three in all three, unless classes that share groups stand in each
+        other's way; see `utils.data.splits.allocate`.
+
+    Raises
+    ------
+    DataError
+        Where there are too few groups to fill each role with every class in training.
+    """
+    names, inverse = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    _check_number_of_groups(len(groups), len(names), percentage_test)
+    ids, columns = np.unique(class_ids, return_inverse=True)
+    counts = np.zeros((len(names), len(ids)), int)
+    np.add.at(counts, (inverse, columns), 1)
+    filled = ["training", "test", "validation"] if percentage_test > 0 else ["training", "validation"]
+    shares = {"test": percentage_test / 100, "validation": percentage_validation / 100}
+    roles = allocate(counts, [shares[role] for role in filled[1:]], np.random.default_rng(seed))
+    if not is_complete(roles, counts, len(filled)):
+        raise DataError(
+            f"The {len(groups)} images cannot be split by their {len(names)} groups: training needs every class, and "
+            f"too many classes are in one group only to leave one for {' and '.join(filled[1:])}. "
+            "Add images, or change group_rule, or set percentage_test to 0."
+        )
+    return np.array(filled)[roles][inverse]
+
+
+def _check_number_of_groups(n_images: int, n_groups: int, percentage_test: float) -> None:
+    """Refuse, by a DataError, to split images in too few groups to fill each role."""
+    needed = 3 if percentage_test > 0 else 2
+    if n_groups < needed:
+        raise DataError(
+            f"There are {n_images} images in {n_groups} groups, but training, validation"
+            f"{' and test' if needed == 3 else ''} need at least {needed}: each takes whole groups. "
+            "Add images, or change group_rule, or set percentage_test to 0."
+        )
+
+
+def _draw(sizes: np.ndarray, percentage: float, most: int, rng: np.random.Generator) -> np.ndarray:
+    """Indices of 1 to `most` random groups holding about `percentage` of the images; `sizes` (n,): images per group."""
+    target = percentage / 100 * sizes.sum()
+    best, smallest = np.array([0]), np.inf
+    for _ in range(DRAWS):
+        order = rng.permutation(len(sizes))
+        off = np.abs(sizes[order].cumsum()[:most] - target)
+        if off.min() < smallest:
+            best, smallest = order[: off.argmin() + 1], off.min()
+    return best
+
+
+def split_table(paths: Sequence[Path], groups: Sequence[str], roles: Sequence[str]) -> pd.DataFrame:
+    """Table of the split: file (below the folder of all), sha256 (of its bytes), group, role; one row per image."""
+    folder = os.path.commonpath([Path(path).parent for path in paths])
+    return pd.DataFrame(
+        {
+            "file": [Path(path).relative_to(folder).as_posix() for path in paths],
+            "sha256": [file_sha256(path) for path in paths],
+            "group": list(groups),
+            "role": list(roles),
+        }
+    )
+
+
+def write_split(path: Path, table: pd.DataFrame) -> None:
+    """Write the table of a split as CSV, whole or not at all."""
+    write_csv(path, table)
+
+
+def read_split(path: Path) -> pd.DataFrame:
+    """Read the table of a split as `write_split` left it; all columns are text.
+
+    Raises
+    ------
+    DataError
+        Where the file is missing or not such a table.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is missing or damaged. Copy the whole model folder again, or train again.") from error
+    if not {"file", "sha256", "group", "role"} <= set(table) or not set(table["role"]) <= set(ROLES):
+        raise DataError(
+            f"{path} has not the columns file, sha256, group and role of a split. Copy the whole model folder again."
+        )
+    return table
+
+
+def allocate(counts: np.ndarray, shares: Sequence[float], rng: np.random.Generator) -> np.ndarray:
+    """Give each group a role.
+
+    Groups are taken from the largest to the smallest, each for the role that lacks most of its classes (the greedy step
+    of iterative stratification [1]_); then single groups are moved while that mends what is missing. Of many random
+    orders, and random roles to begin with, the best result is taken.
+
+    Parameters
+    ----------
+    counts : ndarray of int, shape (groups, classes)
+        Images of each class in each group; no class and no group is empty.
+    shares : sequence of float
+        Part (0 to 1) of each role after the first, of what the roles before it in this sequence left over. The first
+        role, training, gets the rest.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of int, shape (groups,)
+        0 for training, i + 1 for ``shares[i]``. Where that can be had at all: every class is in training, no role is
+        empty, and a class in two groups or more is also in role 1, in three or more also in role 2.
+
+    References
+    ----------
+    .. [1] Sechidis K, Tsoumakas G, Vlahavas I (2011) On the stratification of multi-label data, ECML PKDD,
+       doi:10.1007/978-3-642-23808-6_10
+    """
+    wanted = _wanted(counts, shares)
+    starts = [_greedy(counts, wanted, rng)]
+    for _ in range(min(ALLOCATIONS, GROUPS_SEEN // len(counts)) // 2):
+        starts += [_greedy(counts, wanted, rng), rng.integers(len(wanted), size=len(counts))]
+    draws = [_mend(roles, counts, wanted) for roles in starts]
+    return min(draws, key=lambda roles: _cost(_held(roles, counts, len(wanted)), wanted))
+
+
+def _wanted(counts: np.ndarray, shares: Sequence[float]) -> np.ndarray:
+    """Images of each class (roles, classes) that each role is to get: at least a group of each, if there are enough."""
+    groups, left = (counts > 0).sum(axis=0), counts.sum(axis=0).astype(float)
+    unit, wanted = left / groups, []
+    for i, share in enumerate(shares):
+        others = 1 + np.clip(groups - i - 2, 0, len(shares) - i - 1)  # groups needed by training and the later roles
+        amount = np.clip(share * left, unit, np.maximum(left - others * unit, unit))
+        wanted.append(np.where(groups >= i + 2, amount, 0.0))
+        left = left - wanted[-1]
+    return np.array([left, *wanted])
+
+
+def _greedy(counts: np.ndarray, wanted: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Role of each group: those that alone hold a class are for training, the others go where they are lacking most."""
+    only = counts[:, (counts > 0).sum(axis=0) == 1].any(axis=1)
+    roles, lacking, size = np.zeros(len(counts), int), wanted.copy(), counts.sum(axis=0)
+    lacking[0] -= counts[only].sum(axis=0)
+    order = rng.permutation(np.flatnonzero(~only))
+    for group in order[np.argsort(-counts[order].sum(axis=1), kind="stable")]:
+        roles[group] = (lacking @ (counts[group] / size)).argmax()
+        lacking[roles[group]] -= counts[group]
+    return roles
+
+
+def _held(roles: np.ndarray, counts: np.ndarray, n_roles: int) -> np.ndarray:
+    """Images of each class (roles, classes) that each role has."""
+    return np.array([counts[roles == role].sum(axis=0) for role in range(n_roles)])
+
+
+def _cost(held: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """How bad it is that the roles hold `held` (..., roles, classes) images; below `ABSENT` nothing is missing."""
+    absent = (held == 0) & (wanted > 0)
+    empty = (held.sum(axis=-1) == 0).sum(axis=-1)
+    off = (((held - wanted) / wanted.sum(axis=0)) ** 2).sum(axis=(-1, -2))
+    return UNTRAINED * absent[..., 0, :].sum(axis=-1) + EMPTY * empty + ABSENT * absent.sum(axis=(-1, -2)) + off
+
+
+def _mend(roles: np.ndarray, counts: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Move one group after the other, each time the best move of all; many groups only while something is missing."""
+    for _ in range(MOVES):
+        held = _held(roles, counts, len(wanted))
+        cost = _cost(held, wanted)
+        if cost < ABSENT and len(counts) > FEW_GROUPS:
+            break
+        switch = np.eye(len(wanted))[None] - np.eye(len(wanted))[roles][:, None]  # (groups, new role, role)
+        costs = _cost(held + switch[..., None] * counts[:, None, None], wanted)
+        if costs.min() > cost - 1e-9:  # rounding: the same roles must not count as better
+            break
+        group, role = np.unravel_index(costs.argmin(), costs.shape)
+        roles[group] = role
+    return roles
+
+
+def is_complete(roles: np.ndarray, counts: np.ndarray, n_roles: int) -> bool:
+    """Whether every class is in training and no role is empty; arguments as in `allocate`."""
+    held = _held(roles, counts, n_roles)
+    return bool((held[0] > 0).all() and held.any(axis=1).all())

@@ -1,0 +1,1 @@
+"""Fine-tuning: how many images are required."""

@@ -1,0 +1,318 @@
+"""What only the fine-tuning notebook shows and archives."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from IPython.display import display
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
+
+from utils.data.splits import read_split
+from utils.data.uneven import plane_features
+from utils.fine_tuning.comparison import MUCH_LOWER, Before, Comparison, comparison_table
+from utils.fine_tuning.curve import laws_of
+from utils.fine_tuning.power_law import PowerLaw, images_needed, sentence
+from utils.fine_tuning.tuning import Tuning
+from utils.pages.colours import BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILION
+from utils.pages.figures import WIDTH, as_image
+from utils.pages.page import in_groups
+from utils.tasks.held_out import TestSet
+from utils.training import model_folder
+
+DIFFERENT = 2.0  # standard deviations of the old images from which a property counts as different
+FROM_SCRATCH = "from scratch"
+COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY_BLUE)
+MARKERS = "osD^vP"  # strategies differ in more than their colour
+APART = 1.035  # factor between strategies along the logarithmic axis: their error bars stay apart
+AHEAD = 2.0  # the law is drawn up to so many times the largest number measured
+
+
+def source_note(tuning: Tuning) -> str:
+    """Markdown on the starting model: what it knows, what it was made from, and what becomes of its last layer."""
+    source, task = tuning.source, tuning.task
+    names = [str(one["name"]) for one in source.description["classes"] if one["name"] != "background"]
+    made = ""
+    if source.folder is not None and (source.folder / model_folder.SPLIT).is_file():
+        count = int((read_split(source.folder / model_folder.SPLIT)["role"] != "test").sum())
+        made = f" It was made from {count} images."
+    channels = len(source.description["channels"])
+    return (
+        f"**The starting model** {source.name} is a {task.noun} for images of {channels} "
+        f"channel{'s' if channels > 1 else ''} that knows: {', '.join(names)}.{made} It is never changed.\n\n"
+        f"{_head(tuning)}"
+    )
+
+
+def _head(tuning: Tuning) -> str:
+    """What happens to the last layer, in words."""
+    old, new = ([str(one["name"]) for one in each] for each in (tuning.source.description["classes"], tuning.classes))
+    if tuning.source.kept(tuning.classes) is None:
+        return (
+            f"**Another question:** your data have the classes {', '.join(new)}. The model gets a new last layer for "
+            "them, which starts from random weights; everything before it is taken over."
+        )
+    gone = [name for name in old if name not in new]
+    if gone:
+        return (
+            f"**Warning:** your data have no image of {', '.join(gone)}: the new model will not know "
+            f"{'it' if len(gone) == 1 else 'them'} any more. Add images if you need "
+            f"{'it' if len(gone) == 1 else 'them'}; everything else is taken over."
+        )
+    return "Your data ask the same question: the whole model is taken over, its last layer too."
+
+
+def generalisation(tuning: Tuning, before: Before) -> str:
+    """Markdown with answers to: other question? other origin? other marker? and the scores before any training."""
+    name, on_old, on_new = tuning.task.score_name(tuning.classes), before.on_old, before.on_new
+    lines = [
+        f"{name} on the **old** test images: **{on_old.value:.2f}** ({before.old.origin})"
+        if on_old
+        else f"No score on old test images. {before.why_not}",
+        f"{name} on the **new** test images, unchanged: **{on_new.value:.2f}** ({tuning.test_set.origin})"
+        if on_new
+        else "The unchanged model has **no score on the new images**: their classes are others than those it knows.",
+    ]
+    if on_old and on_new:
+        lines.append(_drop(on_old.value - on_new.value))
+    same = tuning.task.can_answer(tuning.source.description["classes"], tuning.classes)
+    question = "No, the classes are the same." if same else "Yes, the classes differ: only retraining can answer it."
+    origin, marker = _differences(tuning, before.old)
+    answers = {"Another question?": question, "Another origin?": origin, "Another marker or stain?": marker}
+    return "\n\n".join([*lines, *(f"**{question}** {answer}" for question, answer in answers.items())])
+
+
+def _drop(lost: float) -> str:
+    if lost > MUCH_LOWER:
+        return f"The model loses {lost:.2f} on the new images: retraining is likely to help."
+    return "The model does about as well on the new images: you may not need to retrain it."
+
+
+def _differences(tuning: Tuning, old: TestSet | None) -> tuple[str, str]:
+    """What tells the new images from the old ones: magnification and sharpness (origin), brightness (marker)."""
+    sizes = tuning.source.description.get("pixel_size_um"), tuning.description["pixel_size_um"]
+    scale = "The pixel size is not known of both."
+    if None not in sizes:
+        same = abs(sizes[0] - sizes[1]) <= 0.05 * sizes[0]
+        scale = f"Pixels are {sizes[0]:.3g} µm in the old and {sizes[1]:.3g} µm in the new images" + (
+            ": the same." if same else ": another magnification. Rescale the images if objects differ much in size."
+        )
+    if old is None:
+        return scale, "The old images are not here to be compared; look at both yourself."
+    features = [_features(one.examples) for one in (old, tuning.test_set)]
+    far = (features[1].median() - features[0].median()).abs() / features[0].std().replace(0, np.nan)
+    odd = [name for name in far.index if far[name] > DIFFERENT]
+    looks = f"They differ most in {', '.join(odd)}." if odd else "Brightness, contrast and sharpness are alike."
+    return scale, looks
+
+
+def _features(examples: Sequence) -> pd.DataFrame:
+    """Brightness, contrast and sharpness of each channel of images."""
+    rows = []
+    for one in examples:
+        array = one.image.array
+        planes = {f"channel {i + 1}": plane_features(array[..., i].astype(np.float32)) for i in range(array.shape[-1])}
+        several = len(planes) > 1
+        rows.append(
+            {
+                f"{feature}, {name}" if several else feature: value
+                for name, own in planes.items()
+                for feature, value in own.items()
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def data_note(tuning: Tuning) -> str:
+    """Markdown on the new data: how many images for what, of which classes, and what the models are scored on."""
+    project, ids = tuning.project, tuning.task.class_ids(tuning.project)
+    roles = {role: int((project.roles == role).sum()) for role in ("training", "validation", "test")}
+    counted = ", ".join(str(one["name"]) for one in tuning.classes)
+    if ids is not None:
+        counted = ", ".join(f"{one['name']} ({ids.count(one['id'])})" for one in tuning.classes)
+    warning = "" if tuning.test_set.independent else "\n\n**Warning:** there is no independent test."
+    return (
+        f"**{len(project.roles)} new images**: {roles['training']} for training, {roles['validation']} for validation, "
+        f"{roles['test']} set aside for testing"
+        f"{in_groups(project.split['group'].nunique(), len(project.split))}. Classes: {counted}.\n\n"
+        f"**Every model is scored on the same {len(tuning.test_set.examples)} images**: {tuning.test_set.origin}."
+        f"{warning}"
+    )
+
+
+def curve_drawing(tuning: Tuning, before: Before, target: float) -> Callable[[pd.DataFrame], Figure]:
+    """Function that draws the learning curve from the table so far."""
+    level = None if before.on_new is None else before.on_new.value
+    name, unit = tuning.task.score_name(tuning.classes), tuning.task.unit
+
+    def draw(table: pd.DataFrame) -> Figure:
+        return curve_figure(table, laws_of(table), level, name, unit, target)
+
+    return draw
+
+
+def images_required(tuning: Tuning, table: pd.DataFrame, target: float) -> list[str]:
+    """How many images each strategy needs for the score asked for, in words."""
+    laws = laws_of(table)
+    if not laws:
+        return [
+            "Fewer than three sizes: too few to say how many images a score needs. Write more into the field sizes."
+        ]
+    return [
+        f"**{name.capitalize()}:** {sentence(images_needed(law, target), law, target, tuning.task.unit)}"
+        for name, law in laws.items()
+    ]
+
+
+def more_for_report(comparison: Comparison, points: pd.DataFrame | None, draw: Callable) -> dict:
+    """Caption -> table or figure that only fine-tuning has, for the report."""
+    more = {"The models on the same test images": comparison_table(comparison)}
+    if points is not None:
+        more["Learning curve: how many images are required?"] = draw(points)
+        more["Scores of the learning curve"] = curve_table(points)
+    return more
+
+
+def live_curve(draw: Callable[[pd.DataFrame], Figure]) -> Callable[[pd.DataFrame], None]:
+    """Show the curve and draw it anew whenever it is called with the table so far."""
+    handle = []
+
+    def update(table: pd.DataFrame) -> None:
+        picture = as_image(draw(table))
+        if not handle:
+            handle.append(display(picture, display_id=True))
+        elif handle[0]:
+            handle[0].update(picture)
+
+    return update
+
+
+def curve_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean and spread of the scores at each size, and what fine-tuning gains over training from scratch.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row per trained model: strategy, size, repeat, score.
+
+    Returns
+    -------
+    DataFrame
+        One row per size, ascending: size; for each strategy, in order of appearance, "<strategy>: mean", "<strategy>:
+        sd" (NaN for a single model) and "<strategy>: models" (those that have a score); "<strategy> minus from
+        scratch" (difference of the means) where there are both.
+    """
+    scores = table.assign(size=table["size"].astype(int)).groupby(["strategy", "size"], sort=False)["score"]
+    summary = scores.agg(["mean", "std", "count"]).unstack("strategy").sort_index()
+    strategies, rows = table["strategy"].unique(), {"size": summary.index.to_numpy()}
+    for one in strategies:
+        rows[f"{one}: mean"] = summary["mean", one].to_numpy()
+        rows[f"{one}: sd"] = summary["std", one].to_numpy()
+        rows[f"{one}: models"] = summary["count", one].fillna(0).to_numpy(int)
+    for one in strategies:
+        if FROM_SCRATCH in strategies and one != FROM_SCRATCH:
+            rows[f"{one} minus {FROM_SCRATCH}"] = rows[f"{one}: mean"] - rows[f"{FROM_SCRATCH}: mean"]
+    return pd.DataFrame(rows)
+
+
+def curve_figure(
+    table: pd.DataFrame,
+    laws: Mapping[str, PowerLaw | None],
+    unchanged: float | None,
+    score_name: str,
+    unit: str,
+    target: float | None = None,
+) -> Figure:
+    """Learning curve: score on the test images by number of labelled images, with the fitted laws.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row per trained model: strategy, size, repeat, score (0 to 1). May be empty.
+    laws : mapping of str to PowerLaw or None
+        Fitted law of each strategy, where there is one.
+    unchanged : float or None
+        Score of the starting model as it is, where it has one.
+    score_name : str
+        "balanced accuracy".
+    unit : str
+        What is counted, in the plural: "labelled images of each class".
+    target : float, optional
+        Score asked for.
+
+    Returns
+    -------
+    Figure
+        Laws are dashed and, beyond the largest size measured, dotted on grey ground.
+    """
+    figure = Figure(figsize=(WIDTH, 5.6), layout="constrained")
+    ax = figure.subplots()
+    summary, strategies = curve_table(table), list(table["strategy"].unique())
+    for i, one in enumerate(strategies):
+        look = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
+        aside = APART ** (i - (len(strategies) - 1) / 2)
+        rows = table[table["strategy"] == one]
+        dots = {"s": 22, "alpha": 0.4, "linewidths": 0, "zorder": 2}  # right of the error bars, which would hide them
+        ax.scatter(rows["size"] * aside * np.sqrt(APART), rows["score"], **dots, **look)
+        _draw_means(ax, summary["size"] * aside, summary, one, look)
+        if laws.get(one) is not None:
+            _draw_law(ax, laws[one], look["color"])
+    _draw_levels(ax, unchanged, target)
+    _set_axes(ax, summary["size"].to_numpy(), score_name, unit)
+    handles = ax.get_legend_handles_labels()[0] + _explanations([law for law in laws.values() if law])
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=10)
+    return figure
+
+
+def _draw_means(ax: Axes, x: pd.Series, summary: pd.DataFrame, strategy: str, look: dict) -> None:
+    """Mean of the models of each size, joined by a line, with their standard deviation."""
+    mean, sd, models = (summary[f"{strategy}: {column}"] for column in ("mean", "sd", "models"))
+    some = models > 0
+    label = f"{strategy}: mean ± standard deviation" if models.max() > 1 else f"{strategy}: one model of each size"
+    style = {"markersize": 8, "linewidth": 1.2, "capsize": 4, "zorder": 4}
+    ax.errorbar(x[some], mean[some], yerr=sd[some].fillna(0), label=label, **look, **style)
+
+
+def _draw_law(ax: Axes, law: PowerLaw, colour: tuple) -> None:
+    """Fitted law, dashed where it was measured and dotted beyond, and its interval."""
+    measured = np.geomspace(law.smallest, law.largest, 100)
+    beyond = np.geomspace(law.largest, AHEAD * law.largest, 50)
+    for n, dashes, alpha in ((measured, "--", 0.15), (beyond, ":", 0.1)):
+        ax.plot(n, law.score(n), dashes, color=colour, linewidth=1.8, zorder=3)
+        ax.fill_between(n, *law.interval(n), color=colour, alpha=alpha, linewidth=0, zorder=1)
+
+
+def _draw_levels(ax: Axes, unchanged: float | None, target: float | None) -> None:
+    """Horizontal lines: the model as it was, and the score asked for."""
+    if unchanged is not None and np.isfinite(unchanged):
+        ax.axhline(unchanged, color="black", linewidth=2, label=f"model unchanged: {unchanged:.2f}", zorder=2.5)
+    if target is not None:
+        ax.axhline(target, color="0.35", linewidth=1, linestyle="-.", label=f"score asked for: {target:g}", zorder=2.5)
+
+
+def _set_axes(ax: Axes, sizes: np.ndarray, score_name: str, unit: str) -> None:
+    """Logarithmic axis with the sizes written below it, grey ground beyond the largest; the score is at most 1."""
+    name = score_name[:1].upper() + score_name[1:]
+    ax.set(xscale="log", xlabel=unit, ylabel=f"{name} on the test images", title="How many labelled images are needed?")
+    if len(sizes):
+        farthest = AHEAD * sizes[-1]
+        ax.set_xlim(sizes[0] / 1.15, farthest * 1.02)
+        ax.axvspan(sizes[-1] * APART**2, farthest * 1.02, color="0.93", zorder=0)
+        ax.text(1, 1.01, "beyond what was measured", transform=ax.transAxes, ha="right", va="bottom", color="0.35")
+        ax.xaxis.set_major_locator(FixedLocator([*sizes, farthest]))
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.grid(alpha=0.3)
+    low, high = ax.get_ylim()
+    ax.set_ylim(max(low, -0.02), min(high, 1.02))
+
+
+def _explanations(laws: Sequence[PowerLaw]) -> list[Line2D]:
+    """Legend entries of what all strategies share."""
+    entries = [Line2D([], [], color="0.5", linestyle="", marker="o", markersize=5, label="one trained model")]
+    if laws:
+        band = ", 95 % interval shaded" if any(np.isfinite(law.draws).all() for law in laws) else ""
+        entries.append(Line2D([], [], color="0.4", linestyle="--", linewidth=1.8, label=f"fitted power law{band}"))
+    return entries

@@ -1,0 +1,258 @@
+"""Retraining a trained model lightly on new images, and a model from scratch beside it, for comparison."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import keras
+from tqdm.auto import tqdm
+
+from utils.data.project import Project
+from utils.errors import ModelError
+from utils.files import file_sha256, write_json
+from utils.fine_tuning.start import check_channels_of, check_data_of_task, check_unseen_by, fingerprint, open_source
+from utils.metrics.intervals import Judgement
+from utils.tasks.held_out import TestSet, choose_test_set
+from utils.tasks.task import Source, Task
+from utils.training import model_folder
+from utils.training.fit import fit
+from utils.training.progress import BAR, Rounds
+from utils.training.run import Ingredients, run
+from utils.training.stages import SCRATCH, Stage, stages_of
+
+FROM_SCRATCH, RATES = "from_scratch", "rates"  # folders below the model folder
+FACTORS = (1, 1 / 3, 1 / 10)  # of the form's learning rate, tried for the model from scratch
+TRIAL_SHARE = 1 / 3  # of the epochs, for each learning rate that is tried
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Everything that fine-tuning needs, checked, before anything is trained.
+
+    Attributes
+    ----------
+    task, source
+        The kind of model, and the model that is started from.
+    project
+        The new data with their split.
+    parameters
+        {"overrides": {form: {field: value}}} as on the page.
+    settings
+        Values of the task's own training form.
+    description
+        Content of model.json of the models to be trained.
+    test_set
+        Images that every model is scored on.
+    """
+
+    task: Task
+    source: Source
+    project: Project
+    parameters: Mapping
+    settings: Mapping
+    description: Mapping
+    test_set: TestSet
+
+    @property
+    def classes(self) -> Sequence[dict]:
+        """Class table of the new data."""
+        return self.description["classes"]
+
+    @property
+    def strategy(self) -> str:
+        """How the model is retrained, see `utils.training.stages`."""
+        return self.parameters["overrides"]["strategy"]["strategy"]
+
+    @property
+    def forms(self) -> dict:
+        """Values of the forms as the task's own notebook has them."""
+        return {**self.parameters["overrides"], "training": self.settings}
+
+    def judge(self, predictor) -> Judgement:
+        """Headline score of a predictor on the test images."""
+        return self.task.judge(predictor, self.test_set.examples, self.classes)
+
+    def judge_unchanged(self) -> Judgement | None:
+        """Headline score of the starting model on the new test images; None where its classes are others."""
+        if not self.task.can_answer(self.source.description["classes"], self.classes):
+            return None
+        return self.judge(self.source.predictor)
+
+
+def open_tuning(starting_model: str, parameters: Mapping) -> Tuning:
+    """Read and check the starting model, the new data and the test images.
+
+    Parameters
+    ----------
+    starting_model
+        Model folder or name of a published model.
+    parameters
+        {"overrides": {form: {field: value}}} with the forms data, augmentation, training, strategy and evaluation.
+
+    Raises
+    ------
+    FormError, DataError, ModelError
+        Something is missing, damaged, or does not fit.
+    """
+    forms = parameters["overrides"]
+    data, evaluation = forms["data"], forms["evaluation"]
+    task, source = open_source(starting_model)
+    check_data_of_task(task, source, data)
+    project = task.open_project(data, forms["training"]["seed"], source)
+    if source.folder is not None and source.folder.resolve() == project.folder.resolve():
+        raise ModelError(
+            f"The model to be made would lie where the starting model lies ({source.folder}), which must not change. "
+            "Choose another model_name."
+        )
+    check_channels_of(source, project)
+    settings = task.settings(forms["training"], source)
+    started = {"name": source.name, "sha256": fingerprint(source)}
+    description = task.describe(project, settings, source) | {"starting_model": started}
+    where = evaluation["test_source"], evaluation["test_target"], evaluation.get("class_table", "")
+    test_set = choose_test_set(project.split, data, description, *where)
+    check_unseen_by(source, [file_sha256(one.image.path) for one in test_set.examples])
+    return Tuning(task, source, project, parameters, settings, description, test_set)
+
+
+def with_parameters(tuning: Tuning, parameters: Mapping) -> Tuning:
+    """The same data and starting model with what the forms augmentation, training and strategy say now."""
+    settings = tuning.task.settings(parameters["overrides"]["training"], tuning.source)
+    described = tuning.task.describe(tuning.project, settings, tuning.source)
+    description = described | {"starting_model": tuning.description["starting_model"]}
+    return replace(tuning, parameters=parameters, settings=settings, description=description)
+
+
+def tune(tuning: Tuning, callbacks: Sequence[keras.callbacks.Callback] = ()) -> str:
+    """Retrain the starting model on all training images, or go on with it, or say that it is done.
+
+    Parameters
+    ----------
+    tuning
+        From `open_tuning`.
+    callbacks
+        For display.
+
+    Returns
+    -------
+    str
+        What was done.
+
+    Raises
+    ------
+    TrainingStopped, ModelError
+        See `utils.training.run.run`; ModelError also where the model was made from a starting model that has changed.
+    """
+    folder = tuning.project.folder
+    if (folder / model_folder.DESCRIPTION).is_file():
+        old = model_folder.read_model(folder).get("starting_model")
+        if old and old["sha256"] != tuning.description["starting_model"]["sha256"]:
+            raise ModelError(
+                f"The model in {folder} was made from the starting model {old['name']} before that was changed. Choose "
+                "another model_name."
+            )
+    return _run(tuning, tuning.project, callbacks)
+
+
+def train_from_scratch(tuning: Tuning, callbacks: Sequence[keras.callbacks.Callback] = ()) -> str:
+    """Train the same network from random weights, with the same images and number of steps, for comparison.
+
+    Its learning rate is the best of three on the validation images, since one that suits a trained network would be
+    no fair choice for it. See `tune` for parameters and errors.
+    """
+    return train_part(tuning, scratch_project(tuning), SCRATCH, callbacks)
+
+
+def scratch_project(tuning: Tuning) -> Project:
+    """The new data, with the folder of the model from scratch."""
+    return replace(tuning.project, folder=tuning.project.folder / FROM_SCRATCH)
+
+
+def train_part(
+    tuning: Tuning,
+    project: Project,
+    strategy: str,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    seed: int | None = None,
+) -> str:
+    """Train a model that lies within the model folder: that from scratch, or one of a learning curve.
+
+    Parameters
+    ----------
+    tuning
+        From `open_tuning`, after `tune`.
+    project
+        Images to train on, and the folder.
+    strategy
+        See `utils.training.stages`.
+    callbacks
+        For display.
+    seed
+        Of everything random; None: that of the form.
+    """
+    forms = tuning.parameters["overrides"]
+    settings = tuning.settings | ({} if seed is None else {"seed": seed})
+    own = {
+        "data": forms["data"] | {"if_model_exists": "replace"},  # the folder it lies in was asked for already
+        "training": forms["training"] | {"seed": settings["seed"]},
+        "strategy": {"strategy": strategy},
+    }
+    return _run(replace(tuning, settings=settings, parameters={"overrides": {**forms, **own}}), project, callbacks)
+
+
+def _run(tuning: Tuning, project: Project, callbacks) -> str:
+    strategy = tuning.strategy
+    return run(
+        project,
+        tuning.parameters,
+        lambda: _ingredients(tuning, project, strategy),
+        callbacks,
+        lambda: _stages(tuning, strategy),
+    )
+
+
+def _stages(tuning: Tuning, strategy: str) -> list[Stage]:
+    training = tuning.parameters["overrides"]["training"]
+    rate = training["initial_learning_rate"] if strategy != SCRATCH else rate_from_scratch(tuning)
+    return stages_of(strategy, training["number_of_epochs"], rate, training["slower"], tuning.task.head)
+
+
+def _ingredients(tuning: Tuning, project: Project, strategy: str) -> Ingredients:
+    task, description = tuning.task, tuning.description
+    starting = task.untrained(description) if strategy == SCRATCH else task.start(description, tuning.source)
+    return task.ingredients(project, tuning.forms, description, starting)
+
+
+def rate_from_scratch(tuning: Tuning) -> float:
+    """The learning rate with which a network from scratch gets the smallest validation loss in a short training.
+
+    The choice is kept in the model folder; interrupted trials go on where they stopped.
+    """
+    folder, training = tuning.project.folder / RATES, tuning.parameters["overrides"]["training"]
+    if (folder / "rates.json").is_file():
+        return json.loads((folder / "rates.json").read_text(encoding="utf-8"))["chosen"]
+    epochs = max(1, round(TRIAL_SHARE * training["number_of_epochs"]))
+    losses = {}
+    with tqdm(total=len(FACTORS) * epochs, desc="Finding the learning rate", bar_format=BAR, smoothing=0) as bar:
+        for rate in (training["initial_learning_rate"] * factor for factor in FACTORS):
+            keras.utils.set_random_seed(training["seed"])
+            ready = _ingredients(tuning, tuning.project, SCRATCH)
+            ready.compile()
+            state = fit(
+                ready.model,
+                ready.training_data,
+                ready.validation_data,
+                folder / f"{rate:.2e}",
+                number_of_epochs=epochs,
+                initial_learning_rate=rate,
+                learning_rate_schedule=training["learning_rate_schedule"],
+                callbacks=[Rounds(bar)],
+            )
+            losses[rate] = state.best_score
+    best = min(losses, key=losses.get)
+    tried = [{"learning_rate": rate, "validation_loss": loss} for rate, loss in losses.items()]
+    write_json(folder / "rates.json", {"chosen": best, "tried": tried})
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+    return best

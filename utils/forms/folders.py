@@ -1,0 +1,146 @@
+"""Folders as a person sees them: their names in order, what they hold, where to start, and the text of a path."""
+
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from traitlets import Unicode
+
+from utils.forms.fields import parse
+from utils.paths import IMAGE_SUFFIXES, MASK_ENDING, ROOT, is_system, resolve
+from utils.samples import annotations_of, can_be_made
+from utils.storage import MOUNT
+
+GOOGLE_DRIVE = MOUNT / "MyDrive"
+MODEL = "model.json"
+IMAGES = "images"
+ANNOTATIONS = ("masks", "mask", "labels", "label", "annotations", "annotation", "ground_truth", "targets")
+COMPARED = 2000  # names of images: enough to see that two folders belong together
+
+
+class Listing(NamedTuple):
+    """Names in a folder, in the order of people (a2 before a10); hidden and system ones are left out."""
+
+    folders: list[str]
+    files: list[str]
+
+
+def list_folder(folder: Path) -> Listing:
+    """Read the names in `folder`; OSError where it cannot be read."""
+    with os.scandir(folder) as scan:
+        entries = [(entry.name, _is_folder(entry)) for entry in scan if _is_shown(entry.name)]
+    entries.sort(key=lambda entry: natural_key(entry[0]))
+    return Listing([name for name, folder in entries if folder], [name for name, folder in entries if not folder])
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads nowhere
+        return False
+
+
+def _is_shown(name: str) -> bool:
+    """Whether a person may want `name`; one that is not UTF-8 cannot be sent to a browser."""
+    return not is_system(name) and name != "__pycache__" and name == name.encode(errors="ignore").decode()
+
+
+def natural_key(name: str) -> list:
+    """Sort key in which numbers count as numbers and upper case as lower case."""
+    parts = re.split(r"(\d+)", name.casefold())
+    return [[int(part) if part.isdecimal() else part for part in parts], name]
+
+
+def contents(listing: Listing) -> str:
+    """What a folder holds, in a few words: "12 images, 2 folders"."""
+    images = sum(Path(name).suffix.lower() in IMAGE_SUFFIXES for name in listing.files)
+    counts = {
+        "image": images,
+        "folder": len(listing.folders),
+        "other file" if images else "file": len(listing.files) - images,
+    }
+    found = [f"{count} {what}{'s' * (count > 1)}" for what, count in counts.items() if count]
+    return ", ".join(["a model"] * (MODEL in listing.files) + found) or "nothing in it"
+
+
+def path_text(path: Path) -> str | None:
+    """Text that means `path` in a path field: relative with "/" below the project's folder, else absolute.
+
+    None where no text does: spaces and quotes around what is typed do not count, so a name cannot end in them.
+    """
+    texts = [path.relative_to(ROOT).as_posix()] if path.is_relative_to(ROOT) else []
+    return next((text for text in [*texts, str(path)] if _meant(text) == path), None)
+
+
+def _meant(text: str) -> Path | None:
+    """Path that a path field reads in `text`."""
+    read = parse(Unicode().tag(path=True), text)
+    return resolve(read) if read else None
+
+
+def places(named: Path | None) -> list[tuple[str, str]]:
+    """Where a search may start: name and path of the folders that exist, `named` being the one of the field."""
+    known = [("Folder of the project", ROOT), ("Home folder", Path(os.path.expanduser("~")))]
+    known += [("Google Drive", GOOGLE_DRIVE), ("Folder of this field", named)]
+    known += [(f"Drive {drive}", Path(f"{drive}\\")) for drive in _drives()]
+    return [(name, str(path)) for name, path in known if path and os.path.isdir(path)]
+
+
+def _drives() -> list[str]:
+    return [f"{letter}:" for letter in "CDEFGHIJKLMNOPQRSTUVWXYZ"] if os.name == "nt" else []
+
+
+def image_folder(text: str) -> str:
+    """Text of the folder of images that is meant by `text`.
+
+    Its sub-folder ``images`` where it has one, or is that of a sample, and no image itself; otherwise `text` as it is.
+    """
+    if not text.strip():
+        return text
+    folder = resolve(text)
+    listing = _listing(folder)
+    if any(Path(name).suffix.lower() in IMAGE_SUFFIXES for name in listing.files):
+        return text
+    named = _named(listing, (IMAGES,)) or [IMAGES] * can_be_made(folder / IMAGES)
+    return (path_text(folder / named[0]) if named else None) or text
+
+
+def annotations_beside(text: str) -> str:
+    """Text of the folder of annotations beside the folder of images `text`; empty where there is none.
+
+    Its name is one of `ANNOTATIONS`, in this order and in any case, and a file in it is called as one of the images.
+    Those of a sample need not be there, because it is made when it is needed.
+    """
+    if not text.strip():
+        return ""
+    images = resolve(text)
+    if sample := annotations_of(images):
+        return sample
+    if not os.path.isdir(images):
+        return ""
+    listing = _listing(images.parent)
+    listing.folders[:] = [name for name in listing.folders if name != images.name]
+    known = _keys(_listing(images), COMPARED)
+    beside = (images.parent / name for name in _named(listing, ANNOTATIONS))
+    return next((path_text(folder) or "" for folder in beside if not known or known & _keys(_listing(folder))), "")
+
+
+def _keys(listing: Listing, most: int | None = None) -> set[str]:
+    """Names that masks are paired by (`utils.data.folders`), and those of sub-folders, of the first `most` each."""
+    files = (name for name in listing.files[:most] if Path(name).suffix.lower() in IMAGE_SUFFIXES)
+    stems = {Path(name).stem.removesuffix(".ome") for name in files}
+    return stems | {MASK_ENDING.sub("", stem) for stem in stems} | set(listing.folders[:most])
+
+
+def _listing(folder: Path) -> Listing:
+    try:
+        return list_folder(folder)
+    except (OSError, ValueError):  # missing, not allowed, or a character that no path can hold
+        return Listing([], [])
+
+
+def _named(listing: Listing, names: tuple[str, ...]) -> list[str]:
+    """Those of the sub-folders that are called as one of `names`, in the order of `names`."""
+    found = {name.casefold(): name for name in reversed(listing.folders)}
+    return [found[name] for name in names if name in found]

@@ -1,0 +1,119 @@
+"""The values last used in a notebook: settings/<notebook>.json, {form name: {field: value}}."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from utils.errors import FormError
+from utils.forms.fields import Declaration
+from utils.paths import ROOT
+
+SETTINGS = ROOT / "settings"
+_notebook = {"name": ""}
+PARAMETERS = "parameters.json"
+OWN = ("model_name", "model_path", "if_model_exists")  # taken over, they could move the old model out of the way
+NOTEBOOKS = {"unet": "unet_segmentation", "stardist": "stardist_segmentation", "classification": "classification"}
+
+
+def notebook(name: str) -> None:
+    """Say once, in the set-up cell, which notebook this is: its settings lie in ``settings/<name>.json``."""
+    _notebook["name"] = name
+
+
+def notebook_name() -> str:
+    """Name of this notebook; empty before the set-up cell named it."""
+    return _notebook["name"]
+
+
+def settings_file() -> Path:
+    """Path of this notebook's settings; FormError where the set-up cell did not name the notebook."""
+    if not _notebook["name"]:
+        raise FormError("The settings have no place yet: please run the set-up cell first.")
+    return SETTINGS / f"{_notebook['name']}.json"
+
+
+def read_settings() -> dict[str, dict[str, Any]]:
+    """Settings of this notebook by form; empty where nothing was saved, FormError where the file is damaged."""
+    if not _notebook["name"]:
+        return {}
+    path = settings_file()
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise FormError(f"{path} cannot be read ({error}). Nothing was changed; please mend or delete it.") from error
+    if not are_settings(saved):
+        raise FormError(f"{path} does not hold settings. Nothing was changed; please mend or delete it.")
+    return saved
+
+
+def are_settings(saved: Any) -> bool:
+    """Whether `saved` has the shape {form name: {field: value}}."""
+    return isinstance(saved, dict) and all(isinstance(values, dict) for values in saved.values())
+
+
+def read_model_settings(folder: Path) -> dict[str, dict[str, Any]]:
+    """Settings by form of the model in `folder`; FormError where it is no model folder or its file is damaged."""
+    path = folder / PARAMETERS
+    if not os.path.isdir(folder):
+        raise FormError(f"There is no folder {folder}. Please choose the folder of a trained model.")
+    if not os.path.exists(path):
+        raise FormError(f"{folder} holds no {PARAMETERS}: it is no model. Please choose the folder of a model.")
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise FormError(f"{path} cannot be read ({error}). Please choose another model.") from error
+    if not isinstance(saved, dict) or not are_settings(saved.get("overrides")):
+        raise FormError(f"{path} does not hold the settings of a model. Please choose another one.")
+    return saved["overrides"]
+
+
+def made_by(folder: Path, saved: dict[str, dict[str, Any]]) -> str:
+    """Name of the notebook that trained the model in `folder` with the settings `saved`; empty where unknown."""
+    if "strategy" in saved:
+        return "fine_tuning"
+    try:
+        return NOTEBOOKS[json.loads((folder / "model.json").read_text(encoding="utf-8"))["task"]]
+    except (OSError, ValueError, LookupError, TypeError):  # not finished, or no model.json of ours
+        return ""
+
+
+def _check_notebook(folder: Path, saved: dict[str, dict[str, Any]]) -> None:
+    made, here = made_by(folder, saved), notebook_name()
+    if made and here and made != here:
+        raise FormError(f"The model {folder} was made in the notebook {made}: open that one to load its settings.")
+
+
+def model_values(form: Declaration, folder: Path) -> tuple[dict[str, Any], str]:
+    """What the model in `folder` says about `form`.
+
+    Returns
+    -------
+    values : dict
+        Value by field, without those of `OWN`.
+    differences : str
+        Sentences that name the fields that only the model or only the form has, and those of `OWN`; empty where there
+        are none.
+
+    Raises
+    ------
+    FormError
+        If `folder` is no model folder, or the model was made by another notebook or says nothing about this form.
+    """
+    saved = read_model_settings(folder)
+    _check_notebook(folder, saved)
+    if form.form_name not in saved:
+        raise FormError(
+            f'The model {folder} says nothing about the form "{form.form_name}": it was made by another notebook, '
+            f"or this form plays no part in training. It knows these forms: {', '.join(saved) or 'none'}."
+        )
+    values = {name: value for name, value in saved[form.form_name].items() if name not in OWN}
+    left_out = ", ".join(name for name in values if name not in form.fields)
+    stay = ", ".join(name for name in form.fields if name not in values and name not in OWN)
+    own = ", ".join(name for name in form.fields if name in OWN)
+    differences = f" Not in this form, so left out: {left_out}." if left_out else ""
+    differences += f" The model says nothing about these, so they stay: {stay}." if stay else ""
+    differences += f" These stay too, so that nothing happens to that model: {own}." if own else ""
+    return values, differences

@@ -1,0 +1,316 @@
+"""What a form holds: a parameter is declared once, as a trait, and that draws, checks, keeps and saves its field.
+
+    class Training(Form):
+        number_of_epochs = Int(100, min=1, max=5000, help="rounds of training")
+
+    training = Training(**overrides.get("training", {}))
+    training                      # shows the form
+    training.number_of_epochs     # the value shown, or FormError while it is not valid
+
+A value comes from, in this order: overrides (given to the form), typed (kept per form name while the kernel lives),
+preset, default. What is shown is what runs: the texts shown are the form's only state, every value is read from them.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from traitlets import TraitError, Unicode
+
+from utils.errors import FormError
+from utils.forms.fields import Declaration, parse, refusal, rule, to_text
+from utils.forms.folders import annotations_beside, image_folder
+from utils.forms.settings import model_values, read_settings
+from utils.paths import resolve
+from utils.samples import can_be_made
+
+
+class Form(Declaration):
+    """Base of all forms; a subclass declares its fields as traits Bool, Enum, Int, Float or Unicode.
+
+    ``help=`` is the text beside the field, ``.tag(advanced=True)`` folds it away. ``.tag(path=True)`` shows the path
+    that is meant and offers to choose a folder (``path="file"``: a file, ``path="folder or file"``: either;
+    ``names=("2D_demo",)``: what may stand there too and is no path);
+    ``.tag(path=True, beside="training_source")`` is filled in with the annotations found beside that folder.
+    A rule between fields is a `traitlets.validate` method whose TraitError says "must ...".
+    A field ``preset`` with the class attribute ``presets = {name: {field: value}}`` fills other fields.
+    Setting an attribute counts as typing.
+
+    Parameters
+    ----------
+    **overrides
+        Values by field name; they go before anything typed earlier and before the preset.
+
+    Attributes
+    ----------
+    headless : bool
+        Whether overrides were given.
+    shown, wrong : dict of str to str
+        Text of each field; why it is refused, for those that are.
+
+    Raises
+    ------
+    FormError
+        If an override is unknown or not valid.
+    """
+
+    def __init__(self, **overrides: Any) -> None:
+        super().__init__()
+        self.headless = bool(overrides)
+        self.shown: dict[str, str] = {}
+        self.wrong: dict[str, str] = {}
+        self._redraws: list[Callable[[], None]] = []
+        self._callbacks: list[Callable[[], None]] = []
+        self._overridden = {name: self.text_of(name, value) for name, value in overrides.items()}
+        texts = self._first_texts()
+        again = found_again(self, texts)
+        remember(self, again, found=True)
+        self._show(texts | again)
+        if refused := {name: reason for name, reason in self.wrong.items() if name in self._overridden}:
+            raise refusal(self.form_name, self.shown, refused)
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in type(self).fields and name in (wrong := self.__dict__.get("wrong", {})):
+            raise refusal(self.form_name, self.shown, {name: wrong[name]})
+        return super().__getattribute__(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in type(self).fields:
+            self.enter(name, self.text_of(name, value))
+        else:
+            super().__setattr__(name, value)
+
+    @property
+    def overridden(self) -> set[str]:
+        """Fields whose value was given as an override and has not been changed in the form since."""
+        return set(self._overridden)
+
+    def values(self) -> dict[str, Any]:
+        """All values in order of declaration.
+
+        Raises
+        ------
+        FormError
+            If a field shows something that is not valid; the message names each such field, its text and its rule.
+        """
+        if self.wrong:
+            raise refusal(self.form_name, self.shown, self.wrong)
+        return {name: getattr(self, name) for name in self.fields}
+
+    def enter(self, name: str, text: str) -> None:
+        """Take `text` into the field `name` as typed; wrong text stays shown and is refused when values are asked for.
+
+        A preset fills every field that any preset names, except overridden ones, and what was typed there is forgotten.
+        """
+        self._overridden.pop(name, None)
+        filled = self.governed_texts(text) if name == "preset" else {}
+        filled = {field: one for field, one in filled.items() if field not in self._overridden}
+        text, found = found_beside(self, name, text)
+        for field in filled:
+            remembered(self).pop(field, None)
+        remember(self, found, found=True)
+        remember(self, {name: text})
+        self._show(filled | found | {name: text})
+
+    def may_be_found(self, name: str) -> bool:
+        """Whether the form may fill in the field `name` by itself: not over what a person or an override gave."""
+        typed = remembered(self).get(name)
+        return name not in self._overridden and (typed is None or typed.found or not self.shown[name])
+
+    def found(self, name: str) -> bool:
+        """Whether the form itself filled in, or emptied, the field `name`, see `utils.forms.state`."""
+        typed = remembered(self).get(name)
+        return typed is not None and typed.found and name not in self._overridden and typed.text == self.shown[name]
+
+    def load(self) -> str:
+        """Fill in the values last saved for this form in this notebook.
+
+        Returns
+        -------
+        str
+            What was done, naming saved values that no longer fit; those fields are left as they are.
+
+        Raises
+        ------
+        FormError
+            If nothing was saved for this form or the file is damaged.
+        """
+        saved = read_settings().get(self.form_name)
+        if saved is None:
+            raise FormError("No settings of this form were saved yet.")
+        return "Your last settings are filled in." + self._fill(saved)
+
+    def load_model(self, folder: str | os.PathLike) -> str:
+        """Fill in the values that the model in `folder` was trained with; its name and place stay those of the form.
+
+        Returns
+        -------
+        str
+            What was done, naming values that do not fit here and fields that only one side knows.
+
+        Raises
+        ------
+        FormError
+            If `folder` is no model folder, or the model was made by another notebook or says nothing about this form.
+        """
+        text = parse(Unicode().tag(path=True), os.fspath(folder))
+        if not text:
+            raise FormError("No folder was named. Please choose the folder of a trained model.")
+        folder = resolve(text)
+        values, differences = model_values(self, folder)
+        done = f'The settings of this form ("{self.form_name}") of the model {folder.name} are filled in; '
+        return done + "do the same in the other forms." + self._fill(values) + differences
+
+    def _fill(self, saved: dict[str, Any]) -> str:
+        """Take `saved` values as typed; returns sentences on those that no longer fit."""
+        texts, refused = self.fitting(saved)
+        self._overridden = {name: text for name, text in self._overridden.items() if name not in texts}
+        remember(self, texts)
+        beside = {name: annotations_beside(texts.get(self.beside(name), "")) for name in texts}
+        remember(self, {name: text for name, text in texts.items() if text and text == beside[name]}, found=True)
+        self._show(texts)
+        return refused
+
+    def back_to_defaults(self) -> None:
+        """Show the declared defaults in all fields and forget what was typed."""
+        remembered(self).clear()
+        self._overridden = {}
+        self._show(self.default_texts())
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call `callback()` after each change of a value, while the whole form is valid."""
+        self._callbacks.append(callback)
+
+    def on_redraw(self, redraw: Callable[[], None]) -> None:
+        """Call `redraw()` whenever a text shown, or why it is refused, may have changed."""
+        self._redraws.append(redraw)
+
+    def _first_texts(self) -> dict[str, str]:
+        kept = remembered_texts(self)
+        preset = (self.default_texts() | kept | self._overridden).get("preset", "Default")
+        return self.default_texts() | self.preset_texts(preset) | kept | self._overridden
+
+    def _show(self, texts: dict[str, str]) -> None:
+        before = None if self.wrong else self.values()
+        self.shown |= texts
+        self._check()
+        for redraw in self._redraws:
+            redraw()
+        if not self.wrong and self.values() != before:
+            for callback in self._callbacks:
+                callback()
+
+    def _check(self) -> None:
+        """Read every text shown: first each field alone, then the rules between fields."""
+        self.wrong, values = {}, {}
+        for name, trait in self.fields.items():
+            try:
+                values[name] = parse(trait, self.shown[name])
+            except ValueError as error:
+                self.wrong[name] = str(error)
+        with self.cross_validation_lock:
+            for name, value in values.items():
+                self.set_trait(name, value)
+        for name, value in values.items():
+            try:
+                self.set_trait(name, value)
+                self.shown[name] = to_text(getattr(self, name))
+            except TraitError as error:
+                self.wrong[name] = str(error)
+            except FormError:
+                self.wrong[name] = "can only be checked when the other marked field is corrected"
+
+    def __str__(self) -> str:
+        """One line "name = value" for each field; a refused one says why."""
+        reasons = {name: f"   ({reason})" for name, reason in self.wrong.items()}
+        return "\n".join(f"{name} = {text}{reasons.get(name, '')}" for name, text in self.shown.items())
+
+
+class Typed(NamedTuple):
+    """What a field was given: the text, the field's rule then, and whether the form found the text by itself."""
+
+    text: str
+    rule: str
+    found: bool = False
+
+
+_typed: dict[str, dict[str, Typed]] = {}
+
+
+def remembered(form: Declaration) -> dict[str, Typed]:
+    """What was typed into `form`, by field."""
+    return _typed.setdefault(form.form_name, {})
+
+
+def remember(form: Declaration, texts: dict[str, str], found: bool = False) -> None:
+    """Keep `texts` by field, the last one at the end; `found`: the form filled them in by itself."""
+    for name, text in texts.items():
+        remembered(form).pop(name, None)
+        remembered(form)[name] = Typed(text, rule(form.fields[name]), found)
+
+
+def remembered_texts(form: Declaration) -> dict[str, str]:
+    """Texts to be shown again: a wrong one only while its rule is the one that the user was told."""
+    return {name: one.text for name, one in remembered(form).items() if _may_stay(form, name, one)}
+
+
+def _may_stay(form: Declaration, name: str, typed: Typed) -> bool:
+    if name not in form.fields:
+        return False
+    try:
+        parse(form.fields[name], typed.text)
+    except ValueError as error:
+        return str(error) == typed.rule
+    return True
+
+
+def found_beside(form: Form, name: str, text: str) -> tuple[str, dict[str, str]]:
+    """What follows from `text` being typed into the field `name` of `form`.
+
+    Returns
+    -------
+    text : str
+        What the field shall show: another text where the folder typed has its images in a sub-folder.
+    found : dict of str to str
+        Texts of the fields whose annotations lie beside that folder; empty for those that had some and no longer do.
+    """
+    fields = [field for field in form.fields if form.beside(field) == name]
+    if not fields or (value := parse(form.fields[name], text)) == parse(form.fields[name], form.shown[name]):
+        return text, {}
+    images = image_folder(value)
+    annotations = annotations_beside(images)
+    found = {field: annotations for field in fields if form.may_be_found(field) and form.shown[field] != annotations}
+    return text if images == value else images, found
+
+
+def found_again(form: Form, texts: dict[str, str]) -> dict[str, str]:
+    """Texts of the fields that the form once found or emptied, looked for again beside the folders in `texts`."""
+    beside = {name: form.beside(name) for name in form.fields if form.beside(name) and name not in form.overridden}
+    found = [name for name, typed in remembered(form).items() if typed.found and name in beside]
+    return {name: annotations_beside(texts[beside[name]]) for name in found}
+
+
+def note_beside(form: Form, name: str) -> list[str]:
+    """What is to be noted below the field `name`, whose folder lies beside the images, or does not."""
+    images, text = form.shown.get(form.beside(name), ""), form.shown[name]
+    if not images.strip():
+        return []
+    if not form.found(name):
+        return _not_beside(images, text) if text and _outlived(form, name) else []
+    if not text:
+        return ["emptied: no folder such as masks or labels, with files of the same names, lies beside the images"]
+    return ["found beside the images"] if os.path.isdir(resolve(text)) or can_be_made(resolve(text)) else []
+
+
+def _outlived(form: Form, name: str) -> bool:
+    """Whether the text of the field `name` was typed before that of the images and stayed."""
+    order = [field for field in remembered(form) if field in (name, form.beside(name))]
+    return name not in form.overridden and order == [name, form.beside(name)]
+
+
+def _not_beside(images: str, text: str) -> list[str]:
+    if resolve(text).parent == resolve(images).parent:
+        return []
+    beside = annotations_beside(images)
+    return ["not beside the images" + f"; beside them lies {Path(beside).name}" * bool(beside)]

@@ -1,0 +1,164 @@
+"""Drawing a form with what ipywidgets 7.7.1 (Colab) and 8 share; the form itself holds the state."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from ipywidgets import HTML, Accordion, Button, Checkbox, DOMWidget, Dropdown, HBox, Layout, Text, VBox
+from traitlets import Bool, Enum, Float, Int, TraitType
+
+from utils.errors import FormError
+from utils.forms.chooser import MUTED, RED, Unfolding, styled
+from utils.forms.fields import label, to_text
+from utils.forms.settings import read_settings
+from utils.forms.state import Form, note_beside
+from utils.paths import resolve
+from utils.samples import can_be_made
+
+_picked = {"model": "models"}  # where "Load the settings of a model" starts; lives as long as the kernel
+
+
+class FieldRow:
+    """One field: label, control, help, and below them what is to be noted, in red where the text is refused."""
+
+    def __init__(self, form: Form, name: str) -> None:
+        self.form, self.name, self.trait = form, name, form.fields[name]
+        self.control = _control(self.trait, form.shown[name])
+        self.control.observe(self._entered, names="value")
+        self.note = HTML()
+        self.note.add_class("note")
+        self.unfolding: Unfolding | None = None
+        below = []
+        if kind := self.trait.metadata.get("path"):
+            kind = "folder" if kind is True else kind
+            self.unfolding = Unfolding("Choose ...", "choose", kind, self._chosen, lambda: form.shown[name])
+            below = [self.unfolding.box]
+        right = VBox([self._field(), self.note, *below], layout=Layout(flex="1 1 300px", min_width="0"))
+        title = HTML(styled(label(name), "font-weight: 600; padding: 5px 0"), layout=Layout(flex="0 0 180px"))
+        self.box = HBox([title, right], layout=Layout(width="100%", overflow="visible"))
+        self.box.add_class(f"field-{name}")
+        self.refresh()
+
+    def _field(self) -> DOMWidget:
+        """The control with its help: below a path, which needs the width, beside anything else."""
+        if self.unfolding:
+            line = HBox([self.control, self.unfolding.button], layout=Layout(width="auto"))
+            return VBox([line, HTML(styled(self.trait.help, MUTED))], layout=Layout(overflow="visible"))
+        beside = HTML(styled(self.trait.help, f"{MUTED}; padding: 5px 8px"), layout=Layout(flex="1 1 260px"))
+        return HBox([self.control, beside], layout=Layout(flex_flow="row wrap", align_items="flex-start"))
+
+    def refresh(self) -> None:
+        """Show what the form holds."""
+        text, wrong = self.form.shown[self.name], self.form.wrong.get(self.name)
+        self.control.value = text == "True" if isinstance(self.trait, Bool) else text
+        self.control.layout.border = f"2px solid {RED}" if wrong else None
+        self.note.value = styled(wrong, f"color: {RED}") if wrong else self._info()
+        self.note.layout.display = None if self.note.value else "none"
+
+    def _info(self) -> str:
+        notes = ["set by overrides"] if self.name in self.form.overridden else []
+        text = self.form.shown[self.name]
+        notes += note_beside(self.form, self.name)
+        if self.trait.metadata.get("path") and text and text not in self.trait.metadata.get("names", ()):
+            path = resolve(text)
+            missing = "a sample, made when it is needed" if can_be_made(path) else "does not exist yet"
+            notes.append(f"{path} ({'found' if os.path.exists(path) else missing})")
+        return styled("; ".join(notes), f"{MUTED}; overflow-wrap: anywhere") if notes else ""
+
+    def _entered(self, change: Any) -> None:
+        text = to_text(change["new"])
+        if text != self.form.shown[self.name]:
+            self.form.enter(self.name, text)
+
+    def _chosen(self, text: str) -> None:
+        self.form.enter(self.name, text)
+
+
+class FormView:
+    """All fields of a form, the advanced ones folded away, and the buttons."""
+
+    def __init__(self, form: Form) -> None:
+        self.form = form
+        self.rows = {name: FieldRow(form, name) for name in form.fields}
+        self.load = _button("Load my last settings", "load-last", self._load)
+        self.model = Unfolding(
+            "Load the settings of a model", "load-model", "folder", self._load_model, lambda: _picked["model"]
+        )
+        self.defaults = _button("Back to defaults", "defaults", self._back)
+        self.message = HTML()
+        self.message.add_class("message")
+        buttons = HBox([self.load, self.model.button, self.defaults], layout=Layout(flex_flow="row wrap"))
+        self.advanced = Accordion(layout=Layout(width="auto"))
+        fields = self._fields()
+        layout = Layout(width="100%", max_width="1100px", overflow="visible")
+        self.box = VBox([*fields, buttons, self.model.box, self.message], layout=layout)
+        self.box.add_class(f"form-{form.form_name}")
+        self.refresh()
+
+    def _fields(self) -> list[DOMWidget]:
+        """Rows of the plain fields, then the folded-away ones, if any."""
+        folded = {name for name, trait in self.form.fields.items() if trait.metadata.get("advanced")}
+        plain = [row.box for name, row in self.rows.items() if name not in folded]
+        if not folded:
+            return plain
+        self.advanced.children = [VBox([self.rows[name].box for name in self.rows if name in folded])]
+        self.advanced.set_title(0, "Advanced")
+        self.advanced.selected_index = None
+        return [*plain, self.advanced]
+
+    def refresh(self) -> None:
+        """Show what the form holds; an advanced field to be corrected is unfolded."""
+        for row in self.rows.values():
+            row.refresh()
+        if any(self.form.fields[name].metadata.get("advanced") for name in self.form.wrong):
+            self.advanced.selected_index = 0
+        self.load.disabled = not self._has_settings()
+
+    def _has_settings(self) -> bool:
+        try:
+            return self.form.form_name in read_settings()
+        except FormError as error:
+            self._say(error)
+            return False
+
+    def _load(self, button: Button) -> None:
+        try:
+            self._say(self.form.load())
+        except FormError as error:
+            self._say(error)
+
+    def _load_model(self, text: str) -> None:
+        _picked["model"] = text
+        try:
+            self._say(self.form.load_model(text))
+        except FormError as error:
+            self._say(error)
+
+    def _back(self, button: Button) -> None:
+        self.form.back_to_defaults()
+        self._say("All fields show their defaults.")
+
+    def _say(self, message: object) -> None:
+        self.message.value = styled(str(message))
+
+
+def _control(trait: TraitType, text: str) -> DOMWidget:
+    """Widget for the kind of field; numbers are plain text fields, because bounded ones change a value silently."""
+    if isinstance(trait, Bool):
+        return Checkbox(value=text == "True", indent=False, layout=Layout(width="28px", flex="0 0 28px"))
+    if isinstance(trait, Enum):
+        layout = Layout(width="max-content", min_width="200px")
+        return Dropdown(options=[str(option) for option in trait.values], value=text, layout=layout)
+    if trait.metadata.get("path"):
+        layout = Layout(width="auto", flex="1 1 200px", min_width="0")
+    else:
+        layout = Layout(width="120px" if isinstance(trait, (Int, Float)) else "240px")
+    # Sent on Enter or on leaving the field: a half-typed number is no mistake yet.
+    return Text(value=text, continuous_update=False, layout=layout)
+
+
+def _button(title: str, name: str, click: Callable[[Button], None]) -> Button:
+    button = Button(description=title, layout=Layout(width="auto"))
+    button.add_class(name)
+    button.on_click(click)
+    return button

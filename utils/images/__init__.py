@@ -1,0 +1,1 @@
+"""What a file holds: pixels, axes, planes, masks, and how brightness is normalised."""

@@ -1,0 +1,230 @@
+"""Scores of a classification: per image, per class, rolled up to groups of classes, with intervals.
+
+With TP, FP and FN the images of a class that were found, found wrongly, and missed:
+recall = TP / (TP + FN), precision = TP / (TP + FP), F1 = 2 TP / (2 TP + FP + FN); balanced accuracy is the mean recall
+and macro-F1 the mean F1 of the classes, each class counting alike. A class without a test image has no score, whatever
+was called so by mistake, and is left out of the means.
+
+Reference: Sokolova M, Lapalme G (2009) A systematic analysis of performance measures for classification tasks,
+Information Processing & Management 45:427, doi:10.1016/j.ipm.2009.03.002.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from utils.errors import DataError
+from utils.metrics.confusion import confusion_matrix, ratio, scores_from_confusion
+from utils.metrics.intervals import bootstrap
+
+TOTALS = ("accuracy", "balanced_accuracy", "macro_f1")
+PER_CLASS = ("precision", "recall", "f1")
+CLASSES, GROUPS = "classes", "groups"  # levels of a score table
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """Scores of a test set of n images.
+
+    Attributes
+    ----------
+    per_image : DataFrame
+        One row per image: file, group (of images, such as the patient), true class, predicted class, probability (of
+        the predicted class, 0 to 1), correct; where classes have groups also true class group and predicted class
+        group.
+    confusion : ndarray of int64, shape (n_classes, n_classes)
+        Images by true (row) and predicted class, in the order of the class ids.
+    group_confusion : ndarray of int64, shape (n_groups, n_groups), or None
+        The same for groups of classes, in the order of `group_names`.
+    table : DataFrame
+        level ("classes" or "groups"), class ("" for scores of all classes), score (of TOTALS; of PER_CLASS; or
+        "images", the number of test images), value, low, high (95 % bootstrap interval, NaN where there is none).
+    y_true : ndarray of int64, shape (n,)
+        Class ids.
+    p : ndarray of float32, shape (n, n_classes)
+        Probabilities.
+    classes : sequence of dict
+        Class table as in model.json.
+    """
+
+    per_image: pd.DataFrame
+    confusion: np.ndarray
+    group_confusion: np.ndarray | None
+    table: pd.DataFrame
+    y_true: np.ndarray
+    p: np.ndarray
+    classes: Sequence[dict]
+
+
+def group_names(classes: Sequence[dict]) -> list[str]:
+    """Names of the groups that the classes of a class table fall into, sorted; none where classes have no group."""
+    return sorted({one["group"] for one in classes if one.get("group")})
+
+
+def groups_of_classes(classes: Sequence[dict]) -> np.ndarray:
+    """Number of the group of each class, int64 (n_classes,), counting as `group_names` does; every class needs one."""
+    names = group_names(classes)
+    return np.array([names.index(one["group"]) for one in classes], dtype=np.int64)
+
+
+def roll_up(p: np.ndarray, classes: Sequence[dict]) -> np.ndarray:
+    """Probabilities of the groups of classes: those of a group's classes added up.
+
+    Parameters
+    ----------
+    p : ndarray, shape (n, n_classes)
+        Probabilities of the classes.
+    classes : sequence of dict
+        Class table as in model.json, in which every class has a group.
+
+    Returns
+    -------
+    ndarray, shape (n, n_groups), dtype of p
+        In the order of `group_names`.
+    """
+    number = groups_of_classes(classes)
+    return np.stack([p[:, number == i].sum(axis=1) for i in range(number.max() + 1)], axis=1)
+
+
+def one_hot_confusions(y_true: np.ndarray, y_pred: np.ndarray, n_classes: int) -> np.ndarray:
+    """Confusion matrix of each image, float32 (n, n_classes, n_classes), rows = truth: what the bootstrap sums up."""
+    confusions = np.zeros((len(y_true), n_classes, n_classes), np.float32)
+    confusions[np.arange(len(y_true)), y_true, y_pred] = 1
+    return confusions
+
+
+def scores_of_confusion(cm: np.ndarray) -> np.ndarray:
+    """All scores of confusion matrices; formulas at the top of this module.
+
+    Parameters
+    ----------
+    cm : ndarray, shape (..., n_classes, n_classes)
+        Counts, rows = truth.
+
+    Returns
+    -------
+    ndarray of float64, shape (..., 3 + 3 * n_classes)
+        0 to 1, in the order of TOTALS, then precision, recall and F1 of each class. NaN for a class without a true
+        image, and for the precision of a class that nothing was called.
+    """
+    by_class, images = scores_from_confusion(cm), cm.sum(axis=-1)
+    tested = images > 0
+    precision, recall, f1 = (
+        np.where(tested, one, np.nan) for one in (by_class.precision, by_class.recall, by_class.dice)
+    )
+    right = np.trace(cm, axis1=-2, axis2=-1)
+    means = [ratio(np.nansum(one, axis=-1), tested.sum(axis=-1)) for one in (recall, f1)]
+    totals = np.stack([ratio(right, images.sum(axis=-1)), *means], axis=-1)
+    return np.concatenate([totals, precision, recall, f1], axis=-1)
+
+
+def _level_table(
+    level: str, names: Sequence[str], confusions: np.ndarray, groups: Sequence[str], n: int, seed: int
+) -> pd.DataFrame:
+    """Score table of one level, classes or groups of classes, from the confusion matrix of each image."""
+    cm = confusions.sum(axis=0, dtype=np.float64)
+    low, high = bootstrap(confusions, scores_of_confusion, groups=groups, n=n, seed=seed)
+    rows = [("", score) for score in TOTALS] + [(name, score) for score in PER_CLASS for name in names]
+    scores = pd.DataFrame(rows, columns=["class", "score"])
+    scores = scores.assign(value=scores_of_confusion(cm), low=low, high=high)
+    counts = pd.DataFrame({"class": ["", *names], "score": "images", "value": [cm.sum(), *cm.sum(axis=1)]})
+    table = pd.concat([scores, counts], ignore_index=True)
+    table.insert(0, "level", level)
+    return table
+
+
+def _checked(names: Sequence[str], groups: Sequence[str], y_true: np.ndarray, p: np.ndarray, n_classes: int) -> None:
+    if not len(names):
+        raise DataError("There is no test image to score. Check the folder of test images.")
+    if not len(names) == len(groups) == len(y_true) == len(p):
+        raise ValueError("there must be one name, group, true class and row of probabilities per image")
+    if p.shape[1:] != (n_classes,) or not np.isfinite(p).all():
+        raise ValueError(f"probabilities must be finite numbers of shape (n, {n_classes}), not {p.shape}")
+
+
+def class_scores(
+    names: Sequence[str],
+    groups: Sequence[str],
+    y_true: np.ndarray,
+    p: np.ndarray,
+    classes: Sequence[dict],
+    n: int = 2000,
+    seed: int = 0,
+) -> ClassScores:
+    """Score the probabilities that a classifier gives to the images of a test set.
+
+    Parameters
+    ----------
+    names : sequence of str
+        File of each image.
+    groups : sequence of str
+        Group of each image (patient, slide, day): whole groups are drawn by the bootstrap.
+    y_true : ndarray of integers, shape (n,)
+        Class ids, 0 .. n_classes - 1.
+    p : ndarray, shape (n, n_classes)
+        Probabilities; the class with the largest one is the predicted one.
+    classes : sequence of dict
+        Class table as in model.json, without background, in the order of the ids; either all classes have a group or
+        none.
+    n, seed : int
+        Number of bootstrap draws, and their seed.
+
+    Returns
+    -------
+    ClassScores
+        A group's probability is the sum over its classes, so that the predicted group need not be the one of the
+        predicted class.
+
+    Raises
+    ------
+    DataError
+        If there is no image.
+    ValueError
+        If lengths do not fit, a probability is not finite, or something is no class id.
+    """
+    y_true, p = np.asarray(y_true), np.asarray(p, dtype=np.float32)
+    _checked(names, groups, y_true, p, len(classes))
+    y_pred, class_names = p.argmax(axis=1), [str(one["name"]) for one in classes]
+    confusion, group_confusion = confusion_matrix(y_true, y_pred, len(classes)), None
+    per_image = pd.DataFrame({"file": list(names), "group": list(groups)}).assign(
+        **{"true class": np.take(class_names, y_true), "predicted class": np.take(class_names, y_pred)},
+        probability=p.max(axis=1),
+        correct=y_true == y_pred,
+    )
+    tables = [_level_table(CLASSES, class_names, one_hot_confusions(y_true, y_pred, len(classes)), groups, n, seed)]
+    if rolled_up := group_names(classes):
+        true, predicted = groups_of_classes(classes)[y_true], roll_up(p, classes).argmax(axis=1)
+        group_confusion = confusion_matrix(true, predicted, len(rolled_up))
+        per_image["true class group"] = np.take(rolled_up, true)
+        per_image["predicted class group"] = np.take(rolled_up, predicted)
+        one_hot = one_hot_confusions(true, predicted, len(rolled_up))
+        tables.append(_level_table(GROUPS, rolled_up, one_hot, groups, n, seed))
+    table = pd.concat(tables, ignore_index=True)
+    return ClassScores(per_image, confusion, group_confusion, table, y_true, p, classes)
+
+
+def headline(table: pd.DataFrame) -> dict[str, float | str]:
+    """The one score shown big: balanced accuracy of the classes.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of ClassScores.
+
+    Returns
+    -------
+    dict
+        name, value, low, high, meaning: for write_report and for scores.json.
+    """
+    rows = table[table["level"] == CLASSES].set_index(["score", "class"])
+    row, recall = rows.loc[("balanced_accuracy", "")], rows.loc["recall", "value"]
+    n_tested, n_classes = int(recall.notna().sum()), len(recall)
+    untested = f" {n_classes - n_tested} of the {n_classes} classes have no test image and are left out."
+    meaning = (
+        f"Of the test images of a class, {100 * row['value']:.0f} % are given their right class, on average over the "
+        f"{n_tested} classes: a rare class counts as much as a frequent one. 100 % is perfect, guessing gives "
+        f"{100 / n_classes:.0f} %.{untested if n_tested < n_classes else ''}"
+    )
+    return {"name": "Balanced accuracy", **row[["value", "low", "high"]].astype(float).to_dict(), "meaning": meaning}

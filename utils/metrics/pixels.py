@@ -1,0 +1,234 @@
+"""Scores of a test set: per image, pooled, and with intervals.
+
+Which mean is taken matters as much as which metric: mean foreground IoU weighs every image alike, Dice and IoU per
+class are pooled over the pixels of the whole set. Formulas are in utils.metrics.confusion.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from utils.errors import DataError
+from utils.metrics.confusion import confusion_matrix, foreground_iou_from_confusion, ratio, scores_from_confusion
+from utils.metrics.intervals import bootstrap
+
+READABLE = {
+    "mean_foreground_iou": "Mean foreground IoU",
+    "mean_dice": "Mean Dice of the classes",
+    "dice": "Dice",
+    "iou": "IoU",
+    "share_mae": "Error of the area share in percentage points",
+}
+
+
+@dataclass(frozen=True)
+class PixelScores:
+    """Scores of a test set.
+
+    Attributes
+    ----------
+    per_image : DataFrame
+        One row per image: file, group, foreground_iou, then for each class iou_<class>, dice_<class>,
+        true_share_<class> and predicted_share_<class> (shares of the image's area, 0 to 1).
+    totals : dict of str to float
+        mean_foreground_iou, mean_dice (over the classes that exist, background not counted), then for each class
+        dice_<class> and iou_<class> (pooled over the test set) and share_mae_<class> (mean absolute error of the
+        area share, in percentage points).
+    confusions : ndarray of int64, shape (n_images, n_classes, n_classes)
+        Confusion matrix of each image, rows = truth.
+    """
+
+    per_image: pd.DataFrame
+    totals: dict[str, float]
+    confusions: np.ndarray
+
+    @property
+    def confusion(self) -> np.ndarray:
+        """Confusion matrix of the whole test set, int64 (n_classes, n_classes), rows = truth."""
+        return self.confusions.sum(axis=0)
+
+
+def _share_errors(confusions: np.ndarray) -> np.ndarray:
+    """|predicted - true| area share of each class in percentage points, (n_images, n_classes)."""
+    difference = np.abs(confusions.sum(axis=-2) - confusions.sum(axis=-1))
+    return 100 * difference / confusions.sum(axis=(-2, -1))[..., None]
+
+
+def summands(confusions: np.ndarray) -> np.ndarray:
+    """What is summed over images to get the totals, (n_images, 3 + n + n * n): see `totals_of_sums`."""
+    iou = foreground_iou_from_confusion(confusions)
+    counts = np.column_stack([np.nan_to_num(iou), np.isfinite(iou), np.ones(len(iou))])
+    return np.hstack([counts, _share_errors(confusions), confusions.reshape(len(iou), -1)])
+
+
+def totals_of_sums(sums: np.ndarray, n_classes: int) -> np.ndarray:
+    """Totals in the order of `total_names` from sums (..., 3 + n + n * n); used alike for the set and its bootstrap."""
+    pooled = scores_from_confusion(sums[..., 3 + n_classes :].reshape(*sums.shape[:-1], n_classes, n_classes))
+    share_mae = sums[..., 3 : 3 + n_classes] / sums[..., 2:3]
+    foreground = pooled.dice[..., 1:]
+    mean_dice = ratio(np.nansum(foreground, axis=-1), np.isfinite(foreground).sum(axis=-1))
+    means = [ratio(sums[..., 0], sums[..., 1])[..., None], mean_dice[..., None]]
+    exists = np.isfinite(pooled.dice)
+    return np.concatenate([*means, pooled.dice, pooled.iou, np.where(exists, share_mae, np.nan)], axis=-1)
+
+
+def total_names(names: Sequence[str]) -> list[str]:
+    """Names of the totals for classes of these names."""
+    per_class = [f"{score}_{name}" for score in ("dice", "iou", "share_mae") for name in names]
+    return ["mean_foreground_iou", "mean_dice", *per_class]
+
+
+def _class_names(classes: Sequence[dict]) -> list[str]:
+    names = [str(one["name"]) for one in classes]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise DataError(f'Two classes have the same name "{repeated[0]}". Give each class a name of its own.')
+    return names
+
+
+def _image_row(cm: np.ndarray, names: Sequence[str]) -> dict[str, float]:
+    """Scores of one image from its confusion matrix."""
+    scores, area = scores_from_confusion(cm), cm.sum()
+    row = {"foreground_iou": float(foreground_iou_from_confusion(cm))}
+    for i, name in enumerate(names):
+        row |= {f"iou_{name}": scores.iou[i], f"dice_{name}": scores.dice[i]}
+        row |= {f"true_share_{name}": cm[i].sum() / area, f"predicted_share_{name}": cm[:, i].sum() / area}
+    return row
+
+
+def pixel_scores(
+    pairs: Iterable[tuple[str, str, np.ndarray, np.ndarray]],
+    classes: Sequence[dict],
+) -> PixelScores:
+    """Score a test set image by image; only the counts of an image are kept.
+
+    Parameters
+    ----------
+    pairs : iterable of (file name, group, y_true, y_pred)
+        y_true and y_pred are class ids of shape (Y, X).
+    classes : list of dict
+        Class table as in model.json, background first.
+
+    Returns
+    -------
+    PixelScores
+        Mean foreground IoU is the unweighted mean over images, leaving out images whose two masks are empty; Dice
+        and IoU per class are pooled over the pixels of all images, so that an image with a handful of pixels of a
+        class does not weigh as much as one full of it.
+
+    Raises
+    ------
+    DataError
+        If there is no image, or two classes share a name.
+    ValueError
+        If an array holds something that is no class id.
+    """
+    names, rows, confusions = _class_names(classes), [], []
+    for file, group, y_true, y_pred in pairs:
+        confusions.append(confusion_matrix(y_true, y_pred, len(names)))
+        rows.append({"file": file, "group": group, **_image_row(confusions[-1], names)})
+    if not rows:
+        raise DataError("There is no test image to score. Check the folder of test images.")
+    stacked = np.stack(confusions)
+    totals = totals_of_sums(summands(stacked).sum(axis=0), len(names))
+    return PixelScores(pd.DataFrame(rows), dict(zip(total_names(names), totals.tolist(), strict=True)), stacked)
+
+
+def score_table(scores: PixelScores, n: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """Totals of a test set with their 95 % bootstrap intervals.
+
+    Parameters
+    ----------
+    scores : PixelScores
+        Result of pixel_scores.
+    n : int
+        Number of bootstrap draws.
+    seed : int
+        Of the draws.
+
+    Returns
+    -------
+    DataFrame
+        Columns score, value, low, high, in the order of ``scores.totals``; low and high are NaN where the test set
+        has fewer than three images (or groups, where a group has several images).
+    """
+    n_classes = scores.confusions.shape[-1]
+    groups = scores.per_image["group"].tolist()
+    low, high = bootstrap(
+        summands(scores.confusions), lambda sums: totals_of_sums(sums, n_classes), groups=groups, n=n, seed=seed
+    )
+    columns = {"score": list(scores.totals), "value": list(scores.totals.values()), "low": low, "high": high}
+    return pd.DataFrame(columns)
+
+
+def headline(table: pd.DataFrame) -> dict[str, float | str]:
+    """The one score shown big: mean foreground IoU, or mean Dice where there are several classes to tell apart.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Result of score_table.
+
+    Returns
+    -------
+    dict
+        name, value, low, high, meaning: for write_report and for scores.json.
+    """
+    rows = table.set_index("score")
+    several = sum(score.startswith("dice_") for score in rows.index) > 2
+    row = rows.loc["mean_dice" if several else "mean_foreground_iou"]
+    percent = f"{100 * row['value']:.0f} %"
+    if np.isnan(row["value"]):
+        meaning = "Neither the annotation nor the model marks anything in the test images: there is nothing to score."
+    elif several:
+        meaning = (
+            f"Averaged over the classes, annotation and model overlap by {percent}: twice the area that both give a "
+            "class, divided by the sum of the areas that each gives it. 100 % is perfect agreement, 0 % none."
+        )
+    else:
+        meaning = (
+            f"Of all the area that the annotation or the model marks in a test image, both agree on {percent} on "
+            "average. 100 % is perfect agreement, 0 % none."
+        )
+    name = READABLE["mean_dice" if several else "mean_foreground_iou"]
+    return {"name": name, **row[["value", "low", "high"]].astype(float).to_dict(), "meaning": meaning}
+
+
+def readable_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Score table for a page: names in words, rounded, the interval in one column.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Result of score_table.
+
+    Returns
+    -------
+    DataFrame
+        Columns score, value, 95 % interval, all text; a dash for what is not defined.
+    """
+
+    def in_words(score: str) -> str:
+        if score in READABLE:
+            return READABLE[score]
+        kind = next(kind for kind in ("share_mae", "dice", "iou") if score.startswith(f"{kind}_"))
+        return f"{READABLE[kind]}: {score.removeprefix(f'{kind}_')}"
+
+    def interval(low: float, high: float) -> str:
+        return "–" if np.isnan(low) else f"{low:.3f} to {high:.3f}"
+
+    return pd.DataFrame(
+        {
+            "score": [in_words(score) for score in table["score"]],
+            "value": ["–" if np.isnan(value) else f"{value:.3f}" for value in table["value"]],
+            "95 % interval": [interval(*ends) for ends in zip(table["low"], table["high"], strict=True)],
+        }
+    )
+
+
+def mean_iou(confusions: np.ndarray) -> np.ndarray:
+    """Mean IoU of the classes other than background, of confusion matrices (..., n, n); NaN where none is there."""
+    iou = scores_from_confusion(confusions).iou[..., 1:]
+    return ratio(np.nansum(iou, axis=-1), np.isfinite(iou).sum(axis=-1))

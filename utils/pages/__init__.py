@@ -1,0 +1,1 @@
+"""What is seen: colours, pictures, figures, notes, the report."""

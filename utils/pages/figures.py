@@ -1,0 +1,273 @@
+"""Figures of images: pairs of image and mask, augmentation, error maps; and how a figure gets onto the page.
+
+Figures are made without pyplot, whose hidden list of figures grows with each one and shows them twice or not at all.
+"""
+
+import io
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import zip_longest
+from types import SimpleNamespace
+
+import numpy as np
+from IPython.display import Image as PageImage
+from IPython.display import display
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
+
+from utils.pages.colours import class_colours
+from utils.pages.pictures import display_image, display_limits, overlay, thin
+
+WIDTH = 11.0  # inches, a notebook's page at 100 dpi
+PANEL_PIXELS = 1024
+
+
+def png(figure: Figure, dpi: int = 100) -> bytes:
+    """Draw a figure.
+
+    Parameters
+    ----------
+    figure : Figure
+        What to draw.
+    dpi : int
+        Pixels per inch.
+
+    Returns
+    -------
+    bytes
+        A PNG file.
+    """
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=dpi)
+    return file.getvalue()
+
+
+def as_image(figure: Figure) -> PageImage:
+    """Figure as a picture that shows itself as the last value of a cell, or through a display handle.
+
+    Parameters
+    ----------
+    figure : Figure
+        What to show.
+
+    Returns
+    -------
+    IPython.display.Image
+        For ``handle = display(as_image(figure), display_id=True)`` and ``handle.update(as_image(figure))``.
+    """
+    return PageImage(png(figure), format="png")
+
+
+def show(figure: Figure) -> None:
+    """Show a figure below the cell, with or without ``%matplotlib inline``.
+
+    Parameters
+    ----------
+    figure : Figure
+        What to show.
+    """
+    display(as_image(figure))
+
+
+def picture_grid(n_rows: int, n_columns: int, panel: tuple[float, float]) -> tuple[Figure, np.ndarray]:
+    """Make a figure of empty frames of (height, width) inches each; its axes come as an array (n_rows, n_columns)."""
+    figure = Figure(figsize=(n_columns * panel[1], n_rows * panel[0] + 0.7), layout="constrained")
+    axes = figure.subplots(n_rows, n_columns, squeeze=False)
+    for ax in axes.ravel():
+        ax.set_axis_off()
+    return figure, axes
+
+
+def add_legend(
+    figure: Figure, entries: dict[str, tuple], side: str = "center", title: str = "", columns: int = 4
+) -> None:
+    """Put a legend below the pictures.
+
+    Parameters
+    ----------
+    figure : Figure
+        With constrained layout.
+    entries : dict of str to (red, green, blue)
+        Text and colour of each entry.
+    side : str
+        "left", "center" or "right".
+    title : str
+        Above the entries.
+    columns : int
+        Entries beside each other.
+    """
+    patches = [Patch(facecolor=colour, edgecolor="0.4", label=text) for text, colour in entries.items()]
+    place = f"outside lower {side}"
+    figure.legend(handles=patches, loc=place, ncols=columns, frameon=False, fontsize=11, title=title or None)
+
+
+def class_entries(classes: Sequence[dict]) -> dict[str, tuple]:
+    """Name and colour of each class but background, for a legend."""
+    colours = class_colours(classes)
+    return {str(one["name"]): colours[one["id"]] for one in classes if one["id"] > 0}
+
+
+def short_name(name: str, longest: int = 26) -> str:
+    """File name of at most `longest` characters: the middle is left out, both ends tell files apart."""
+    kept = longest - 1
+    return name if len(name) <= longest else f"{name[: kept - kept // 2]}…{name[-(kept // 2) :]}"
+
+
+def round_length(about: float) -> float:
+    """1, 2 or 5 times a power of ten, whichever is nearest to `about` (by their ratio)."""
+    exponent = np.floor(np.log10(about))
+    lengths = np.outer(10.0 ** np.arange(exponent - 1, exponent + 2), [1, 2, 5]).ravel()
+    return float(lengths[np.argmin(np.abs(np.log(lengths / about)))])
+
+
+def _scale_bar(ax: Axes, n_columns: int, pixel_size_um: float | None) -> None:
+    """Bar of a round length, about a fifth of the picture's width, where the pixel size is known."""
+    if not pixel_size_um:
+        return
+    length = round_length(n_columns * pixel_size_um / 5)
+    bar = AnchoredSizeBar(
+        *(ax.transData, length / pixel_size_um, f"{length:g} µm", "lower right"),
+        **{"color": "white", "size_vertical": n_columns / 100, "pad": 0.4, "sep": 4},
+    )
+    bar.patch.set(facecolor="black", alpha=0.6, edgecolor="none")
+    ax.add_artist(bar)
+
+
+def add_picture(ax: Axes, picture: np.ndarray, title: str, pixel_size_um: float | None = None) -> None:
+    """Show an RGB picture (Y, X, 3) in axes whose units are its pixels, with a scale bar where their size is known."""
+    ax.imshow(picture, interpolation="nearest" if max(picture.shape) < 300 else "antialiased")
+    ax.set_title(title, fontsize=10)
+    _scale_bar(ax, picture.shape[1], pixel_size_um)
+
+
+def thinned_pixel_size(array: np.ndarray, pixel_size_um: float | None) -> float | None:
+    """Pixel size of the picture that `thin` makes of an image for a panel; None stays None."""
+    return pixel_size_um and pixel_size_um * array.shape[1] / thin(array, PANEL_PIXELS).shape[1]
+
+
+def image_pairs(examples: Sequence, paint: Callable[[SimpleNamespace], np.ndarray], n: int, seed: int) -> Figure:
+    """Randomly drawn images, each above the same image with its annotation painted over.
+
+    Parameters
+    ----------
+    examples : sequence of Example
+        With attributes name, image.array (Y, X, C), image.pixel_size_um and mask (Y, X).
+    paint : callable
+        Example -> its painted picture (Y, X, 3), no side longer than PANEL_PIXELS.
+    n : int
+        How many to draw.
+    seed : int
+        Of the draw: another seed shows others.
+
+    Returns
+    -------
+    Figure
+    """
+    chosen = np.random.default_rng(seed).permutation(len(examples))[:n]
+    per_row = max(1, min(4, len(chosen)))
+    rows = list(zip_longest(*[iter(chosen)] * per_row)) or [(None,)]
+    width = WIDTH / max(per_row, 2)
+    shapes = [examples[one].mask.shape for one in chosen]
+    height = 0.3 + width * min(1.3, max((y / x for y, x in shapes), default=1))
+    figure, axes = picture_grid(2 * len(rows), per_row, (height, width))
+    for i, row in enumerate(rows):
+        for image_ax, painted_ax, one in zip(axes[2 * i], axes[2 * i + 1], row, strict=True):
+            image_ax.set_anchor("S")
+            painted_ax.set_anchor("N")
+            if one is not None:
+                _add_image(image_ax, examples[one])
+                add_picture(painted_ax, paint(examples[one]), "")
+    figure.suptitle("Images (above), with their annotation (below)", fontsize=13)
+    return figure
+
+
+def _add_image(ax: Axes, example: SimpleNamespace) -> None:
+    array, size = example.image.array, thinned_pixel_size(example.image.array, example.image.pixel_size_um)
+    title = f"{short_name(example.name)}\n{array.shape[1]} × {array.shape[0]} pixels, {8 * array.dtype.itemsize}-bit"
+    add_picture(ax, display_image(thin(array, PANEL_PIXELS)), title, size)
+
+
+def show_pairs(examples: Sequence, classes: Sequence[dict], n: int = 4, seed: int = 0) -> Figure:
+    """Randomly drawn images, each above the same image with its mask painted over.
+
+    Parameters
+    ----------
+    examples, n, seed
+        As in `image_pairs`; masks hold class ids.
+    classes : list of dict
+        Class table as in model.json.
+
+    Returns
+    -------
+    Figure
+    """
+
+    def paint(one: SimpleNamespace) -> np.ndarray:
+        return overlay(one.image.array, one.mask, classes, max_side=PANEL_PIXELS)
+
+    figure = image_pairs(examples, paint, n, seed)
+    add_legend(figure, class_entries(classes))
+    return figure
+
+
+def augmented_pairs(
+    patches: Sequence[np.ndarray], ids: Sequence[np.ndarray], paint: Callable, pixel_size_um: float | None = None
+) -> Figure:
+    """Training patches before and after augmentation, with their annotation painted over.
+
+    Parameters
+    ----------
+    patches : (before, after), ndarrays of shape (N, Y, X, C)
+        Patches; those of a column share one contrast, so that a change of intensity shows. At most six are drawn.
+    ids : (before, after), ndarrays of integers, shape (N, Y, X)
+        Class ids or labels.
+    paint : callable
+        ``paint(patch, ids, limits=limits)`` -> picture (Y, X, 3).
+    pixel_size_um : float, optional
+        For the scale bars of the patches before; a zoom may have changed it in those after.
+
+    Returns
+    -------
+    Figure
+    """
+    n = min(6, len(patches[0]))
+    figure, axes = picture_grid(2, max(n, 4), (WIDTH / max(n, 4), WIDTH / max(n, 4)))
+    for i in range(n):
+        limits = display_limits(patches[0][i], together=True)  # patches are normalised: channels compare
+        for row, (title, size) in enumerate((("as it is", pixel_size_um), ("augmented", None))):
+            add_picture(axes[row, i], paint(patches[row][i], ids[row][i], limits=limits), title, size)
+    figure.suptitle("Training patches as they are (above) and as the network may see them (below)", fontsize=13)
+    return figure
+
+
+def show_augmented(
+    patches_before: np.ndarray,
+    masks_before: np.ndarray,
+    patches_after: np.ndarray,
+    masks_after: np.ndarray,
+    classes: Sequence[dict],
+    pixel_size_um: float | None = None,
+) -> Figure:
+    """Training patches before and after augmentation, with their masks painted over.
+
+    Parameters
+    ----------
+    patches_before, patches_after : ndarray, shape (N, Y, X, C)
+        Patches, as in `augmented_pairs`.
+    masks_before, masks_after : ndarray of integers, shape (N, Y, X)
+        Class ids.
+    classes : list of dict
+        Class table as in model.json.
+    pixel_size_um : float, optional
+        For the scale bars.
+
+    Returns
+    -------
+    Figure
+    """
+    pairs = (patches_before, patches_after), (masks_before, masks_after)
+    figure = augmented_pairs(*pairs, partial(overlay, classes=classes), pixel_size_um)
+    add_legend(figure, class_entries(classes))
+    return figure

@@ -1,0 +1,74 @@
+"""What the notebooks of segmentation have in common on the page and in the report."""
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pandas as pd
+from IPython.display import display
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+from utils.images.decoders import open_tiff, pixel_size_um
+from utils.pages.figures import add_picture, as_image, picture_grid
+
+PICTURE_WIDTH = 11  # inches
+
+
+def live(form, draw: Callable[[], Figure]) -> None:
+    """Show the figure that `draw` makes, and make it anew whenever a value of `form` changes."""
+    handle = display(as_image(draw()), display_id=True)
+    form.on_change(lambda: handle and handle.update(as_image(draw())))
+
+
+def tidy(table: pd.DataFrame, precision: int = 2):
+    """A table as the page shows it: no row numbers, few digits, a dash for what is missing, no empty columns.
+
+    Headings are in words and in the signs of units that the names in the files leave out; texts begin at the left.
+    """
+    shown = table.dropna(axis="columns", how="all") if len(table) else table
+    texts = [name for name in shown.columns if not pd.api.types.is_numeric_dtype(shown[name])]
+    styled = shown.style.format(precision=precision, na_rep="-", thousands="\u202f").hide(axis="index")
+    return styled.format_index(heading, axis="columns").set_properties(subset=texts, **{"text-align": "left"})
+
+
+def heading(name: object) -> str:
+    """Name of a column in words: ``foreground_iou`` -> ``foreground IoU``, ``area [um2]`` -> ``area [µm²]``."""
+    text = str(name).replace("_", " ")
+    for plain, shown in (("um2", "µm²"), ("um", "µm"), ("mm2", "mm²"), ("iou", "IoU"), ("percent", "%")):
+        text = re.sub(rf"\b{plain}\b", shown, text)
+    return text
+
+
+def in_groups(groups: int, images: int) -> str:
+    """Words on groups to end a sentence with, none where every image is a group of its own."""
+    return f", in {groups} groups" if groups < images else ""
+
+
+def overlays(result_folder: Path, predicted: Iterable[str], n: int = 4, folder: str = "overlays") -> Figure:
+    """The first overlay pictures of a prediction, side by side, with a scale bar where the pixel size is known.
+
+    `predicted` are the names of the images: the folder may hold pictures of an earlier prediction, too.
+    """
+    stems = {Path(name).stem for name in predicted}
+    files = [path for path in sorted((result_folder / folder).glob("*.png")) if path.stem in stems][:n]
+    if not files:
+        figure = Figure((PICTURE_WIDTH, 1))
+        figure.text(0, 0.5, "There are no pictures, because nothing was found in these images.")
+        return figure
+    figure, axes = picture_grid(1, len(files), (PICTURE_WIDTH / len(files), PICTURE_WIDTH / len(files)))
+    for axis, path in zip(axes[0], files, strict=True):
+        picture = imread(path)
+        add_picture(axis, picture, path.stem, _overlay_pixel_size(result_folder, path.stem, picture.shape[1]))
+    return figure
+
+
+def _overlay_pixel_size(result_folder: Path, name: str, n_columns: int) -> float | None:
+    """Micrometres per pixel of an overlay, which may be thinned, from the mask or label image that lies beside it."""
+    found = (result_folder / kind / f"{name}.tif" for kind in ("masks", "labels"))
+    path = next((path for path in found if path.is_file()), None)
+    if path is None:
+        return None
+    with open_tiff(path, palette=True) as (tif, series):
+        size = pixel_size_um(tif, series)
+        return size and size * series.keyframe.imagewidth / n_columns

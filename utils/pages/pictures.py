@@ -1,0 +1,347 @@
+"""Microscopy images and masks -> RGB pictures for the screen. For looking only: nothing here feeds a network."""
+
+import os
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import PIL.Image
+from PIL import Image as PillowImage
+from scipy.ndimage import grey_dilation, maximum_filter, minimum_filter
+from skimage.segmentation import find_boundaries, relabel_sequential
+from skimage.util import montage as grid
+
+from utils.files import atomic
+from utils.pages.colours import class_colours, label_colours
+
+STRIP = 128  # rows of an overlay that are painted at a time, which bounds the memory
+CHANNEL_COLOURS = {
+    1: ((1, 1, 1),),
+    2: ((0, 1, 0), (1, 0, 1)),  # green and magenta: the pair that red-green blind readers see
+    3: ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+}
+# Any two are told apart by red-blind and green-blind readers, too (no green beside yellow, no blue beside magenta).
+MANY_CHANNEL_COLOURS = ((0, 1, 1), (1, 0, 1), (1, 1, 0), (1, 0.3, 0), (0.6, 1, 0.8), (1, 0, 0.5))
+SIDE = 96  # pixels that a picture in a montage may be high and wide
+LONGEST_NAME = 60
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)$", re.IGNORECASE)  # names that Windows keeps for devices
+
+
+def _outlines(ids: np.ndarray) -> np.ndarray:
+    """Class id on the inner border of each region and 0 elsewhere; thicker on pictures that will be shown smaller."""
+    width = int(np.clip(round(max(ids.shape) / 250), 1, 3))
+    lines = ids * find_boundaries(ids, mode="inner", background=0)
+    return grey_dilation(lines, size=(width, width)) if width > 1 else lines
+
+
+def overlay(
+    image: np.ndarray,
+    ids: np.ndarray,
+    classes: Sequence[dict],
+    contours: bool = True,
+    max_side: int = 2048,
+    limits: np.ndarray | None = None,
+) -> np.ndarray:
+    """Paint classes over an image: a light tint and a contour, background left as it is.
+
+    Parameters
+    ----------
+    image : ndarray, shape (Y, X, C)
+        Any dtype.
+    ids : ndarray of integers, shape (Y, X)
+        Class ids.
+    classes : list of dict
+        Class table as in model.json.
+    contours : bool
+        Draw the borders of the classes in full colour.
+    max_side : int
+        A larger image is thinned out to sides of at most this many pixels, which also bounds the memory taken.
+    limits : ndarray, shape (2, C), optional
+        Intensities shown as black and as brightest, as in display_image.
+
+    Returns
+    -------
+    ndarray of uint8, shape (Y, X, 3)
+
+    Raises
+    ------
+    ValueError
+        If image and ids differ in size.
+    """
+    if image.shape[:2] != ids.shape:
+        raise ValueError(f"the image is {image.shape[:2]} pixels, the mask {ids.shape}")
+    image, ids = thin(image, max_side), thin(ids, max_side)
+    limits = display_limits(image) if limits is None else limits
+    lines = _outlines(ids) if contours else np.zeros_like(ids)
+    painted = np.empty((*ids.shape, 3), np.uint8)
+    for y in range(0, len(ids), STRIP):
+        rows = slice(y, y + STRIP)
+        picture = display_image(image[rows], limits)
+        painted[rows] = _paint(picture, ids[rows], lines[rows], class_colours(classes), 0.3 if contours else 0.45)
+    return painted
+
+
+def _paint(picture: np.ndarray, ids: np.ndarray, lines: np.ndarray, colours: dict, opacity: float) -> np.ndarray:
+    """Tint and outline a picture (Y, X, 3) of 0 to 1, which is changed; returns uint8."""
+    for number, colour in colours.items():
+        if number > 0:
+            picture[ids == number] *= 1 - opacity
+            picture[ids == number] += opacity * np.asarray(colour, np.float32)
+            picture[lines == number] = colour
+    return np.round(255 * picture).astype(np.uint8)
+
+
+def label_outlines(labels: np.ndarray) -> np.ndarray:
+    """Border of each object, inside of it, so that of two touching objects both are seen; thicker on large pictures.
+
+    Parameters
+    ----------
+    labels : ndarray of integers, shape (Y, X)
+        0 = background.
+
+    Returns
+    -------
+    ndarray of bool, shape (Y, X)
+    """
+    size = 1 + 2 * int(np.clip(round(max(labels.shape) / 500), 1, 3))
+    return (labels > 0) & (maximum_filter(labels, size) != minimum_filter(labels, size))
+
+
+def paint_labels(
+    picture: np.ndarray, labels: np.ndarray, lines: np.ndarray, colours: np.ndarray, opacity: float
+) -> np.ndarray:
+    """Tint and outline objects.
+
+    Parameters
+    ----------
+    picture : ndarray of float32, shape (Y, X, 3)
+        0 to 1; left as it is.
+    labels : ndarray of integers, shape (Y, X)
+        0 = background, which is left as it is.
+    lines : ndarray of bool, shape (Y, X)
+        Where outlines are drawn, in full colour.
+    colours : ndarray, shape (n + 1, 3)
+        Red, green and blue, 0 to 1, by label.
+    opacity : float
+        Of the tint, 0 to 1.
+
+    Returns
+    -------
+    ndarray of float32, shape (Y, X, 3)
+    """
+    weight = np.where(lines, 1, np.where(labels > 0, np.float32(opacity), 0))[..., None]
+    return (1 - weight) * picture + weight * colours.astype(np.float32)[labels]
+
+
+def label_overlay(
+    image: np.ndarray,
+    labels: np.ndarray,
+    contours: bool = True,
+    max_side: int = 2048,
+    limits: np.ndarray | None = None,
+    class_ids: Mapping[int, int] | None = None,
+) -> np.ndarray:
+    """Paint objects over an image, neighbours in different colours: a light tint and a contour.
+
+    Parameters
+    ----------
+    image : ndarray, shape (Y, X, C)
+        Any dtype.
+    labels : ndarray of integers, shape (Y, X)
+        0 = background, which is left as it is.
+    contours : bool
+        Draw the border of each object in full colour; False: a stronger tint.
+    max_side : int
+        A larger image is thinned out to sides of at most this many pixels, which also bounds the memory taken.
+    limits : ndarray, shape (2, C), optional
+        Intensities shown as black and as brightest, as in display_image.
+    class_ids : mapping of int to int, optional
+        Class id of each label: then each object gets the colour of its class, as in class_colours.
+
+    Returns
+    -------
+    ndarray of uint8, shape (Y, X, 3)
+
+    Raises
+    ------
+    ValueError
+        If image and labels differ in size, or labels are negative.
+    KeyError
+        If a label has no class id.
+    """
+    if image.shape[:2] != labels.shape:
+        raise ValueError(f"the image is {image.shape[:2]} pixels, the labels {labels.shape}")
+    image = thin(image, max_side)
+    labels, _, numbers = relabel_sequential(np.asarray(thin(labels, max_side)))
+    limits = display_limits(image) if limits is None else limits
+    lines = label_outlines(labels) if contours else np.zeros(labels.shape, bool)
+    if class_ids is None:
+        colours = label_colours(labels)
+    else:
+        ids = [class_ids[int(number)] for number in np.asarray(numbers)[1:]]
+        by_class = class_colours([{"id": one} for one in set(ids)])
+        colours = np.array([by_class[one] for one in (0, *ids)])
+    painted = np.empty((*labels.shape, 3), np.uint8)
+    for y in range(0, len(labels), STRIP):
+        rows = slice(y, y + STRIP)
+        picture = display_image(image[rows], limits)
+        opacity = 0.2 if contours else 0.45
+        painted[rows] = np.round(255 * paint_labels(picture, labels[rows], lines[rows], colours, opacity))
+    return painted
+
+
+def write_png(path: str | os.PathLike, picture: np.ndarray) -> None:
+    """Write a PNG file whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+        Where to.
+    picture : ndarray of uint8, shape (Y, X, 3) or (Y, X)
+        Picture.
+
+    Raises
+    ------
+    DataError
+        If the disk is full or the folder cannot be written to.
+    """
+    with atomic(path) as temporary:
+        PillowImage.fromarray(picture).save(temporary, format="PNG")
+
+
+def thin(array: np.ndarray, max_side: int) -> np.ndarray:
+    """Take every k-th row and column so that no side is longer than wanted; a view, also of a file mapped to memory.
+
+    Parameters
+    ----------
+    array : ndarray, shape (Y, X, ...)
+        Image or mask.
+    max_side : int
+        Longest side wanted.
+
+    Returns
+    -------
+    ndarray, shape (Y / k, X / k, ...)
+        The array itself if it is small enough.
+    """
+    step = -(-max(array.shape[:2]) // max_side)
+    return array[::step, ::step]
+
+
+def display_limits(image: np.ndarray, together: bool | None = None, low: float = 1, high: float = 99.8) -> np.ndarray:
+    """Intensities shown as black and as brightest, per channel.
+
+    Parameters
+    ----------
+    image : ndarray, shape (Y, X, C)
+        Any numeric dtype.
+    together : bool, optional
+        Whether all channels share their limits, so that colours stay what they are; by default those of an 8-bit image
+        of three channels (a photograph) do.
+    low, high : float
+        Percentiles, 0 to 100.
+
+    Returns
+    -------
+    ndarray of float64, shape (2, C)
+        Where the percentiles coincide (a few bright spots on black), smallest and largest value; where these coincide
+        too (a constant image), the range of the dtype, or 0 to 1 for floats.
+    """
+    pixels = thin(image, 1024).reshape(-1, image.shape[-1])
+    if together is None:
+        together = image.shape[-1] == 3 and image.dtype == np.uint8
+    limits = np.percentile(pixels, [low, high], axis=None if together else 0).reshape(2, -1)
+    limits = np.repeat(limits, image.shape[-1] // limits.shape[1], axis=1)
+    for channel in np.flatnonzero(limits[0] >= limits[1]):
+        values = image[..., channel]
+        limits[:, channel] = values.min(), values.max()
+        if limits[0, channel] == limits[1, channel]:
+            limits[:, channel] = 0, np.iinfo(image.dtype).max if image.dtype.kind in "iu" else 1
+    return limits
+
+
+def display_image(image: np.ndarray, limits: np.ndarray | None = None) -> np.ndarray:
+    """Turn an image of any kind into an RGB picture; brighter stays brighter.
+
+    Parameters
+    ----------
+    image : ndarray, shape (Y, X, C) or (Y, X)
+        One channel is shown in grey, two in green and magenta, three as red, green and blue, more in a colour each.
+    limits : ndarray, shape (2, C), optional
+        Intensities shown as black and as brightest; by default those of display_limits. Give the same limits to
+        pictures that are to be compared.
+
+    Returns
+    -------
+    ndarray of float32, shape (Y, X, 3)
+        0 to 1.
+    """
+    image = np.asarray(image)
+    image = image[..., None] if image.ndim == 2 else image
+    limits = display_limits(image) if limits is None else limits
+    n_channels = image.shape[-1]
+    picture = np.zeros((*image.shape[:2], 3), np.float32)
+    for i in range(n_channels):
+        low, high = limits[:, i]
+        stretched = np.clip((image[..., i].astype(np.float32) - low) / (high - low), 0, 1)
+        colours = CHANNEL_COLOURS.get(n_channels, MANY_CHANNEL_COLOURS)
+        picture += stretched[..., None] * np.asarray(colours[i % len(colours)], np.float32)
+    return np.clip(picture, 0, 1, out=picture)
+
+
+def thumbnail(array: np.ndarray, side: int = SIDE) -> np.ndarray:
+    """Small picture of an image, in a contrast of its own.
+
+    Parameters
+    ----------
+    array : ndarray, shape (Y, X, C)
+        Any dtype.
+    side : int
+        Height and width that are not exceeded; a small image keeps its size.
+
+    Returns
+    -------
+    ndarray of uint8, shape (y, x, 3)
+    """
+    picture = PIL.Image.fromarray(np.round(255 * display_image(thin(array, 4 * side))).astype(np.uint8))
+    picture.thumbnail((side, side))
+    return np.asarray(picture)
+
+
+def montage(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Grid of pictures, row by row, each in the middle of its cell.
+
+    Parameters
+    ----------
+    pictures : sequence of ndarray of uint8, shape (y, x, 3)
+        At least one.
+
+    Returns
+    -------
+    ndarray of uint8, shape (Y, X, 3)
+        Grey between the pictures, black around smaller ones.
+    """
+    height, width = np.max([one.shape[:2] for one in pictures], axis=0)
+    cells = np.zeros((len(pictures), height, width, 3), np.uint8)
+    for cell, one in zip(cells, pictures, strict=True):
+        y, x = (height - one.shape[0]) // 2, (width - one.shape[1]) // 2
+        cell[y : y + one.shape[0], x : x + one.shape[1]] = one
+    columns = int(np.ceil(np.sqrt(len(cells) * height / width)))
+    shape = -(-len(cells) // columns), columns
+    return grid(cells, fill=(128, 128, 128), grid_shape=shape, padding_width=2, channel_axis=-1)
+
+
+def file_stems(names: Sequence[str]) -> list[str]:
+    """Names of files without ending, one for each of `names`, that every operating system takes and tells apart.
+
+    Letters with accents are kept; what a file system refuses becomes "_".
+    """
+    stems = []
+    for name in names:
+        stem = re.sub(r"[^\w .+-]", "_", unicodedata.normalize("NFC", name))[:LONGEST_NAME].strip(" .") or "_"
+        stem = f"{stem}_" if RESERVED.match(stem) else stem
+        taken = {one.casefold() for one in stems}
+        choices = (stem + (f"_{i}" if i else "") for i in range(len(names) + 1))
+        stems.append(next(one for one in choices if one.casefold() not in taken))
+    return stems

@@ -1,0 +1,1 @@
+"""Pieces of images: where, how augmented, in batches."""

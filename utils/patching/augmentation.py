@@ -1,0 +1,173 @@
+"""Random changes of training patches; the mask follows every change of shape by nearest neighbour."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+from skimage.color import hed_from_rgb, rgb_from_hed
+
+from utils.images.normalise import normalise
+from utils.patching.patches import draw_position
+
+FULL_SCALES = (1, 255, 1023, 4095, 16383, 65535)  # white in floats and in 8 to 16 bits, whatever the file's dtype
+DARKEST = 1 / 255  # share of white below which there is no stain to tell, as in 8 bits
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How much training patches are changed; the defaults change nothing.
+
+    Attributes
+    ----------
+    flip, rotate_90
+        Mirror up-down or left-right; turn by a random multiple of 90 degrees (square patches; by 180 for others).
+    rotation
+        Largest free rotation to either side, degrees.
+    zoom
+        Largest enlargement or reduction, percent of the size.
+    shift
+        Largest shift along each axis, percent of the size; whole images only, patches lie at random anyway.
+    intensity
+        Largest change of contrast, percent, and of brightness, half of it in percent of the normalised range.
+    blur
+        Largest standard deviation of a Gaussian blur, pixels.
+    noise
+        Largest standard deviation of added Gaussian noise, percent of the normalised range.
+    stain
+        Largest change of each stain's amount, percent, RGB images only: colour deconvolution into haematoxylin, eosin
+        and DAB, each scaled on its own (Tellez et al. 2018, doi:10.1109/TMI.2018.2820199).
+    """
+
+    flip: bool = False
+    rotate_90: bool = False
+    rotation: float = 0
+    zoom: float = 0
+    shift: float = 0
+    intensity: float = 0
+    blur: float = 0
+    noise: float = 0
+    stain: float = 0
+
+    @property
+    def warps(self) -> bool:
+        """Whether pixels are interpolated (free rotation, zoom or shift)."""
+        return self.rotation > 0 or self.zoom > 0 or self.shift > 0
+
+
+def draw_patch(image, mask, low, high, patch, min_fraction, augmentation: Augmentation, rng):
+    """Draw one augmented training patch.
+
+    Parameters
+    ----------
+    image
+        (Y, X, C) as read, any dtype.
+    mask
+        (Y, X) class ids or labels.
+    low, high
+        (C,) image-wide percentiles that become 0 and 1.
+    patch
+        (height, width) in pixels, at most the image's size.
+    min_fraction
+        Smallest share of foreground at the drawn position.
+    augmentation, rng
+        What to change and the random generator.
+
+    Returns
+    -------
+    image, mask
+        float32 (height, width, C) normalised; (height, width) of the mask's dtype.
+    """
+    y, x = draw_position(mask, patch, min_fraction, rng)
+    if augmentation.warps:
+        image, mask = _warp(image, mask, (y, x), patch, augmentation, rng)
+    else:
+        window = np.s_[y : y + patch[0], x : x + patch[1]]
+        image, mask = image[window], mask[window]
+    image, mask = _turn(image, mask, augmentation, rng)
+    if augmentation.stain and image.shape[-1] == 3:
+        image = _jitter_stains(image, _white(high), augmentation.stain / 100, rng)
+    image = normalise(image, low, high)
+    return _change_intensity(image, augmentation, rng), mask
+
+
+def draw_image(image: np.ndarray, augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """Change a whole image at random.
+
+    Parameters
+    ----------
+    image
+        float32 (Y, X, C), normalised.
+    augmentation, rng
+        What to change and the random generator; stains are left alone, their amounts are no longer known.
+
+    Returns
+    -------
+    float32 (Y, X, C).
+    """
+    if augmentation.warps:
+        image = _sampled(image, _sampling((0, 0), image.shape[:2], augmentation, rng))
+    image, _ = _turn(image, image[..., 0], augmentation, rng)
+    return _change_intensity(image, augmentation, rng)
+
+
+def _warp(image, mask, corner, patch, augmentation, rng):
+    """Rotate and zoom about the patch's centre, sampled straight from the image (mirrored beyond its border)."""
+    sampling = _sampling(corner, patch, augmentation, rng)
+    return _sampled(image, sampling), ndimage.affine_transform(mask, order=0, **sampling)
+
+
+def _sampling(corner, patch, augmentation, rng) -> dict:
+    """Arguments of scipy's affine_transform for a random rotation, zoom and shift."""
+    angle = np.deg2rad(rng.uniform(-augmentation.rotation, augmentation.rotation))
+    scale = np.exp(rng.uniform(-1, 1) * np.log1p(augmentation.zoom / 100))
+    matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / scale
+    middle = (np.array(patch) - 1) / 2
+    offset = np.array(corner) + middle - matrix @ middle
+    if augmentation.shift:
+        offset += rng.uniform(-1, 1, 2) * augmentation.shift / 100 * np.array(patch)
+    return {"matrix": matrix, "offset": offset, "output_shape": patch, "mode": "mirror", "prefilter": False}
+
+
+def _sampled(image, sampling):
+    channels = [
+        ndimage.affine_transform(image[..., c], order=1, output=np.float32, **sampling) for c in range(image.shape[-1])
+    ]
+    return np.stack(channels, axis=-1)
+
+
+def _turn(image, mask, augmentation, rng):
+    if augmentation.rotate_90:
+        quarter = 1 if mask.shape[0] == mask.shape[1] else 2
+        turns = quarter * int(rng.integers(4 // quarter))
+        image, mask = np.rot90(image, turns), np.rot90(mask, turns)
+    if augmentation.flip:
+        flips = tuple(axis for axis in (0, 1) if rng.random() < 0.5)
+        image, mask = np.flip(image, flips), np.flip(mask, flips)
+    return image, mask
+
+
+def _white(high):
+    """Value of white: the first usual full scale that the image-wide upper percentile of no channel exceeds."""
+    return next((scale for scale in FULL_SCALES if scale >= high.max()), high.max())
+
+
+def _jitter_stains(image, white, amount, rng):
+    """Scale the amounts of haematoxylin, eosin and DAB of an RGB image independently; white stays white.
+
+    scikit-image's separate_stains sets negative amounts to 0, which would change colours that are no mixture of stains.
+    """
+    density = -np.log(np.maximum(image / white, DARKEST))
+    scaled = density @ (hed_from_rgb * rng.uniform(1 - amount, 1 + amount, size=3)) @ rgb_from_hed
+    return image * np.exp(density - scaled)
+
+
+def _change_intensity(image, augmentation, rng):
+    if augmentation.intensity:
+        amount = augmentation.intensity / 100
+        image = image * np.float32(rng.uniform(1 - amount, 1 + amount)) + np.float32(rng.uniform(-amount, amount) / 2)
+    if augmentation.blur:
+        image = ndimage.gaussian_filter(image, rng.uniform(0, augmentation.blur), axes=(0, 1))
+    if augmentation.noise:
+        sigma = rng.uniform(0, augmentation.noise / 100)
+        image = image + rng.normal(0, sigma, image.shape).astype(np.float32)
+    return image

@@ -1,0 +1,155 @@
+"""Batches of patches as Keras data sets: random and augmented for training, on a grid and unchanged for validation."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from utils.images.normalise import NORMALISATION, normalisation_range, normalise
+from utils.patching.augmentation import Augmentation, draw_patch
+from utils.patching.patches import grid_positions
+
+VALIDATION_PATCHES = 64  # enough for a steady validation loss, a few percent of the training's cost
+PREVIEWS = 4
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image that patches are drawn from: (Y, X, C) as read, (Y, X) class ids, (C,) values that become 0 and 1."""
+
+    image: np.ndarray
+    mask: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+class TrainingPatches(keras.utils.PyDataset):
+    """Random augmented patches, drawn when they are needed; those of epoch e depend only on (seed, e).
+
+    Parameters
+    ----------
+    sources
+        Training images. One is drawn with probability proportional to the square root of its number of pixels:
+        large images give more patches, but do not drown the small ones.
+    patch
+        (height, width) in pixels.
+    batch_size, steps
+        Patches per batch and batches per epoch.
+    min_fraction
+        Smallest share of foreground of a patch.
+    augmentation
+        Random changes.
+    seed
+        Of everything that is drawn.
+    """
+
+    def __init__(self, sources: Sequence[Source], patch, batch_size, steps, min_fraction, augmentation, seed):
+        super().__init__()
+        self.sources, self.patch, self.batch_size, self.steps = list(sources), patch, batch_size, steps
+        self.min_fraction, self.augmentation, self.seed = min_fraction, augmentation, seed
+        area = np.sqrt([source.mask.size for source in self.sources])
+        self.probability = area / area.sum()
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Batch `step`: float32 (batch, Y, X, C) and class ids (batch, Y, X)."""
+        return self.draw(step)[1:]
+
+    def draw(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Indices of the sources of batch `step` (batch,), their patches (batch, Y, X, C) and masks (batch, Y, X)."""
+        rng = np.random.default_rng((self.seed, self.epoch, step))
+        chosen = rng.choice(len(self.sources), self.batch_size, p=self.probability)
+        patches = [self._draw(self.sources[i], rng) for i in chosen]
+        return chosen, np.stack([image for image, _ in patches]), np.stack([mask for _, mask in patches])
+
+    def _draw(self, source, rng):
+        return draw_patch(
+            source.image, source.mask, source.low, source.high, self.patch, self.min_fraction, self.augmentation, rng
+        )
+
+
+class ValidationPatches(keras.utils.PyDataset):
+    """Patches on a grid over the validation images, never augmented; at most `VALIDATION_PATCHES`, evenly chosen."""
+
+    def __init__(self, sources: Sequence[Source], patch: tuple[int, int], batch_size: int):
+        super().__init__()
+        places = [(i, y, x) for i, source in enumerate(sources) for y, x in grid_positions(source.mask.shape, patch)]
+        keep = np.linspace(0, len(places) - 1, min(len(places), VALIDATION_PATCHES)).round().astype(int)
+        self.sources, self.patch, self.batch_size = list(sources), patch, batch_size
+        self.places = [places[i] for i in keep]  # index of the source, y, x
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.places) / self.batch_size)
+
+    def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Batch `step`, like `TrainingPatches`."""
+        return self.draw(step)[1:]
+
+    def draw(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Sources, patches and masks of batch `step`, like `TrainingPatches.draw`."""
+        places = self.places[step * self.batch_size : (step + 1) * self.batch_size]
+        patches = [self._cut(*place) for place in places]
+        chosen = np.array([index for index, _, _ in places])
+        return chosen, np.stack([image for image, _ in patches]), np.stack([mask for _, mask in patches])
+
+    def _cut(self, index, y, x):
+        source = self.sources[index]
+        window = np.s_[y : y + self.patch[0], x : x + self.patch[1]]
+        return normalise(source.image[window], source.low, source.high), source.mask[window]
+
+
+def automatic_steps(sources: Sequence[Source], patch: tuple[int, int], batch_size: int) -> int:
+    """Steps per epoch with which an epoch sees about as many pixels as the training images have, 50 to 200.
+
+    Few images need no fewer steps to learn from, and a large set must not make a round of training endless.
+    """
+    pixels = sum(source.mask.size for source in sources)
+    return min(max(50, math.ceil(pixels / (patch[0] * patch[1] * batch_size))), 200)
+
+
+def sources(examples: Sequence) -> list[Source]:
+    """Arrays of annotated images with the percentiles that normalise them."""
+    return [Source(one.image.array, one.mask, *normalisation_range(one.image.array, NORMALISATION)) for one in examples]
+
+
+def drawn_before_and_after(
+    sources: Sequence[Source], patch: tuple[int, int], min_fraction: float, augmentation: Mapping, seed: int
+) -> list[np.ndarray]:
+    """One patch of each source as cut from the image and as changed: patches and masks before, patches and masks after.
+
+    Parameters
+    ----------
+    sources, patch, min_fraction
+        As for `utils.patching.batches.TrainingPatches`.
+    augmentation
+        Values of the form.
+    seed
+        Of the choice of patches and changes.
+
+    Returns
+    -------
+    list of ndarray
+        float32 (n, Y, X, C), masks (n, Y, X), and the same again.
+    """
+    drawn = [
+        [
+            draw_patch(
+                one.image,
+                one.mask,
+                one.low,
+                one.high,
+                patch,
+                min_fraction,
+                changes,
+                np.random.default_rng((seed, i)),
+            )
+            for i, one in enumerate(sources)
+        ]
+        for changes in (Augmentation(), Augmentation(**augmentation))
+    ]
+    return [np.stack(parts) for pairs in drawn for parts in zip(*pairs, strict=True)]

@@ -1,0 +1,96 @@
+"""What the fields of section 6 mean, above all the empty ones."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from utils.data.sample_makers import prepare
+from utils.errors import DataError, ModelError
+from utils.paths import ROOT, resolve
+from utils.samples import sample_of
+
+
+class Chosen(NamedTuple):
+    """What a prediction works with; `about` says in words on which images."""
+
+    model: Path
+    images: Path
+    results: Path
+    about: str
+
+
+def choose(prediction: Mapping, notebook: str, trained: Path | None, training_source: str | None) -> Chosen:
+    """Read the form `prediction`.
+
+    Parameters
+    ----------
+    prediction
+        Its values; an empty model_folder stands for the model just trained, an empty data_folder for its images (see
+        `chosen_images`), an empty result_folder for one of its own for each model and folder of images.
+    notebook
+        Name of the notebook.
+    trained, training_source
+        Folder and images of the model trained in this session, None without one.
+
+    Raises
+    ------
+    ModelError, DataError
+        If a field is empty that stands for nothing.
+    """
+    model = chosen_model(prediction["model_folder"], trained)
+    images = chosen_images(prediction["data_folder"] or prediction.get("label_folder", ""), training_source)
+    default = f"results/{notebook}/predictions_of_{model.name}/{name_of_folder(images)}"
+    seen = training_source is not None and not sample_of(training_source) and images == resolve(training_source)
+    warning = " Most of them were used for training: on new images the model will be somewhat worse." if seen else ""
+    return Chosen(model, images, resolve(prediction["result_folder"] or default), f"Images: {images}{warning}")
+
+
+def chosen_model(model_folder: str, trained: Path | None) -> Path:
+    """Folder of the model to predict with: the one named in the form, else the one trained in this session."""
+    if model_folder:
+        return resolve(model_folder)
+    if trained is None:
+        raise ModelError(
+            "No model was trained in this session. Write the folder of a trained model in the field model_folder, for "
+            "example models/my_unet."
+        )
+    return trained
+
+
+def chosen_images(data_folder: str, training_source: str | None) -> Path:
+    """Folder of the images to predict on.
+
+    Parameters
+    ----------
+    data_folder
+        As in the form.
+    training_source
+        Images of the model trained in this session, None without one.
+
+    Returns
+    -------
+    Path
+        Where the form names none: the test images of the sample that was trained on, else the images of
+        `training_source`.
+
+    Raises
+    ------
+    DataError
+        If there is neither, or `training_source` is a table, whose images may lie anywhere.
+    """
+    if data_folder:
+        return resolve(data_folder)
+    if training_source is None:
+        raise DataError("Write the folder of your images in the field data_folder.")
+    if sample := sample_of(training_source):
+        return resolve(prepare(sample)["test_source"])
+    source = resolve(training_source)
+    if source.is_file():
+        raise DataError("Write the folder of the images to predict on in the field data_folder.")
+    return source
+
+
+def name_of_folder(folder: Path) -> str:
+    """Name for the results of a folder: its path, from that of the project where it lies inside, joined by ``_``."""
+    below = folder.relative_to(ROOT) if folder.is_relative_to(ROOT) else folder
+    return "_".join(below.parts[bool(below.anchor) :]) or folder.name or "images"

@@ -1,0 +1,266 @@
+"""How good a classifier is on images that neither its training nor its calibration has seen, and what is worth it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from utils.data.crops import Crop
+from utils.metrics.calibration import expected_calibration_error
+from utils.metrics.classes import (
+    CLASSES,
+    GROUPS,
+    PER_CLASS,
+    TOTALS,
+    ClassScores,
+    class_scores,
+    group_names,
+    groups_of_classes,
+    headline,
+    one_hot_confusions,
+    roll_up,
+    scores_of_confusion,
+)
+from utils.metrics.intervals import bootstrap_difference
+from utils.tasks.classes.forest import fit_forest
+from utils.tasks.classes.predict import Classifier, load_classifier
+from utils.tasks.held_out import TestSet, write_scores
+
+READABLE = {
+    "accuracy": "Accuracy (share of images with the right class)",
+    "balanced_accuracy": "Balanced accuracy (mean recall of the classes)",
+    "macro_f1": "Macro-F1 (mean F1 of the classes)",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+}
+FEW_TEST_IMAGES = 10
+
+
+@dataclass(frozen=True)
+class ClassEvaluation:
+    """Scores of a classifier on its test set, beside those of a random forest where that was asked for."""
+
+    test_set: TestSet
+    scores: ClassScores
+    table: pd.DataFrame
+    headline: dict
+    classifier: Classifier
+    forest: ClassScores | None
+    comparison: pd.DataFrame | None
+
+
+def evaluate(folder: Path, test_set: TestSet, training: Sequence[Crop] = (), seed: int = 0) -> ClassEvaluation:
+    """Score a model and write evaluation.csv and scores.json into its folder.
+
+    Parameters
+    ----------
+    folder
+        Model folder.
+    test_set
+        From `held_out.find_test_set`.
+    training
+        The images that the network was trained on: a random forest on classical features learns from the same ones and
+        is scored on the same test images. Empty: no forest.
+    seed
+        Of the forest.
+    """
+    classifier = load_classifier(folder)
+    crops, classes = test_set.examples, classifier.classes
+    scores = scores_of(crops, classifier.probabilities([one.image.array for one in crops]), classes)
+    forest = comparison = None
+    if len(training):
+        forest = scores_of(crops, fit_forest(training, classes, seed).predict_proba(crops), classes)
+        comparison = compare(scores, forest)
+    best = headline(scores.table)
+    write_scores(
+        folder,
+        test_set,
+        best,
+        scores.per_image,
+        temperature=classifier.description["temperature"],
+        expected_calibration_error=expected_calibration_error(scores.y_true, scores.p),
+        scores=scores.table.to_dict("records"),
+        confusion_matrix=scores.confusion,
+        group_confusion=scores.group_confusion,
+        random_forest=None if comparison is None else comparison.to_dict("records"),
+    )
+    return ClassEvaluation(test_set, scores, scores.table, best, classifier, forest, comparison)
+
+
+def scores_of(crops: Sequence[Crop], p: np.ndarray, classes: Sequence[dict]) -> ClassScores:
+    """Scores of probabilities (n, classes) of n images."""
+    ids = np.array([one.class_id for one in crops])
+    return class_scores([one.name for one in crops], [one.group for one in crops], ids, p, classes)
+
+
+def with_interval(value: float, low: float, high: float) -> str:
+    """Score and interval in one cell, such as "0.92 (0.80 to 0.98)"; a dash for what is not defined."""
+    if np.isnan(value):
+        return "–"
+    return f"{value:.2f}" + ("" if np.isnan(low) else f" ({low:.2f} to {high:.2f})")
+
+
+def totals_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Scores of all classes together, in words.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of ClassScores.
+
+    Returns
+    -------
+    DataFrame
+        score, classes and, where classes have groups, groups of classes; text "value (low to high)".
+    """
+    shown = pd.DataFrame({"score": [READABLE[score] for score in TOTALS]})
+    for level, title in ((CLASSES, "classes"), (GROUPS, "groups of classes")):
+        rows = table[(table["level"] == level) & (table["class"] == "")].set_index("score")
+        if len(rows):
+            shown[title] = [with_interval(*rows.loc[score, ["value", "low", "high"]]) for score in TOTALS]
+    return shown
+
+
+def per_class_table(table: pd.DataFrame, level: str = CLASSES) -> pd.DataFrame:
+    """Scores of each class, or of each group of classes.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of ClassScores.
+    level : {"classes", "groups"}
+        Which.
+
+    Returns
+    -------
+    DataFrame
+        class, test images, precision, recall, F1; the scores as text "value (low to high)". No row where classes have
+        no groups.
+    """
+    rows = table[(table["level"] == level) & (table["class"] != "")].set_index(["score", "class"])
+    names = list(dict.fromkeys(rows.index.get_level_values("class")))
+    images = [int(rows.loc[("images", name), "value"]) for name in names]
+    shown = pd.DataFrame({"class": names, "test images": images})
+    for score in PER_CLASS:
+        cells = (rows.loc[(score, name), ["value", "low", "high"]] for name in names)
+        shown[READABLE[score]] = [with_interval(*cell) for cell in cells]
+    return shown
+
+
+def interval_caution(table: pd.DataFrame) -> str:
+    """Say which scores of classes depend on chance more than their intervals show.
+
+    A bootstrap only draws from the images that are there: where all of them are right, all draws are.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of ClassScores.
+
+    Returns
+    -------
+    str
+        Empty where every class has at least FEW_TEST_IMAGES and no interval of a recall is a single point.
+    """
+    rows = table[(table["level"] == CLASSES) & (table["class"] != "")].set_index("class")
+    images, recall = (rows[rows["score"] == score] for score in ("images", "recall"))
+    few = images.loc[images["value"] < FEW_TEST_IMAGES, "value"]
+    notes = []
+    if len(few):
+        named = ", ".join(f"{name}: {n:.0f}" for name, n in few.items())
+        notes.append(f"Classes with fewer than {FEW_TEST_IMAGES} test images ({named}) are too small to judge by.")
+    if (recall["low"] == recall["high"]).any():
+        notes.append(
+            "An interval without width, such as 1.00 to 1.00, only says that none of the test images was wrong (or "
+            "right): with none among 30, up to 10 % of new images may still be (rule of three: 3 / 30)."
+        )
+    return " ".join(notes)
+
+
+def compare(
+    one: ClassScores,
+    other: ClassScores,
+    names: Sequence[str] = ("network", "random forest"),
+    n: int = 2000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Two classifiers on the same test images, with the interval of the difference between them.
+
+    The same images are drawn for both: what makes an image hard for one mostly makes it hard for the other, so that
+    their difference is known better than either score.
+
+    Parameters
+    ----------
+    one, other : ClassScores
+        Scores of the two.
+    names : sequence of two str
+        What to call them.
+    n, seed : int
+        Number of bootstrap draws, and their seed.
+
+    Returns
+    -------
+    DataFrame
+        level, score (of TOTALS), a column for each of the two names, difference (first minus second), low, high (95 %
+        interval of the difference, NaN for fewer than three groups of images).
+
+    Raises
+    ------
+    ValueError
+        If the two were not scored on the same images.
+    """
+    if one.per_image["file"].tolist() != other.per_image["file"].tolist() or (one.y_true != other.y_true).any():
+        raise ValueError("the two classifiers were not scored on the same images")
+    groups, tables = one.per_image["group"].tolist(), []
+    for level in (CLASSES, GROUPS) if group_names(one.classes) else (CLASSES,):
+        pair = [_confusions(scores, level) for scores in (one, other)]
+        first, second = (_totals(each.sum(axis=0, dtype=np.float64)) for each in pair)
+        low, high = bootstrap_difference(*pair, _totals, groups=groups, n=n, seed=seed)
+        columns = {"level": level, "score": TOTALS, names[0]: first, names[1]: second}
+        tables.append(pd.DataFrame(columns | {"difference": first - second, "low": low, "high": high}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _confusions(scores: ClassScores, level: str) -> np.ndarray:
+    """Confusion matrix of each image, float32 (n, n_classes, n_classes) or the same for groups of classes."""
+    if level == CLASSES:
+        return one_hot_confusions(scores.y_true, scores.p.argmax(axis=1), len(scores.classes))
+    true, p = groups_of_classes(scores.classes)[scores.y_true], roll_up(scores.p, scores.classes)
+    return one_hot_confusions(true, p.argmax(axis=1), p.shape[1])
+
+
+def _totals(cm: np.ndarray) -> np.ndarray:
+    return scores_of_confusion(cm)[..., : len(TOTALS)]
+
+
+def comparison_verdict(comparison: pd.DataFrame) -> str:
+    """Say in plain words whether the first classifier is worth it.
+
+    Parameters
+    ----------
+    comparison : DataFrame
+        Result of compare.
+
+    Returns
+    -------
+    str
+        Judged by balanced accuracy of the classes.
+    """
+    one, other = comparison.columns[2:4]
+    row = comparison[comparison["score"] == "balanced_accuracy"].iloc[0]
+    points = 100 * row[["difference", "low", "high"]].astype(float)
+    text = (
+        f"Balanced accuracy of the {one} is {row[one]:.2f}, of the {other} {row[other]:.2f}: a difference of "
+        f"{points['difference']:+.0f} percentage points"
+    )
+    if np.isnan(points["low"]):
+        return f"{text}. There are too few test images to say whether that is chance."
+    text += f" (95 % interval {points['low']:+.0f} to {points['high']:+.0f})."
+    if points["low"] > 0:
+        return f"{text} The {one} is better than the {other}."
+    if points["high"] < 0:
+        return f"{text} The {other} is better: use it, or give the {one} more training images or longer training."
+    return f"{text} That may be chance: these test images do not show that one of them is better."

@@ -1,0 +1,1 @@
+"""StarDist segmentation: an outline for each object."""

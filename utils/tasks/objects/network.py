@@ -1,0 +1,192 @@
+"""StarDist networks: built from arguments, read from and written to model folders, or taken from the published ones."""
+
+import contextlib
+import io
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+from csbdeep.models.pretrained import get_model_details, get_model_folder
+from csbdeep.utils import load_json
+from stardist.models import Config2D, StarDist2D, StarDistData2D
+
+from utils.errors import ModelError
+from utils.patching.batches import TrainingPatches, ValidationPatches
+from utils.paths import ROOT
+from utils.training import model_folder
+from utils.training.checkpoints import make_room
+
+CONFIG, THRESHOLDS, WEIGHTS = "config.json", "thresholds.json", "weights_best.h5"  # names that StarDist itself uses
+PUBLISHED = ("2D_versatile_fluo", "2D_versatile_he", "2D_paper_dsb2018", "2D_demo")
+PLACED = ROOT / "models" / "published"  # where a person may put the files of a published model
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what StarDist prints and warns about its own files off the page."""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def build(network: Mapping) -> StarDist2D:
+    """Untrained StarDist network in float32 that writes nothing by itself.
+
+    Parameters
+    ----------
+    network
+        Arguments of `stardist.models.Config2D`, as in model.json.
+    """
+    with quiet():
+        return StarDist2D(Config2D(train_tensorboard=False, **network), basedir=None)
+
+
+def save(folder: Path, model: StarDist2D, description: Mapping, history: pd.DataFrame) -> None:
+    """Write a model folder that `StarDist2D(None, name, basedir)` of any StarDist program opens, too.
+
+    Parameters
+    ----------
+    folder
+        Made ready by `models.open_folder`.
+    model
+        With its weights and thresholds.
+    description
+        Content of model.json, see `models.save_model`.
+    history
+        One row per epoch.
+    """
+    files = {CONFIG: vars(model.config), THRESHOLDS: model.thresholds._asdict()}
+    model_folder.save_model(folder, model.keras_model, description, history, WEIGHTS, files, _save_weights)
+
+
+def _save_weights(network: keras.Model, path: Path) -> None:
+    """Write weights in the older HDF5 format, which every version of StarDist reads."""
+    make_room(network, path)
+    network.save_weights(path)
+
+
+def load(folder: Path) -> StarDist2D:
+    """Read a checked StarDist model folder (`models.read_model`), or the folder of a published model.
+
+    Raises
+    ------
+    ModelError
+        Files are missing or damaged.
+    """
+    try:
+        config = Config2D(**Config2D.update_loaded_config(load_json(str(folder / CONFIG))))
+        with quiet():
+            model = StarDist2D(config, basedir=None)
+            model.keras_model.load_weights(folder / WEIGHTS)
+        model.thresholds = load_json(str(folder / THRESHOLDS))
+    except Exception as error:  # json, h5py, Keras and StarDist raise errors of many kinds for the same trouble
+        raise ModelError(
+            f"The StarDist model in {folder} could not be loaded: {CONFIG}, {THRESHOLDS} or {WEIGHTS} is missing, "
+            "damaged, or belongs to another network. Copy the whole folder again."
+        ) from error
+    return model
+
+
+def published(name: str) -> StarDist2D:
+    """One of the models that the authors of StarDist publish: placed by hand in `PLACED`, else downloaded.
+
+    Raises
+    ------
+    ModelError
+        It is not there and cannot be downloaded; the message says how to place it.
+    """
+    if (PLACED / name).is_dir():
+        return load(PLACED / name)
+    try:
+        with quiet():
+            folder = get_model_folder(StarDist2D, name)
+    except Exception as error:  # urllib, ssl and Keras raise errors of many kinds for the same trouble
+        with quiet():
+            address = get_model_details(StarDist2D, name)[2]["url"]
+        raise ModelError(
+            f"The published model {name} could not be downloaded. Download {address} on a computer with internet, "
+            f"unpack it, and put {CONFIG}, {THRESHOLDS} and {WEIGHTS} into {PLACED / name}; then run the cell again."
+        ) from error
+    return load(folder)
+
+
+class _WithTargets:
+    """Gives StarDist's targets in place of masks; the arguments `patches` are those of the class it is mixed with.
+
+    Parameters
+    ----------
+    config
+        Of the StarDist model: rays, grid, classes.
+    object_classes
+        Class id of each label of each source (label -> 1 .. n_classes); None where objects have no classes.
+    """
+
+    def __init__(self, config: Config2D, object_classes: Sequence[Mapping[int, int] | None], **patches):
+        super().__init__(**patches)
+        self.config, self.object_classes = config, object_classes
+
+    def __getitem__(self, step: int) -> tuple[tuple, tuple]:
+        """Batch `step` as `targets` gives it."""
+        chosen, images, labels = self.draw(step)
+        return targets(images, labels, self.config, [self.object_classes[i] for i in chosen])
+
+
+class TrainingObjects(_WithTargets, TrainingPatches):
+    """Random augmented patches with their targets; those of epoch e depend only on (seed, e).
+
+    The masks of the sources are label images. Arguments: config and object_classes of the StarDist model (rays, grid;
+    label -> class id of each source, or None), then those of `utils.patching.batches.TrainingPatches` by name.
+    """
+
+
+class ValidationObjects(_WithTargets, ValidationPatches):
+    """Patches on a grid over the validation images with their targets, never augmented; see `TrainingObjects`."""
+
+
+class _InOrder(StarDistData2D):
+    """StarDist's batches without their shuffling."""
+
+    def batch(self, i: int) -> np.ndarray:
+        return np.arange(self.batch_size)
+
+
+def targets(
+    images: np.ndarray,
+    labels: np.ndarray,
+    config: Config2D,
+    object_classes: Sequence[Mapping[int, int] | None],
+) -> tuple[tuple, tuple]:
+    """What a StarDist network is given and what it should answer.
+
+    Parameters
+    ----------
+    images
+        float32 (batch, Y, X, C), normalised.
+    labels
+        uint16 (batch, Y, X).
+    config
+        Of the StarDist model.
+    object_classes
+        Per patch, label -> class id; ignored where config.n_classes is None.
+
+    Returns
+    -------
+    inputs, outputs
+        (images,) and (object probability (batch, Y/grid, X/grid, 1), distances and their weight
+        (..., n_rays + 1), with classes also class probability (..., n_classes + 1)), float32.
+    """
+    whole = _InOrder(
+        X=list(images),
+        Y=list(labels),
+        batch_size=len(images),
+        length=1,
+        n_rays=config.n_rays,
+        grid=config.grid,
+        n_classes=config.n_classes,
+        classes=list(object_classes) if config.n_classes else None,
+        patch_size=labels.shape[1:],
+    )
+    return whole[0]

@@ -1,0 +1,306 @@
+"""Objects in images of any size with a trained StarDist model."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import tifffile
+from csbdeep.data import Normalizer
+from stardist.models import StarDist2D
+from stardist.utils import export_imagej_rois
+
+from utils.data.folders import find_images
+from utils.errors import DataError
+from utils.files import atomic, write_csv, write_json
+from utils.images.image import Image
+from utils.images.normalise import normalisation_range, normalise
+from utils.images.stacks import LabelStack, Planes, label_file, read_planes
+from utils.pages.pictures import label_overlay, write_png
+from utils.tasks.objects.measure import Objects, count_objects, numbered, object_table
+from utils.tasks.objects.network import load, quiet
+from utils.tasks.results import (
+    COUNTS,
+    OBJECTS,
+    ORIGIN,
+    GrowingTable,
+    check_channels,
+    check_names,
+    foreign_file,
+    is_own_table,
+    keep_earlier,
+    origin,
+    pixel_size_doubts,
+)
+from utils.training.model_folder import read_model
+
+TILE_PIXELS = 1024**2  # of an image that the network sees at once; bounds the memory
+WHOLE_PIXELS = 4096**2  # larger images are worked on in blocks, whose objects are put together afterwards
+BLOCK = 2048  # side of such a block in pixels
+SMALLEST_OVERLAP = 128  # pixels that blocks share at least; each object must fit into the overlap
+SOFTWARE = "NoCodeDL4Bio prediction"  # said in label files: one without it was made or corrected by hand
+LARGEST_ROI = 32766  # pixels: ImageJ's ROI files hold coordinates as 16-bit integers
+
+
+class ImageRange(Normalizer):
+    """csbdeep normalizer with the range (C,) of a whole image, for the blocks it is read in."""
+
+    def __init__(self, low: np.ndarray, high: np.ndarray):
+        self.low, self.high = low, high
+
+    def before(self, x: np.ndarray, axes: str) -> np.ndarray:
+        """Normalise a block (Y, X, C)."""
+        return normalise(x, self.low, self.high)
+
+    def after(self, mean, scale, axes):
+        """Not needed: objects have no intensity."""
+        raise NotImplementedError
+
+    @property
+    def do_after(self) -> bool:
+        """Objects have no intensity that would have to be scaled back."""
+        return False
+
+
+class ObjectSegmenter:
+    """A trained StarDist model with the preprocessing that was saved with it.
+
+    Parameters
+    ----------
+    model
+        StarDist model with weights and thresholds.
+    description
+        Content of model.json; used are normalisation, classes and input.largest_object.
+    """
+
+    def __init__(self, model: StarDist2D, description: Mapping):
+        self.model, self.description = model, description
+        self.classes, self.normalisation = description["classes"], description["normalisation"]
+
+    @property
+    def network(self) -> keras.Model:
+        """The Keras model within the StarDist model."""
+        return self.model.keras_model
+
+    def find(self, array: np.ndarray) -> Objects:
+        """Find the objects of an image (Y, X, C) of any dtype and size, which may be memory-mapped."""
+        whole = array.shape[0] * array.shape[1] <= WHOLE_PIXELS
+        labels, found = (self._whole if whole else self._in_blocks)(array)
+        class_ids = None
+        if "class_prob" in found:  # the network may hold background for the likeliest, but here is an object
+            class_ids = 1 + np.asarray(found["class_prob"])[:, 1:].argmax(axis=-1)
+        return Objects(labels.astype(np.int32, copy=False), found["coord"], found["prob"], class_ids)
+
+    def _normalizer(self, array: np.ndarray) -> ImageRange:
+        return ImageRange(*normalisation_range(array, self.normalisation))
+
+    def _whole(self, array: np.ndarray) -> tuple[np.ndarray, dict]:
+        return self.model.predict_instances(
+            np.asarray(array),
+            axes="YXC",
+            normalizer=self._normalizer(array),
+            n_tiles=tiles(array.shape),
+            show_tile_progress=False,
+        )
+
+    def _in_blocks(self, array: np.ndarray) -> tuple[np.ndarray, dict]:
+        overlap = max(SMALLEST_OVERLAP, 2 * math.ceil(self.description["input"]["largest_object"]))
+        with quiet():
+            return self.model.predict_instances_big(
+                array,
+                axes="YXC",
+                block_size=max(BLOCK, 4 * overlap),
+                min_overlap=overlap,
+                normalizer=self._normalizer(array),
+                n_tiles=tiles((max(BLOCK, 4 * overlap), max(BLOCK, 4 * overlap), 1)),
+                show_progress=False,
+                show_tile_progress=False,
+            )
+
+
+def tiles(shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Number of tiles along Y, X and C so that none has much more than `TILE_PIXELS`."""
+    side = math.sqrt(TILE_PIXELS)
+    return math.ceil(shape[0] / side), math.ceil(shape[1] / side), 1
+
+
+def load_segmenter(folder: Path) -> ObjectSegmenter:
+    """Read a StarDist model folder into an `ObjectSegmenter`."""
+    description = read_model(folder, "stardist")
+    return ObjectSegmenter(load(folder), description)
+
+
+@dataclass
+class Predicted:
+    """Counts of a folder, one row per plane, and what went wrong or looks doubtful, one sentence each."""
+
+    counts: pd.DataFrame
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Found:
+    """What is told of one file: rows of counts.csv, rows of objects.csv by plane, doubts."""
+
+    counts: list[dict] = field(default_factory=list)
+    objects: list[pd.DataFrame] = field(default_factory=list)
+    without_rois: bool = False
+
+
+class _LeftOut(Exception):
+    """An image cannot be read, which stops nothing but this image, unlike a full disk."""
+
+
+def predict_objects(
+    model_folder: Path,
+    segmenter: "ObjectSegmenter",
+    description: Mapping,
+    data_folder: str | Path,
+    result_folder: Path,
+    axes: str = "automatic",
+    progress: Callable[[Iterable], Iterator] = iter,
+) -> Predicted:
+    """Find the objects of all images of a folder, one plane in memory at a time.
+
+    Parameters
+    ----------
+    model_folder
+        Where the segmenter comes from, to be told in prediction.json.
+    segmenter
+        Finds the objects of a plane.
+    description
+        Content of model.json; used are channels and pixel_size_um.
+    data_folder
+        Images and stacks of any size.
+    result_folder
+        Gets labels/, rois/, overlays/, objects.csv (one row per object), counts.csv (one row per plane) and
+        prediction.json (model, folder of the images, axes).
+    axes
+        See `utils.images.stacks.read_planes`.
+    progress
+        Wraps the list of files, and the planes of each stack, for a progress bar.
+
+    Returns
+    -------
+    Predicted
+        An image that cannot be read is named among the warnings; the others are predicted all the same.
+
+    Raises
+    ------
+    DataError
+        No image could be predicted, or a result would overwrite another or a file that is no result.
+    """
+    files = find_images(data_folder)
+    check_names(files)
+    _check_files(files, result_folder)
+    predictor = _Predictor(segmenter, description, result_folder, progress)
+    table, counts, warnings, sizes = GrowingTable(result_folder / OBJECTS), [], [], []
+    for path in progress(files):
+        try:
+            planes = _planes(path, axes)
+            found = predictor.predict(planes)
+        except _LeftOut as error:
+            warnings.append(f"Left out: {error}")
+            continue
+        if not counts:
+            warnings += keep_earlier(result_folder, [one.name for one in files])
+            write_json(result_folder / ORIGIN, origin(model_folder, data_folder, axes, segmenter.classes))
+        table.append(found.objects)
+        counts += found.counts
+        sizes.append(planes.pixel_size_um)
+        write_csv(result_folder / COUNTS, pd.DataFrame(counts))
+        if found.without_rois:
+            warnings.append(f"{path}: not all ROIs are written, ImageJ's files end at coordinate {LARGEST_ROI}.")
+    if not counts:
+        raise DataError("No image could be predicted. " + " ".join(warnings[:3]))
+    return Predicted(pd.DataFrame(counts), warnings + pixel_size_doubts(sizes, description["pixel_size_um"]))
+
+
+def _check_files(files: Sequence[Path], folder: Path) -> None:
+    """Refuse to write over labels, ROIs or tables that no prediction has written, such as annotations."""
+    for path in files:
+        labels, rois = folder / "labels" / f"{path.stem}.tif", folder / "rois" / f"{path.stem}.zip"
+        if labels.exists() and not _is_prediction(labels):
+            raise foreign_file(labels)
+        if rois.exists() and not labels.exists():
+            raise foreign_file(rois)
+    for path in (folder / OBJECTS, folder / COUNTS):
+        if path.exists() and not is_own_table(path):
+            raise foreign_file(path)
+
+
+def _is_prediction(path: Path) -> bool:
+    """Whether a TIFF says that a prediction has written it; programs that change it say otherwise or nothing."""
+    try:
+        with tifffile.TiffFile(path) as tif:
+            return tif.pages.first.software == SOFTWARE
+    except (OSError, ValueError, tifffile.TiffFileError):
+        return False
+
+
+@contextmanager
+def _left_out() -> Iterator[None]:
+    """Tell errors about an image from those about writing results."""
+    try:
+        yield
+    except DataError as error:
+        raise _LeftOut(str(error)) from error
+
+
+def _planes(path: Path, axes: str) -> Planes:
+    with _left_out():
+        return read_planes(path, axes)
+
+
+class _Predictor:
+    """What stays the same for all files of a folder."""
+
+    def __init__(self, segmenter: "ObjectSegmenter", description: Mapping, folder: Path, progress: Callable):
+        self.segmenter, self.description, self.folder, self.progress = segmenter, description, folder, progress
+        self.names = {one["id"]: one["name"] for one in segmenter.classes if one["id"]}
+
+    def predict(self, planes: Planes) -> _Found:
+        """Predict one file and write its overlay, its labels, then its ROIs, each whole or not at all."""
+        stem, found = planes.path.stem, _Found()
+        with (
+            atomic(self.folder / "rois" / f"{stem}.zip") as rois,
+            label_file(self.folder / "labels" / f"{stem}.tif", planes, SOFTWARE) as stack,
+        ):
+            outlines = self._outlines(planes, stack, found)  # StarDist's writer asks for one plane after the other
+            export_imagej_rois(rois, outlines, set_position=bool(planes.axes))
+        return found
+
+    def _outlines(self, planes: Planes, stack: LabelStack, found: _Found) -> Iterator[np.ndarray]:
+        """Add to `stack` and `found` what each plane holds; yields outlines (n, 2, rays), the i-th is of label i."""
+        for number, image in enumerate(self._images(planes)):
+            objects = numbered(self.segmenter.find(image.array))
+            stack.append(objects.labels)
+            place = {"file": planes.path.name, "plane": number + 1}
+            found.counts.append(place | planes.position(number) | count_objects(objects, image, self.names))
+            found.objects.append(object_table(objects, image, self.description["channels"], self.names, place))
+            if number == len(planes) // 2:
+                write_png(self.folder / "overlays" / f"{planes.path.stem}.png", _overlay(objects, image))
+            fits = np.abs(objects.outlines).max(initial=0) <= LARGEST_ROI
+            found.without_rois |= not fits
+            yield objects.outlines if fits else []
+
+    def _images(self, planes: Planes) -> Iterator[Image]:
+        """Images of a file that the model can take; a bar is shown for a stack."""
+        images = iter(self.progress(planes) if planes.axes else planes)
+        while True:
+            with _left_out():
+                image = next(images, None)
+                if image is None:
+                    return
+                check_channels(image.array, image.path, self.description)
+            yield image
+
+
+def _overlay(objects: "Objects", image: Image) -> np.ndarray:
+    """Picture (Y, X, 3) uint8 with the objects outlined, in the colours of their classes where there are classes."""
+    class_ids = None if objects.class_ids is None else dict(enumerate(objects.class_ids.tolist(), start=1))
+    return label_overlay(image.array, objects.labels, class_ids=class_ids)

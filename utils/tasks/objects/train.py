@@ -1,0 +1,294 @@
+"""StarDist training from a project and the forms' values to a model folder; the fit is this project's."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import stardist.utils
+from stardist.models import Config2D, StarDist2D
+from tqdm.auto import tqdm
+
+from utils.data.examples import Example
+from utils.data.project import Project, describe_images
+from utils.errors import DataError, ModelError
+from utils.images.normalise import normalise
+from utils.patching.augmentation import Augmentation
+from utils.patching.batches import Source, automatic_steps, sources
+from utils.paths import resolve
+from utils.tasks.objects.checks import object_sizes
+from utils.tasks.objects.network import (
+    PUBLISHED,
+    TrainingObjects,
+    ValidationObjects,
+    build,
+    load,
+    published,
+    quiet,
+    save,
+)
+from utils.training import model_folder
+from utils.training.fit import history_table
+from utils.training.run import Ingredients, run, training_precision
+
+UNET_DEPTH = 3  # StarDist's default: the image is halved three times after the grid
+LARGEST_AUTOMATIC_PATCH = 256  # StarDist's default patch
+SMALLEST_AUTOMATIC_PATCH = 64  # smaller images are padded rather than making all patches tiny
+OUTPUTS = ("prob", "dist", "prob_class")
+FITTING = {  # attributes that must be equal in both networks: name, and the field to set unless it is the data's
+    "n_channel_in": ("channels of the images", None),
+    "n_classes": ("classes of objects", None),
+    "n_rays": ("rays", "n_rays"),
+    "grid": ("grid", "grid"),
+    "unet_n_filter_base": ("filters", "filters"),
+    "unet_batch_norm": ("batch normalisation", "batch_normalisation"),
+    "unet_n_depth": ("levels", None),
+    "net_conv_after_unet": ("features", None),
+}
+
+
+def patch_size(project: Project, training: Mapping) -> tuple[int, int]:
+    """Height and width of the training patches: as in the form, or the largest that fits where it says 0.
+
+    Raises
+    ------
+    DataError
+        A side that network and grid cannot halve.
+    """
+    multiple = training["grid"] * 2**UNET_DEPTH
+    shortest = min(min(one.mask.shape) for one in _used(project))
+    largest = min(LARGEST_AUTOMATIC_PATCH, max(shortest, SMALLEST_AUTOMATIC_PATCH)) // multiple * multiple
+    patch = training["patch_height"] or largest, training["patch_width"] or largest
+    if patch[0] % multiple or patch[1] % multiple:
+        raise DataError(
+            f"The patch of {patch[0]} x {patch[1]} pixels (height x width) does not suit the network with grid "
+            f"{training['grid']}. Choose multiples of {multiple} for patch_height and patch_width, or 0."
+        )
+    return patch
+
+
+def _used(project: Project) -> list[Example]:
+    return project.examples("training") + project.examples("validation")
+
+
+def padded(project: Project, patch: tuple[int, int]) -> list[str]:
+    """Names of the training and validation images that are smaller than the patch and will be padded."""
+    return [one.name for one in _used(project) if (np.array(one.mask.shape) < patch).any()]
+
+
+def object_sources(examples: Sequence[Example], patch: tuple[int, int]) -> list[Source]:
+    """Images with labels and percentiles; those smaller than the patch are mirrored at their border up to its size."""
+    return [_padded(source, patch) for source in sources(examples)]
+
+
+def _padded(source: Source, patch: tuple[int, int]) -> Source:
+    missing = [(0, max(0, wanted - size)) for wanted, size in zip(patch, source.mask.shape, strict=True)]
+    if not np.any(missing):
+        return source
+    return replace(
+        source,
+        image=np.pad(source.image, [*missing, (0, 0)], mode="symmetric"),
+        mask=np.pad(source.mask, missing, mode="symmetric"),
+    )
+
+
+def describe(project: Project, training: Mapping, patch: tuple[int, int]) -> dict:
+    """Content of model.json but for what is known only after training (thresholds, checksums)."""
+    images, grid = describe_images(project), training["grid"]
+    multi_class = any(one.object_classes is not None for one in project.dataset.examples)
+    network = {
+        "n_rays": training["n_rays"],
+        "grid": [grid, grid],
+        "n_channel_in": len(images["channels"]),
+        "n_classes": len(images["classes"]) - 1 if multi_class else None,
+        "unet_n_depth": UNET_DEPTH,
+        "unet_n_filter_base": training["filters"],
+        "unet_batch_norm": training["batch_normalisation"],
+        "net_conv_after_unet": 4 * training["filters"],  # StarDist's own proportion, 128 to 32
+        "train_patch_size": list(patch),
+        "train_batch_size": training["batch_size"],
+    }
+    largest = object_sizes(_used(project))["largest extent [px]"].max()
+    return images | {
+        "task": "stardist",
+        "mask_type": project.dataset.mask_type,
+        "network": network,
+        "input": {"patch": list(patch), "multiple_of": grid * 2**UNET_DEPTH, "largest_object": float(largest)},
+    }
+
+
+def train(project: Project, parameters: Mapping, callbacks: Sequence[keras.callbacks.Callback] = ()) -> str:
+    """Train a StarDist model, or go on with it, or say that it is done.
+
+    Parameters
+    ----------
+    project, parameters, callbacks
+        As of `utils.training.run.run`, which also says what is returned and raised; besides, ModelError where the
+        starting model does not fit.
+    """
+    forms = parameters["overrides"]
+    patch = patch_size(project, forms["training"])
+    description = describe(project, forms["training"], patch)
+    model = starting_model(forms["data"]["starting_model"], description)
+    starting = model and model.keras_model
+    return run(project, parameters, lambda: ingredients(project, forms, description, starting), callbacks)
+
+
+def ingredients(
+    project: Project, forms: Mapping, description: Mapping, starting: keras.Model | None = None
+) -> Ingredients:
+    """Network and batches; StarDist's own losses.
+
+    Parameters
+    ----------
+    project
+        From `projects.open_project`.
+    forms
+        Values of the forms augmentation and training.
+    description
+        From `describe`.
+    starting
+        The same network with weights to start from; None: random ones.
+    """
+    training, patch = forms["training"], tuple(description["input"]["patch"])
+    model = build(description["network"])
+    if starting is not None:
+        model.keras_model.set_weights(starting.get_weights())
+    _use_training_precision(model)
+    kinds = [
+        ([one.object_classes for one in examples], object_sources(examples, patch))
+        for examples in (project.examples("training"), project.examples("validation"))
+    ]
+    common = {"patch": patch, "batch_size": training["batch_size"]}
+    batches = TrainingObjects(
+        model.config,
+        kinds[0][0],
+        sources=kinds[0][1],
+        steps=training["number_of_steps"] or automatic_steps(kinds[0][1], patch, training["batch_size"]),
+        min_fraction=training["min_fraction"],
+        augmentation=Augmentation(**forms["augmentation"]),
+        seed=training["seed"],
+        **common,
+    )
+    validation = ValidationObjects(model.config, kinds[1][0], sources=kinds[1][1], **common)
+    network = model.keras_model
+    return Ingredients(
+        network,
+        lambda: _compile(model),
+        batches,
+        validation,
+        lambda state: _publish(project, network, description, history_table(state)),
+    )
+
+
+def _use_training_precision(model: StarDist2D) -> None:
+    """On a GPU, replace the network by one that computes in float16 up to its outputs."""
+    with training_precision():
+        policy = keras.config.dtype_policy()
+        if policy.name != "float32":
+            weights = model.keras_model.get_weights()
+            model.keras_model = keras.models.clone_model(
+                model.keras_model, clone_function=lambda layer: _with_policy(layer, policy)
+            )
+            model.keras_model.set_weights(weights)
+
+
+def _compile(model: StarDist2D) -> None:
+    """Compile StarDist's losses, scaled up on a GPU, which computes in float16."""
+    with training_precision():
+        model.prepare_for_training(optimizer=keras.optimizers.Adam())
+    model.keras_model.jit_compile = False  # StarDist's losses pick pixels by a mask: no fixed size to compile for
+
+
+def _with_policy(layer: keras.Layer, policy: keras.DTypePolicy) -> keras.Layer:
+    dtype = "float32" if layer.name in OUTPUTS else policy
+    return layer.__class__.from_config(layer.get_config() | {"dtype": dtype})
+
+
+def _publish(project, network, description, history) -> None:
+    """Write the model folder from the trained network, with thresholds chosen on validation images only."""
+    model = build(description["network"])
+    model.keras_model.set_weights(network.get_weights())
+    optimise_thresholds(model, project.examples("validation"))
+    chosen = {"threshold": model.thresholds.prob, "nms_threshold": model.thresholds.nms}
+    save(project.folder, model, description | chosen, history)
+
+
+def optimise_thresholds(model: StarDist2D, examples: Sequence[Example]) -> None:
+    """Let StarDist choose its probability and overlap thresholds on validation images; bars show the progress.
+
+    Without any object in them nothing can be chosen: StarDist's usual values stay.
+    """
+    if not any(one.mask.any() for one in examples):
+        return
+    images = [normalise(source.image, source.low, source.high) for source in sources(examples)]
+    with quiet(), _bars_for_the_page():
+        model.optimize_thresholds(images, [one.mask for one in examples])
+
+
+@contextmanager
+def _bars_for_the_page():
+    """Let StarDist draw its bars as the page does: as text, each step of a bar is a new line of a notebook."""
+    before, stardist.utils.tqdm = stardist.utils.tqdm, tqdm
+    try:
+        yield
+    finally:
+        stardist.utils.tqdm = before
+
+
+def starting_model(name: str, description: Mapping) -> StarDist2D | None:
+    """StarDist model to start from, None for "".
+
+    Parameters
+    ----------
+    name
+        "", one of `stardist_models.PUBLISHED`, or a model folder.
+    description
+        Of the model to be trained.
+
+    Raises
+    ------
+    ModelError
+        It is not there, or its network is not the one of `description`.
+    """
+    if not name:
+        return None
+    if name in PUBLISHED:
+        start = published(name)
+    else:
+        model_folder.read_model(resolve(name), "stardist")
+        start = load(resolve(name))
+    _check_fit(name, start.config, Config2D(**description["network"]))
+    return start
+
+
+def _check_fit(name: str | Path, old, new) -> None:
+    """ModelError where two StarDist configurations are not those of the same network."""
+    for attribute, (what, field) in FITTING.items():
+        before, now = getattr(old, attribute), getattr(new, attribute)
+        if before != now:
+            value = before[0] if attribute == "grid" else before
+            remedy = f"Set the field {field} to {value}" if field else "Choose another starting model"
+            raise ModelError(
+                f"The starting model {name} has the {what} {before}, your data and form ask for {now}. {remedy}, or "
+                "leave starting_model empty."
+            )
+
+
+def starting_note(project: Project, data: Mapping, training: Mapping) -> str:
+    """One sentence on the model that training starts from; ModelError where it does not fit the data."""
+    description = describe(project, training, patch_size(project, training))
+    if starting_model(data["starting_model"], description) is None:
+        return "Training starts from scratch."
+    return f"Training starts from the weights of {data['starting_model']}."
+
+
+def field_of_view(description: Mapping) -> tuple[int, int]:
+    """Pixels (height, width) to either side that an untrained network of `description` sees around each pixel.
+
+    StarDist compares the median size of objects with this number.
+    """
+    y, x = build(description["network"])._axes_tile_overlap("YX")
+    return int(y), int(x)

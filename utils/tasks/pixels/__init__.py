@@ -1,0 +1,1 @@
+"""U-Net segmentation: a class for each pixel."""

@@ -1,0 +1,256 @@
+"""Semantic segmentation of images of any size with a trained network, tile by tile."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+import tifffile
+
+from utils.data.folders import find_images
+from utils.errors import DataError
+from utils.files import atomic, write_csv
+from utils.images.image import Image, read_image, tiff_options, write_tiff
+from utils.images.masks import to_values
+from utils.images.normalise import normalisation_range, normalise
+from utils.pages.colours import class_colours
+from utils.pages.pictures import overlay, thin, write_png
+from utils.patching.patches import predict_in_tiles
+from utils.tasks.results import Predicted, check_channels, check_names, foreign_file, keep_earlier, pixel_size_doubts
+from utils.training.model_folder import read_model
+from utils.training.networks import load_network
+
+TILE = 512  # side of a prediction tile in pixels; bounds the memory, whatever the image's size
+OVERLAP = 64  # pixels that neighbouring tiles share and blend over, more than the default U-Net sees around a pixel
+MEASUREMENTS = "measurements.csv"
+OVERLAY_SIDE = 2048  # pixels; larger overlays are thinned, they are for looking
+
+
+class Segmenter:
+    """A trained network with the preprocessing that was saved with it.
+
+    Parameters
+    ----------
+    network
+        Keras model: float32 (batch, Y, X, C) -> class probabilities (batch, Y, X, classes).
+    description
+        Content of model.json; used are normalisation, threshold, classes and input.multiple_of.
+    """
+
+    def __init__(self, network: keras.Model, description: Mapping):
+        self.network = network
+        self.normalisation = description["normalisation"]
+        self.threshold = description["threshold"]
+        self.classes = description["classes"]
+        self.multiple = description["input"]["multiple_of"]
+        signature = [tf.TensorSpec((None, None, None, network.input_shape[-1]), tf.float32)]
+        # A compiled function with free sizes: Keras's predict() costs 30 times more on a small image.
+        self._call = tf.function(lambda x: network(x, training=False), input_signature=signature)
+
+    def probabilities(self, array: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        """Class probabilities of an image, from top to bottom, a band of rows at a time.
+
+        Parameters
+        ----------
+        array
+            (Y, X, C) as read, any dtype, may be memory-mapped; percentiles are image-wide, tiles normalised one by one.
+
+        Yields
+        ------
+        rows, block
+            Slice of image rows and float32 (rows, X, classes).
+        """
+        low, high = normalisation_range(array, self.normalisation)
+
+        def predict(rows: slice, columns: slice) -> np.ndarray:
+            return self._padded(normalise(array[rows, columns], low, high))
+
+        return predict_in_tiles(array.shape[:2], predict, TILE, OVERLAP, self.multiple)
+
+    def _padded(self, tile: np.ndarray) -> np.ndarray:
+        """Probabilities of one normalised tile, mirrored to the next multiple that the network needs."""
+        height, width = tile.shape[:2]
+        padding = ((0, -height % self.multiple), (0, -width % self.multiple), (0, 0))
+        padded = np.pad(tile, padding, mode="symmetric")
+        return self._call(padded[np.newaxis])[0, :height, :width].numpy()
+
+    def class_ids(self, array: np.ndarray, on_probabilities: Callable | None = None) -> np.ndarray:
+        """Class of each pixel.
+
+        Parameters
+        ----------
+        array
+            (Y, X, C) as read.
+        on_probabilities
+            Called with each (rows, block) of `probabilities`, for example to write them to a file.
+
+        Returns
+        -------
+        (Y, X) uint8 class ids: for two classes where the probability of class 1 exceeds the model's threshold, else the
+        most probable class.
+        """
+        ids = np.empty(array.shape[:2], np.uint8)
+        for rows, block in self.probabilities(array):
+            ids[rows] = block[..., 1] > self.threshold if len(self.classes) == 2 else block.argmax(axis=-1)
+            if on_probabilities:
+                on_probabilities(rows, block)
+        return ids
+
+    def foreground_probability(self, array: np.ndarray) -> np.ndarray:
+        """Probability of class 1, float32 (Y, X); meant for two classes and images of the validation set."""
+        return np.concatenate([block[..., 1] for _, block in self.probabilities(array)])
+
+
+def predict_folder(
+    model_folder: Path,
+    data_folder: Path,
+    result_folder: Path,
+    axes: str = "automatic",
+    save_probabilities: bool = False,
+    progress: Callable[[list[Path]], Iterator[Path]] = iter,
+) -> Predicted:
+    """Segment all images of a folder, one in memory at a time.
+
+    Parameters
+    ----------
+    model_folder
+        A U-Net model folder; nothing else is needed.
+    data_folder
+        Images of any size.
+    result_folder
+        Gets masks/, overlays/, measurements.csv and, if asked for, probabilities/.
+    axes
+        See `utils.images.image.read_image`.
+    save_probabilities
+        Also write float32 class probabilities, one channel per class.
+    progress
+        Wraps the list of files, for a progress bar.
+
+    Returns
+    -------
+    Predicted
+        An image that cannot be read is named among the warnings; the others are predicted all the same.
+
+    Raises
+    ------
+    DataError
+        No image could be predicted, or a result would overwrite another or a mask that is no result.
+    """
+    description = read_model(model_folder, "unet")
+    segmenter = Segmenter(load_network(model_folder, description), description)
+    files = find_images(data_folder)
+    check_names(files)
+    _check_masks(files, result_folder)
+    rows, warnings, sizes = [], [], []
+    for path in progress(files):
+        try:
+            image = read_image(path, axes, memory_map=True)
+            check_channels(image.array, path, description)
+        except DataError as error:
+            warnings.append(f"Left out: {error}")
+            continue
+        if not rows:
+            warnings += keep_earlier(result_folder, [one.name for one in files], [MEASUREMENTS])
+        rows.append(_predict_one(segmenter, image, result_folder, save_probabilities))
+        sizes.append(image.pixel_size_um)
+        write_csv(result_folder / MEASUREMENTS, pd.DataFrame(rows))
+    if not rows:
+        raise DataError("No image could be predicted. " + " ".join(warnings[:3]))
+    warnings += pixel_size_doubts(sizes, description["pixel_size_um"])
+    return Predicted(pd.DataFrame(rows), warnings)
+
+
+def _check_masks(files: Sequence[Path], result_folder: Path) -> None:
+    """Refuse to write over masks that are not results, such as annotations."""
+    masks = [mask for path in files if (mask := result_folder / "masks" / f"{path.stem}.tif").exists()]
+    if masks and not (result_folder / MEASUREMENTS).exists():
+        raise foreign_file(masks[0])
+
+
+def _predict_one(segmenter: Segmenter, image: Image, folder: Path, save_probabilities: bool) -> dict:
+    """Predict and write one image; returns its row of measurements.csv."""
+    name, classes = f"{image.path.stem}.tif", segmenter.classes
+    if save_probabilities:
+        with _probability_file(folder / "probabilities" / name, image, len(classes)) as writer:
+            ids = segmenter.class_ids(image.array, writer)
+    else:
+        ids = segmenter.class_ids(image.array)
+    row = measure(ids, image, classes)
+    picture = overlay(thin(image.array, OVERLAY_SIDE), thin(ids, OVERLAY_SIDE), classes)
+    write_png(folder / "overlays" / f"{image.path.stem}.png", picture)
+    values, colours = _mask_values(ids, classes), class_colours(classes)
+    table = {one["value"]: tuple(round(255 * part) for part in colours[one["id"]]) for one in classes}
+    small = values.dtype == np.uint8
+    write_tiff(
+        folder / "masks" / name,
+        values,
+        image.pixel_size_um,
+        colours=table if small else None,
+        value_range=None if small else (0, max(table)),
+    )
+    return row
+
+
+def _mask_values(ids: np.ndarray, classes: list[dict]) -> np.ndarray:
+    """`to_values`, changing `ids` itself where the values fit; row by row: numpy looks up with 8 bytes per pixel."""
+    dtype = to_values(ids[:0], classes).dtype
+    values = ids if dtype == ids.dtype else np.empty(ids.shape, dtype)
+    for source, target in zip(ids, values, strict=True):
+        target[:] = to_values(source, classes)
+    return values
+
+
+@contextmanager
+def _probability_file(path: Path, image: Image, n_classes: int) -> Iterator[Callable[[slice, np.ndarray], None]]:
+    """Float32 TIFF (classes, Y, X); yields a function that writes bands of probabilities (rows, X, classes) into it.
+
+    Written, not mapped into memory: a full disk would then kill the kernel, and written pages would count as memory.
+    """
+    height, width = image.array.shape[:2]
+    options = tiff_options("CYX", True, image.pixel_size_um)
+    with atomic(path) as temporary:
+        shape = (n_classes, height, width)
+        start, _ = tifffile.imwrite(temporary, shape=shape, dtype="<f4", returnoffset=True, **options)
+        with temporary.open("r+b") as stream:
+
+            def write(rows: slice, block: np.ndarray) -> None:
+                for number in range(n_classes):
+                    stream.seek(start + 4 * width * (number * height + rows.start))
+                    stream.write(block[..., number].astype("<f4").tobytes())
+
+            yield write
+
+
+def measure(ids: np.ndarray, image: Image, classes: list[dict]) -> dict:
+    """Area and share of each class.
+
+    Parameters
+    ----------
+    ids
+        (Y, X) class ids.
+    image
+        Gives name and pixel size.
+    classes
+        Class table.
+
+    Returns
+    -------
+    dict
+        One row of measurements.csv, units in the names: file, width and height, pixel size, and per class its area in
+        pixels (and um2 where the pixel size is known), its share of the image and, without background, of all that is
+        not background.
+    """
+    counts = sum(np.bincount(row, minlength=len(classes)) for row in ids)  # by row: bincount takes 8 bytes per pixel
+    size, foreground = image.pixel_size_um, counts[1:].sum()
+    row = {"file": image.path.name, "width [px]": ids.shape[1], "height [px]": ids.shape[0], "pixel size [um]": size}
+    for one, count in zip(classes, counts, strict=True):
+        name = one["name"]
+        row[f"{name} [px]"] = int(count)
+        row[f"{name} [um2]"] = count * size**2 if size else np.nan
+        row[f"{name} [% of image]"] = 100 * count / ids.size
+        if one["id"] and len(classes) > 2:
+            row[f"{name} [% of all but {classes[0]['name']}]"] = 100 * count / foreground if foreground else np.nan
+    return row

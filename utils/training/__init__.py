@@ -1,0 +1,1 @@
+"""How a model folder comes to be."""

@@ -1,0 +1,194 @@
+"""A fit that survives interruptions: schedule, best weights, early stopping and checkpoints."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+
+from utils.errors import UserError, wrapped
+from utils.training.checkpoints import TrainingState, load_state, load_weights, restore, save_state
+
+SCHEDULES = ["constant", "reduce on plateau", "cosine"]
+
+
+class TrainingStopped(UserError):
+    """The training was interrupted by the user; everything up to the last finished epoch is saved in `state`."""
+
+    title = "Training stopped"
+
+    def __init__(self, number_of_epochs: int, state: TrainingState):
+        super().__init__(
+            f"You stopped the training in epoch {state.epoch + 1} of {number_of_epochs}. The {state.epoch} finished "
+            "epochs are saved: run this cell again to go on."
+        )
+        self.state = state
+
+    def _render_traceback_(self) -> list[str]:
+        """Only the sentence: nothing went wrong, so there is nothing for the log."""
+        return wrapped(f"{self.title}: {self}")
+
+
+class _Bookkeeping(keras.callbacks.Callback):
+    """Learning rate, best weights, early stopping and checkpoints, all kept in one `TrainingState`."""
+
+    def __init__(self, state, folder, data, epochs, steps, rate, schedule, patience):
+        super().__init__()
+        self.state, self.folder, self.data = state, folder, data
+        self.epochs, self.steps, self.rate, self.schedule, self.patience = epochs, steps, rate, schedule, patience
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if hasattr(self.data, "epoch"):
+            self.data.epoch = epoch
+        self.epoch = epoch
+        restart_dropout(self.model, epoch)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        done = self.epoch * self.steps + batch
+        self.model.optimizer.learning_rate = self.state.plateau_factor * learning_rate(
+            done, self.epochs * self.steps, self.rate, self.schedule
+        )
+
+    def on_epoch_end(self, epoch, logs=None):
+        state, logs = self.state, {key: float(value) for key, value in logs.items()}
+        rate = float(np.asarray(self.model.optimizer.learning_rate))
+        if not np.isfinite([logs["loss"], logs["val_loss"]]).all():
+            raise UserError(
+                f"The loss became {logs['loss']} (training) and {logs['val_loss']} (validation) in epoch {epoch + 1}: "
+                "choose a lower initial_learning_rate."
+            )
+        state.epoch = epoch + 1
+        state.history.append({"epoch": state.epoch, **logs, "learning_rate": rate})
+        if state.best_score is None or logs["val_loss"] < state.best_score:
+            state.best_score, state.best_epoch = logs["val_loss"], state.epoch
+            state.waited = state.plateau_waited = 0
+        else:
+            state.waited += 1
+            state.plateau_waited += 1
+        if self.schedule == "reduce on plateau" and state.plateau_waited >= max(2, (self.patience or 20) // 3):
+            state.plateau_factor, state.plateau_waited = state.plateau_factor / 2, 0
+        save_state(self.folder, self.model, state)
+        if self.patience and state.waited >= self.patience:
+            self.model.stop_training = True
+
+
+def restart_dropout(model: keras.Model, epoch: int) -> None:
+    """Let dropout draw what depends on layer and epoch only: its counters are neither weights nor optimiser."""
+    states = [variable for variable in model.variables if variable.path.endswith("seed_generator_state")]
+    for number, state in enumerate(states):
+        state.assign([number, epoch << 20])  # the second number counts draws
+
+
+def learning_rate(step: int, total: int, rate: float, schedule: str) -> float:
+    """Learning rate of a step: linear rise over the first 3 % (at most 100 steps), then constant or half a cosine to 0.
+
+    Parameters
+    ----------
+    step, total
+        Steps done and steps in all.
+    rate
+        Highest value.
+    schedule
+        One of `SCHEDULES`; "reduce on plateau" is constant here and lowered between epochs.
+    """
+    warm_up = min(1.0, (step + 1) / min(100, max(1, 0.03 * total)))
+    decay = 0.5 * (1 + math.cos(math.pi * min(step / total, 1))) if schedule == "cosine" else 1.0
+    return rate * warm_up * decay
+
+
+def fit(
+    model: keras.Model,
+    training_data: keras.utils.PyDataset,
+    validation_data: keras.utils.PyDataset,
+    folder: Path,
+    *,
+    number_of_epochs: int,
+    initial_learning_rate: float,
+    learning_rate_schedule: str = "constant",
+    patience: int = 0,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> TrainingState:
+    """Train a compiled model, going on where a training was begun in `folder`; ends with the best weights loaded.
+
+    Parameters
+    ----------
+    model
+        Compiled with optimiser and loss.
+    training_data, validation_data
+        Batches; a `training_data.epoch` is set to the epoch that begins.
+    folder
+        For checkpoints, the model folder's `training`; made where missing.
+    number_of_epochs
+        Epochs in all, those of an earlier session included.
+    initial_learning_rate, learning_rate_schedule
+        See `learning_rate`.
+    patience
+        Epochs without a lower validation loss after which training ends; 0 = never.
+    callbacks
+        More Keras callbacks, for display; the `TrainingState` is set as their attribute `state`.
+
+    Returns
+    -------
+    TrainingState
+        Counters and history.
+
+    Raises
+    ------
+    TrainingStopped
+        After Jupyter's stop button (KeyboardInterrupt), with the best weights so far loaded.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    state = load_state(folder) or TrainingState()
+    model.optimizer.build(model.trainable_variables)  # TensorFlow traces a step twice if that step makes variables
+    if state.epoch:
+        restore(folder, model, state)
+    schedule = (number_of_epochs, len(training_data), initial_learning_rate, learning_rate_schedule, patience)
+    book = _Bookkeeping(state, folder, training_data, *schedule)
+    for callback in callbacks:
+        callback.state = state
+    interrupted = _run(model, training_data, validation_data, book, callbacks)
+    if interrupted:
+        state = load_state(folder) or TrainingState()  # it may have come while a checkpoint was written
+    if state.epoch:
+        load_weights(model, folder / state.files["best"])
+    if interrupted:
+        raise TrainingStopped(number_of_epochs, state)
+    return state
+
+
+def _run(model, training_data, validation_data, book: _Bookkeeping, callbacks) -> bool:
+    """Train for the epochs that are left, if any; returns whether the user interrupted it."""
+    stopped_early = bool(book.patience) and book.state.waited >= book.patience
+    if stopped_early or book.state.epoch >= book.epochs:
+        return False
+    try:
+        model.fit(
+            training_data,
+            validation_data=validation_data,
+            epochs=book.epochs,
+            initial_epoch=book.state.epoch,
+            callbacks=[book, *callbacks],
+            shuffle=False,  # batches are random already; Keras's shuffling would not be the same after a resume
+            verbose=0,
+        )
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
+def joined(states: Sequence[TrainingState]) -> TrainingState:
+    """Counters of a training in stages, as if it had been one: epochs are counted on, the best of all is the best."""
+    whole = TrainingState()
+    for state in states:
+        whole.history += [row | {"epoch": whole.epoch + row["epoch"]} for row in state.history]
+        if whole.best_score is None or (state.best_score is not None and state.best_score < whole.best_score):
+            whole.best_score, whole.best_epoch = state.best_score, whole.epoch + state.best_epoch
+        whole.epoch += state.epoch
+    return whole
+
+
+def history_table(state: TrainingState) -> pd.DataFrame:
+    """One row per epoch: epoch, loss, val_loss, learning_rate and the other metrics."""
+    return pd.DataFrame(state.history)

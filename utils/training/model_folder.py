@@ -1,0 +1,225 @@
+"""The model folder, the contract between notebooks: everything needed to use, judge or continue a model."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import keras
+import pandas as pd
+
+from utils.errors import ModelError
+from utils.files import atomic, file_sha256, write_csv, write_json
+from utils.paths import dated_name
+from utils.runtime import versions
+from utils.training.checkpoints import save_weights
+
+FORMAT = 1
+DESCRIPTION, PARAMETERS, SPLIT, WEIGHTS, HISTORY = (
+    "model.json",
+    "parameters.json",
+    "split.csv",
+    "weights.h5",
+    "history.csv",
+)
+UNFINISHED = "training"
+DONE = ".training.done"
+JUDGED = ("evaluation.csv", "scores.json", "report.html")  # made from the weights, worthless beside other weights
+# Fields that say where a model lies or what to do with an old one, not how it is trained.
+NOT_COMPARED = {"data": {"model_name", "model_path", "if_model_exists", "training_source", "training_target"}}
+COMPARED_FORMS = ("data", "augmentation", "training", "strategy")
+
+
+def open_folder(folder: Path, parameters: Mapping, split: pd.DataFrame, if_model_exists: str = "ask") -> str:
+    """Make the model folder ready for a training, or say that its training is already done.
+
+    Parameters
+    ----------
+    folder
+        models/<name>.
+    parameters
+        {"overrides": {form: {field: value}}} of this run.
+    split
+        The split table (file, sha256, group, role) of this run.
+    if_model_exists
+        "ask" refuses to train over a different model; "replace" moves it to <name>.<date>. Nothing is ever deleted.
+
+    Returns
+    -------
+    str
+        "new", "unfinished" (same parameters and data: the training goes on) or "finished" (same: use it).
+
+    Raises
+    ------
+    ModelError
+        The folder holds something else: a model with other parameters or data, or files that are no model.
+    """
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        differences = _differences(folder, parameters, split)
+        if not differences:
+            if (folder / UNFINISHED).is_dir():
+                return "unfinished"
+            _remove_leftovers(folder)
+            return "finished"
+        if if_model_exists != "replace":
+            raise ModelError(
+                f"The folder {folder} already holds something else: {'; '.join(differences)}. Choose another "
+                'model_name, or set if_model_exists to "replace": the old folder is then kept under a name with '
+                "today's date."
+            )
+    _begin(folder, parameters, split)
+    return "new"
+
+
+def _begin(folder: Path, parameters: Mapping, split: pd.DataFrame) -> None:
+    """Put a folder with parameters and split, written elsewhere first, in the place of `folder`, which moves away."""
+    fresh = folder.with_name(f".{folder.name}.new")
+    try:
+        (fresh / UNFINISHED).mkdir(parents=True, exist_ok=True)
+        write_json(fresh / PARAMETERS, parameters)
+        write_csv(fresh / SPLIT, split)
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+        elif folder.exists():
+            folder.rename(dated_name(folder))
+        fresh.rename(folder)
+    except OSError as error:
+        raise ModelError(
+            f"The model folder {folder} could not be made ({error.strerror or error}). Free some space, close programs "
+            "that use the folder, or choose another model_path."
+        ) from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _differences(folder: Path, parameters: Mapping, split: pd.DataFrame) -> list[str]:
+    """What differs between the run that wrote `folder` and this one, in words; empty where nothing does."""
+    columns = ["sha256", "annotation", "role"]
+    try:
+        old = json.loads((folder / PARAMETERS).read_text(encoding="utf-8"))["overrides"]
+        differences = _changed_fields(old, json.loads(json.dumps(parameters["overrides"])))
+        old_split = pd.read_csv(folder / SPLIT, dtype=str, keep_default_na=False)[columns]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return ["it was not written by these notebooks, or is incomplete"]
+    if not ((folder / UNFINISHED).is_dir() or (folder / DESCRIPTION).is_file()):
+        return ["it is incomplete"]
+    if sorted(map(tuple, old_split.values)) != sorted(map(tuple, split[columns].astype(str).values)):
+        differences.append("it was trained on other images, masks or another split")
+    return differences
+
+
+def _changed_fields(old: Mapping, new: Mapping) -> list[str]:
+    """Fields {form: {field: value}} that differ, in words."""
+    differences = []
+    for form in COMPARED_FORMS:
+        before, after = old.get(form, {}), new.get(form, {})
+        for field in sorted((before.keys() | after.keys()) - NOT_COMPARED.get(form, set())):
+            if before.get(field) != after.get(field):
+                differences.append(f"{form}.{field} was {before.get(field)!r} and is now {after.get(field)!r}")
+    return differences
+
+
+def save_model(
+    folder: Path,
+    network: keras.Model,
+    description: Mapping,
+    history: pd.DataFrame,
+    weights: str = WEIGHTS,
+    files: Mapping[str, Mapping] | None = None,
+    save: Callable[[keras.Model, Path], None] | None = None,
+) -> None:
+    """Write weights, history and, last of all, model.json, which makes the folder a model; all of them or none.
+
+    Scores and report of earlier weights are removed.
+
+    Parameters
+    ----------
+    folder
+        Made ready by `open_folder`.
+    network
+        Float32 Keras model with the weights to keep.
+    description
+        The content of model.json without format, versions and sha256, which are added here.
+    history
+        One row per epoch.
+    weights
+        Name of the file of weights.
+    files
+        More JSON files that the model needs: name -> content.
+    save
+        Writes the weights of a network to a path; None: as Keras weights.
+    """
+    with ExitStack() as stack:
+        last, second, first = (stack.enter_context(atomic(folder / name)) for name in (DESCRIPTION, HISTORY, weights))
+        (save or save_weights)(network, first)
+        written = {weights: first}
+        for name, content in (files or {}).items():
+            written[name] = stack.enter_context(atomic(folder / name))
+            write_json(written[name], content)
+        write_csv(second, history)
+        sums = {name: file_sha256(path) for name, path in written.items()}
+        write_json(last, {"format": FORMAT, **description, "versions": versions(), "sha256": sums})
+        for name in JUDGED:
+            (folder / name).unlink(missing_ok=True)
+
+
+def finish(folder: Path) -> None:
+    """Remove the checkpoints: the training is complete."""
+    (folder / UNFINISHED).rename(folder / DONE)  # at once, so that a kill cannot leave half a checkpoint to go on from
+    _remove_leftovers(folder)
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what a kill left behind: checkpoints of a finished training, temporary files of `utils.files.atomic`."""
+    shutil.rmtree(folder / DONE, ignore_errors=True)
+    for path in folder.glob(".*"):
+        if re.match(r"\.\d+\.", path.name):
+            path.unlink(missing_ok=True)
+
+
+def read_model(folder: Path, task: str | None = None) -> dict:
+    """Read and check model.json.
+
+    Parameters
+    ----------
+    folder
+        A model folder.
+    task
+        "unet", "stardist" or "classification" to insist on that task.
+
+    Raises
+    ------
+    ModelError
+        No model there, a newer format, another task, or files that are missing or changed (checksum).
+    """
+    path = folder / DESCRIPTION
+    if not path.is_file():
+        raise ModelError(
+            f"{folder} is not a model folder (no {DESCRIPTION} in it). Choose the folder of a trained model, "
+            "for example models/my_model."
+        )
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        form, kind, sums = description["format"], description["task"], description["sha256"]
+        sums, newer = dict(sums), int(form) > FORMAT
+        if not sums:
+            raise ValueError("no checksums")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path} is damaged ({error}). Take the model folder from a backup or train again.") from error
+    if newer:
+        raise ModelError(
+            f"{path} was written by a newer version of these notebooks (format {form}). Get the newest ones."
+        )
+    if task and kind != task:
+        raise ModelError(f"{folder} holds a model for {kind!r}, this notebook needs one for {task!r}. Choose another.")
+    for name, checksum in sums.items():
+        if not (folder / name).is_file():
+            raise ModelError(f"{folder / name} is missing. Copy the whole model folder again or train again.")
+        if file_sha256(folder / name) != checksum:
+            raise ModelError(
+                f"{folder / name} was changed or damaged since it was saved. Copy the whole model folder "
+                "again or train again."
+            )
+    return description

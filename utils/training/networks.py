@@ -1,0 +1,175 @@
+"""Keras graphs and nothing else."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+from keras import layers
+
+from utils.errors import ModelError
+from utils.training.checkpoints import load_weights
+from utils.training.model_folder import DESCRIPTION, WEIGHTS
+
+BACKBONES = {  # name in keras.applications -> module with its preprocessing
+    "MobileNetV2": "mobilenet_v2",
+    "EfficientNetB0": "efficientnet",
+    "ResNet50": "resnet",
+}
+SMALL = "small CNN"
+
+
+def _convolution(x, filters: int):
+    x = layers.Conv2D(filters, 3, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
+    x = layers.BatchNormalization(momentum=0.9)(x)  # the usual 0.99 lags behind in trainings of a few hundred steps
+    return layers.Activation("relu")(x)
+
+
+def _block(x, filters: int):
+    return _convolution(_convolution(x, filters), filters)
+
+
+def _half(x, filters: int):
+    """Strided convolution: (Y, X, channels) -> (Y/2, X/2, filters)."""
+    x = layers.Conv2D(filters, 4, strides=2, padding="same", use_bias=False)(x)
+    return layers.Activation("relu")(layers.BatchNormalization(momentum=0.9)(x))
+
+
+def unet(
+    channels: int = 1,
+    classes: int = 2,
+    filters: int = 16,
+    pooling_steps: int = 2,
+    half_resolution: bool = False,
+) -> keras.Model:
+    """U-Net [1]_ for semantic segmentation: (batch, Y, X, channels) -> probabilities (batch, Y, X, classes).
+
+    Parameters
+    ----------
+    channels
+        Channels of the image.
+    classes
+        Classes, background included; probabilities sum to 1 over the last axis.
+    filters
+        Filters of the first level; each pooling step doubles them.
+    pooling_steps
+        Times that the image is halved between encoder and bottom.
+    half_resolution
+        False is the published network. True: the U-Net works at half the image's resolution (a strided first
+        convolution)
+        and a last, thin level returns to full resolution, with the image itself as skip connection: about a third of
+        the
+        operations.
+
+    Returns
+    -------
+    keras.Model
+        Float32 output whatever the precision policy. The layer "logits" holds the scores before softmax.
+        Y and X must be multiples of `input_multiple(pooling_steps, half_resolution)`.
+
+    References
+    ----------
+    .. [1] Ronneberger et al., U-Net: convolutional networks for biomedical image segmentation, MICCAI 2015,
+       doi:10.1007/978-3-319-24574-4_28
+    """
+    image = x = layers.Input((None, None, channels), name="image")
+    if half_resolution:
+        x = _half(x, filters)
+    skips = []
+    for level in range(pooling_steps):
+        x = _block(x, filters * 2**level)
+        skips.append(x)
+        x = layers.MaxPooling2D(2)(x)
+    x = _block(x, filters * 2**pooling_steps)
+    for level in reversed(range(pooling_steps)):
+        x = layers.Concatenate()([layers.UpSampling2D(2)(x), skips[level]])
+        x = _block(x, filters * 2**level)
+    if half_resolution:  # back to (Y, X)
+        x = layers.Conv2DTranspose(filters // 2, 2, strides=2, use_bias=False)(x)
+        x = _convolution(layers.Concatenate()([x, image]), filters // 2)
+    logits = layers.Conv2D(classes, 1, name="logits", dtype="float32")(x)
+    return keras.Model(image, layers.Softmax(name="probabilities", dtype="float32")(logits), name="unet")
+
+
+def input_multiple(pooling_steps: int, half_resolution: bool = False) -> int:
+    """Return the number of pixels that patch and tile sides must be a multiple of."""
+    return 2 ** (pooling_steps + half_resolution)
+
+
+def classifier(
+    channels: int,
+    classes: int,
+    network: str = SMALL,
+    filters: int = 16,
+    levels: int = 4,
+    half_resolution: bool = False,
+    weights: str | None = None,
+) -> keras.Model:
+    """Network that sorts whole images into classes.
+
+    Parameters
+    ----------
+    channels, classes
+        Of the images, and how many to tell apart (at least 2).
+    network
+        "small CNN", made for crops of 24 to 128 pixels: levels of two convolutions with batch normalisation, each half
+        the size and twice the filters of the one before; or a key of `BACKBONES`, an ImageNet network.
+    filters, levels, half_resolution
+        Of the small CNN; half_resolution puts a strided convolution before the first level: a third of the operations.
+    weights
+        "imagenet" downloads a backbone's weights; None leaves them random, for weights loaded afterwards.
+
+    Returns
+    -------
+    keras.Model
+        float32 (batch, Y, X, channels), normalised to about 0 to 1 -> probabilities (batch, classes). The layer
+        "logits" holds the scores before softmax, "features" the last (batch, y, x, filters) before averaging.
+    """
+    inputs = keras.Input((None, None, channels), name="image")
+    small = network == SMALL
+    features = _small_cnn(inputs, filters, levels, half_resolution) if small else _backbone(inputs, network, weights)
+    x = layers.Dropout(0.3)(layers.GlobalAveragePooling2D()(features))
+    x = layers.Dense(classes, name="logits", dtype="float32")(x)
+    return keras.Model(inputs, layers.Softmax(name="probabilities", dtype="float32")(x), name="classifier")
+
+
+BUILDERS = {"unet": unet, "classification": classifier}
+
+
+def _small_cnn(x, filters: int, levels: int, half_resolution: bool):
+    x = _half(x, filters) if half_resolution else x
+    for level in range(levels):
+        x = _block(x, filters * 2**level)
+        if level < levels - 1:
+            x = layers.MaxPooling2D(2, padding="same")(x)
+    return layers.Activation("linear", name="features")(x)
+
+
+def _backbone(x, network: str, weights: str | None):
+    """Apply a network of keras.applications to images of any number of channels."""
+    module = getattr(keras.applications, BACKBONES[network])
+    if x.shape[-1] != 3:
+        x = layers.Conv2D(3, 1, name="to_colours", kernel_initializer=keras.initializers.Constant(1 / x.shape[-1]))(x)
+    x = module.preprocess_input(255 * x)
+    body = getattr(keras.applications, network)(include_top=False, weights=weights, input_shape=(None, None, 3))
+    return layers.Activation("linear", name="features")(body(x))
+
+
+def load_network(folder: Path, description: Mapping) -> keras.Model:
+    """Build the network of a model folder in float32 and load its weights.
+
+    Parameters
+    ----------
+    folder
+        A model folder.
+    description
+        What `read_model` returned for it.
+    """
+    try:
+        network = BUILDERS[description["task"]](**description["network"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{folder / DESCRIPTION} is damaged: it describes no network ({error}). Take the model folder from a "
+            "backup or train again."
+        ) from error
+    load_weights(network, folder / WEIGHTS)
+    return network

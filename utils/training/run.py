@@ -1,0 +1,146 @@
+"""One training from the forms' values to a finished model folder: what all networks have in common."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from utils.data.project import Project
+from utils.training import model_folder
+from utils.training.checkpoints import TrainingState, load_weights
+from utils.training.fit import TrainingStopped, fit, joined
+from utils.training.stages import Stage
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """What a training needs.
+
+    Attributes
+    ----------
+    model
+        Not compiled.
+    compile
+        Compiles it, anew for each stage.
+    training_data, validation_data
+        Batches.
+    publish
+        Writes the model folder; called with the best weights loaded.
+    """
+
+    model: keras.Model
+    compile: Callable[[], None]
+    training_data: keras.utils.PyDataset
+    validation_data: keras.utils.PyDataset
+    publish: Callable[[TrainingState], None]
+
+
+def run(
+    project: Project,
+    parameters: Mapping,
+    prepare: Callable[[], Ingredients],
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    stages: Callable[[], Sequence[Stage]] | None = None,
+) -> str:
+    """Train, or go on with it, or say that it is done; afterwards the model folder is complete.
+
+    Parameters
+    ----------
+    project
+        From `projects.open_project`.
+    parameters
+        {"overrides": {form: {field: value}}} with the forms data, augmentation and training.
+    prepare
+        Called only if there is something to train, after the seed was set.
+    callbacks
+        For display.
+    stages
+        Called only if there is something to train. None: all layers learn for the epochs and with the learning rate of
+        the form.
+
+    Returns
+    -------
+    str
+        One sentence on what was done.
+
+    Raises
+    ------
+    ModelError
+        Something else is in the folder.
+    TrainingStopped
+        The user stopped it; the best weights so far are in the model folder, and the checkpoint to go on from.
+    """
+    data, training = parameters["overrides"]["data"], parameters["overrides"]["training"]
+    found = model_folder.open_folder(project.folder, parameters, project.split, data["if_model_exists"])
+    if found == "finished":
+        return (
+            f"The model {project.folder.name} is already trained with these data and parameters: it is used as it is."
+        )
+    whole = [Stage("", training["number_of_epochs"], training["initial_learning_rate"])]
+    planned = stages() if stages else whole
+    keras.utils.set_random_seed(training["seed"])
+    ready = prepare()
+    try:
+        state = _fit(ready, planned, project.folder / model_folder.UNFINISHED, training, callbacks)
+    except TrainingStopped as stopped:
+        if stopped.state.epoch:
+            ready.publish(stopped.state)
+        raise
+    ready.publish(state)
+    model_folder.finish(project.folder)
+    epochs = "1 epoch" if state.epoch == 1 else f"{state.epoch} epochs"
+    done = f"Trained for {epochs}; the best weights, of epoch {state.best_epoch}, are in {project.folder}."
+    return done + (" It went on where it had been stopped." if found == "unfinished" else "")
+
+
+def _fit(ready: Ingredients, stages: Sequence[Stage], folder: Path, training: Mapping, callbacks) -> TrainingState:
+    """Fit stage by stage, each from the best weights of the one before; the best weights of all are loaded at the end.
+
+    A stage that was finished in an earlier session is only loaded.
+    """
+    states: list[TrainingState] = []
+    for stage in stages:
+        stage.prepare(ready.model)
+        ready.compile()
+        try:
+            state = fit(
+                ready.model,
+                ready.training_data,
+                ready.validation_data,
+                folder / stage.name,
+                number_of_epochs=stage.epochs,
+                initial_learning_rate=stage.rate,
+                learning_rate_schedule=training["learning_rate_schedule"],
+                patience=training["patience"],
+                callbacks=callbacks,
+            )
+        except TrainingStopped as stopped:
+            states += [stopped.state] if stopped.state.epoch else []
+            if states:
+                _load_best(ready.model, states, stages, folder)
+            raise TrainingStopped(sum(one.epochs for one in stages), joined(states)) from None
+        states.append(state)
+    if len(stages) > 1:
+        _load_best(ready.model, states, stages, folder)
+    return joined(states)
+
+
+def _load_best(model: keras.Model, states: Sequence[TrainingState], stages: Sequence[Stage], folder: Path) -> None:
+    """Load the weights with the smallest validation loss of all stages: a later stage may do harm."""
+    best = min(range(len(states)), key=lambda i: states[i].best_score)
+    load_weights(model, folder / stages[best].name / states[best].files["best"])
+
+
+@contextmanager
+def training_precision():
+    """Build networks for mixed float16 and float32 while a GPU is there: faster on it, slower on a CPU."""
+    before = keras.config.dtype_policy()
+    if tf.config.list_physical_devices("GPU"):
+        keras.config.set_dtype_policy("mixed_float16")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
