@@ -22,10 +22,9 @@ from utils.images.image import read_image, read_mask  # noqa: E402
 from utils.pages.figures import add_picture, picture_grid, png  # noqa: E402
 from utils.pages.pictures import display_image, overlay  # noqa: E402
 from utils.tasks.held_out import find_test_set  # noqa: E402
-from utils.tasks.objects import predict  # noqa: E402
 from utils.tasks.objects.figures import object_errors  # noqa: E402
-from utils.tasks.pixels.evaluate import load_segmenter  # noqa: E402
 from utils.tasks.pixels.figures import error_map  # noqa: E402
+from utils.tasks.registry import STARDIST, UNET  # noqa: E402
 
 DOCS = ROOT / "docs"
 NUCLEI = ROOT / "data_samples" / "nuclei_real" / "train"
@@ -33,7 +32,7 @@ NUCLEI = ROOT / "data_samples" / "nuclei_real" / "train"
 
 def result(folder: Path) -> None:
     """Image, annotation, prediction and errors of one test image of the real nuclei."""
-    segmenter, example = load_segmenter(folder), find_test_set(folder).examples[1]
+    segmenter, example = UNET.load(folder), find_test_set(UNET, folder).examples[1]
     predicted = segmenter.class_ids(example.image.array)
     figure = error_map(example.image.array, example.mask, predicted, segmenter.classes)
     (DOCS / "result.png").write_bytes(png(figure, dpi=80))
@@ -41,7 +40,7 @@ def result(folder: Path) -> None:
 
 def objects(folder: Path) -> None:
     """Annotated and predicted objects of one test image of the synthetic nuclei."""
-    segmenter, example = predict.load_segmenter(folder), find_test_set(folder).examples[4]
+    segmenter, example = STARDIST.load(folder), find_test_set(STARDIST, folder).examples[4]
     labels = segmenter.find(example.image.array).labels
     figure = object_errors(example.image.array, example.mask, labels, example.image.pixel_size_um)
     (DOCS / "objects.png").write_bytes(png(figure, dpi=60))

@@ -67,7 +67,7 @@ def predict_all(model: Path, folders: list[Path], results: Path) -> pd.DataFrame
     for folder, name in zip(folders, result_names(folders), strict=True):
         row = {"folder": str(folder), "results": name, "rows": 0, "problem": ""}
         try:
-            predicted = task.predict(model, str(folder), results / name, tqdm)
+            predicted = task.predict(model, folder, results / name, tqdm)
             row |= {"rows": len(predicted.table), "problem": " ".join(predicted.warnings)}
         except (UserError, OSError) as error:
             row["problem"] = str(error)

@@ -10,7 +10,7 @@ from notebooks import predict
 from utils.errors import ModelError
 from utils.images.image import write_tiff
 from utils.tasks import choices
-from utils.tasks.pixels.predict import predict_folder
+from utils.tasks.registry import UNET
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_each_folder_gets_what_section_6_writes(untrained_model, slides, tmp_pat
     assert table["problem"].tolist() == ["", ""]
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "batch" / "summary.csv", keep_default_na=False), table)
     for folder, name in zip(slides, table["results"], strict=True):
-        predict_folder(model, folder, tmp_path / "alone" / name)
+        UNET.predict(model, folder, tmp_path / "alone" / name)
         both = [(tmp_path / one / name / "measurements.csv").read_text() for one in ("batch", "alone")]
         assert both[0] == both[1]
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from tests.notebook_forms import default_values
-from utils.data.project import Project, open_project
+from utils.data.project import Project
 from utils.images.image import write_tiff
-from utils.tasks.pixels.train import train
+from utils.tasks.registry import UNET
 
 SMALL = {
     "number_of_epochs": 2,
@@ -64,8 +64,8 @@ def parameters(source: Path, models: Path, **overrides) -> dict:
 def open_and_train(given: dict, callbacks=()) -> tuple[Project, str]:
     """What sections 3 and 4 of the notebook do."""
     forms = given["overrides"]
-    project = open_project(forms["data"], forms["training"]["seed"])
-    return project, train(project, given, callbacks)
+    project = UNET.open(forms["data"], forms["training"]["seed"])
+    return project, UNET.train(project, given, callbacks)
 
 
 def tree(folder: Path) -> dict[str, bytes]:

@@ -6,9 +6,9 @@ import numpy as np
 from skimage.measure import label
 
 from tests.notebook_forms import default_values
-from utils.data.project import Project, open_project
+from utils.data.project import Project
 from utils.images.image import write_tiff
-from utils.tasks.objects.train import train
+from utils.tasks.registry import STARDIST
 
 SMALL = {
     "number_of_epochs": 2,
@@ -67,5 +67,5 @@ def parameters(source: Path, models: Path, **overrides) -> dict:
 def open_and_train(given: dict, callbacks=()) -> tuple[Project, str]:
     """What sections 3 and 4 of the notebook do."""
     forms = given["overrides"]
-    project = open_project(forms["data"], forms["training"]["seed"], "objects")
-    return project, train(project, given, callbacks)
+    project = STARDIST.open(forms["data"], forms["training"]["seed"])
+    return project, STARDIST.train(project, given, callbacks)

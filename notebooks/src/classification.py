@@ -53,9 +53,8 @@ runtime.prepare()
 from traitlets import Bool, Enum, Float, Int, Unicode
 
 from utils import forms, samples, storage
+from utils.forms import FolderName, Form
 from utils.images.axes import STACK_AXES
-from utils.forms import FolderName
-from utils.forms import Form
 from utils.pages.notes import note
 from utils.paths import resolve
 
@@ -200,31 +199,17 @@ training
 from IPython.display import Markdown, display
 
 runtime.start()
-from utils.data.project import open_crops
-from utils.data.uneven import crop_features, uneven_crops
 from utils.pages.figures import show
-from utils.pages.page import live, tidy
-from utils.tasks.classes import page
-from utils.tasks.classes.page import (
-    augmentation_preview,
-    calibration_sentence,
-    counts,
-    evaluation_figures,
-    example_figure,
-    looked_at,
-    overview,
-    verdict_on_forest,
-)
-from utils.tasks.classes.train import starting_note, train
-from utils.tasks.held_out import find_test_set, sample_test_crops
-from utils.tasks.report import verdict, warnings_of
-from utils.data.problems import problem_table
+from utils.pages.page import live, show_figures, show_tables, tidy
+from utils.tasks import report
+from utils.tasks.classes.task import Classification
 
-project = open_crops(data.values(), training.seed)
-test = sample_test_crops(project, data.training_source)
-display(Markdown(overview(project, training.values())))
-display(tidy(counts(project, test)))
-show(example_figure(project))
+task = Classification()
+project = task.open(data.values(), training.seed)
+test = task.sample_test_set(project, data.training_source)
+display(Markdown(task.overview(project, training.values())))
+display(tidy(task.counts(project, test)))
+show(task.show_data(project))
 
 # %% [markdown]
 # **Problems found, uneven images, near-duplicates.** Empty tables are good news. An image or group named as *uneven* is
@@ -233,17 +218,8 @@ show(example_figure(project))
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Problems, uneven images, duplicates
-problems = page.problems(project, test)
-uneven = uneven_crops(crop_features(project.dataset.crops, project.dataset.classes))
-copies = page.copies(project, test)
-for title, table in {
-    "Problems": problem_table(problems),
-    "Uneven images and groups": uneven,
-    "Near-duplicates": copies,
-}.items():
-    display(Markdown(f"**{title}: {len(table) or 'none found'}**"))
-    if len(table):
-        display(tidy(table.head(20)))
+checks = task.checks(project, training.values(), test)
+show_tables(checks.tables, counted=True, most=20)
 
 # %% [markdown]
 # **Suspected wrong labels.** Press the button to let networks that have not seen an image say what it shows, and list
@@ -255,7 +231,7 @@ for title, table in {
 # Suspected wrong labels
 from utils.tasks.classes.wrong_labels import button
 
-button(project, training.values(), f"results/classification/{data.model_name}_labels.csv")
+button(task, project, training.values(), resolve(f"results/classification/{data.model_name}_labels.csv"))
 
 # %% [markdown]
 # ### 3.3 Augmentation
@@ -286,7 +262,7 @@ class Augmentation(Form):
 
 augmentation = Augmentation(**overrides.get("augmentation", {}))
 display(augmentation)
-live(augmentation, lambda: augmentation_preview(project, training.values(), augmentation.values()))
+live(augmentation, lambda: task.augmentation_preview(project, training.values(), augmentation.values()))
 
 # %% [markdown]
 # ### 3.4 Start from a trained model
@@ -298,7 +274,7 @@ live(augmentation, lambda: augmentation_preview(project, training.values(), augm
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Where the training starts
-note(starting_note(project, data.values(), training.values()))
+note(task.starting_note(project, data.values(), training.values()))
 
 # %% [markdown]
 # ## 4. Train
@@ -318,7 +294,7 @@ parameters = forms.parameters(data, augmentation, training)
 forms.save_settings(data, augmentation, training)
 progress = LiveProgress()
 try:
-    note(train(project, parameters, [progress]))
+    note(task.train(project, parameters, [progress]))
 finally:
     progress.close()
 
@@ -348,22 +324,13 @@ evaluation
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Score the model
-from utils.tasks.classes.evaluate import evaluate
-from utils.tasks.classes.evaluate import interval_caution, per_class_table, totals_table
+from utils.tasks.held_out import evaluate, find_test_set
 
 model_folder = resolve(evaluation.model_folder) if evaluation.model_folder else project.folder
-test_set = find_test_set(model_folder, evaluation.test_source)
+test_set = find_test_set(task, model_folder, evaluation.test_source)
 own = model_folder == project.folder
-result = evaluate(model_folder, test_set, project.examples("training") if own else ())
-display(Markdown(verdict(result, model_folder)))
-display(tidy(totals_table(result.table)), tidy(per_class_table(result.table)))
-display(tidy(per_class_table(result.table, "groups")))
-for sentence in (
-    interval_caution(result.table),
-    verdict_on_forest(result),
-    calibration_sentence(result),
-):
-    display(Markdown(sentence))
+result = evaluate(task, model_folder, test_set, training=project.examples("training") if own else ())
+report.show_scores(task, result, model_folder)
 
 # %% [markdown]
 # **The errors**: which classes are mixed up ([confusion matrix](../README.md#glossary)), the mistakes of which the
@@ -372,9 +339,7 @@ for sentence in (
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Show the errors
-for caption, figure in evaluation_figures(result).items():
-    display(Markdown(f"**{caption}**"))
-    show(figure)
+show_figures(task.evaluation_figures(result))
 
 # %% [markdown]
 # **What does the model look at?** The heat map (Grad-CAM) shows which part of an image speaks for the class that the
@@ -383,14 +348,13 @@ for caption, figure in evaluation_figures(result).items():
 # %% cellView="form" jupyter={"source_hidden": true}
 # Show what the model looks at, write the report
 chosen = [name.strip() for name in evaluation.images_to_explain.split(",") if name.strip()]
-show(looked_at(result, chosen))
+show(task.looked_at(result, chosen))
 warnings = []
 if own:
-    lookalikes = page.lookalikes(project, test_set)
-    display(Markdown(f"**Test images that look like a copy of a training image: {len(lookalikes) or 'none'}**"))
-    warnings = warnings_of(problems, uneven, lookalikes)
-report = page.report(model_folder, result, warnings)
-note(f"A page to keep or send: {report}")
+    lookalikes = task.lookalikes(project, test_set)
+    show_tables({report.LOOKALIKES: lookalikes}, counted=True)
+    warnings = report.with_lookalikes(checks, lookalikes).warnings
+note(f"A page to keep or send: {report.write(task, model_folder, result, warnings)}")
 
 # %% [markdown]
 # ## 6. Predict on new images
@@ -430,22 +394,18 @@ from tqdm.auto import tqdm
 
 runtime.start()
 from utils.pages.figures import show
-from utils.pages.page import live, tidy
-from utils.tasks.classes.cells import pictures, predict
-from utils.tasks.classes.predict import load_classifier
-from utils.tasks.report import verdict, warnings_of
+from utils.pages.page import tidy
 from utils.tasks.choices import choose
+from utils.tasks.classes.task import Classification
 
+task = Classification()
 trained, source = (project.folder, data.training_source) if "project" in globals() else (None, None)
 chosen = choose(prediction.values(), "classification", trained, source)
 note(chosen.about)
-settings = prediction.values() | {"result_folder": chosen.results}
-if not prediction.label_folder:
-    settings["data_folder"] = chosen.images
-predicted = predict(load_classifier(chosen.model), chosen.model, settings, tqdm)
+predicted = task.predict(*chosen[:3], progress=tqdm, axes=prediction.axes, labels=chosen.labels)
 for warning in predicted.warnings:
     note(warning)
 shown = predicted.table.loc[:, [not name.startswith("p_") for name in predicted.table.columns]]
 display(tidy(shown.head(20)))
-show(pictures(chosen.results, predicted.table, bool(prediction.label_folder)))
+show(task.result_figure(chosen.results, predicted.table))
 note(f"Everything is in {chosen.results}; above are the first rows and pictures.")

@@ -51,8 +51,7 @@ runtime.prepare()
 from traitlets import Bool, Enum, Float, Int, Unicode
 
 from utils import forms, samples, storage
-from utils.forms import FolderName, Sizes
-from utils.forms import Form
+from utils.forms import FolderName, Form, Sizes
 from utils.pages.notes import note
 from utils.paths import resolve
 
@@ -256,24 +255,14 @@ from contextlib import closing
 from IPython.display import Markdown, display
 
 runtime.start()
+from utils.fine_tuning import page
 from utils.fine_tuning.comparison import before_training
 from utils.fine_tuning.curve import run_curve, sizes_of
-from utils.fine_tuning.page import (
-    curve_drawing,
-    curve_table,
-    data_note,
-    generalisation,
-    images_required,
-    live_curve,
-    more_for_report,
-    source_note,
-)
 from utils.fine_tuning.start import example_model
 from utils.fine_tuning.tuning import open_tuning, train_from_scratch, tune, with_parameters
 from utils.pages.figures import show
-from utils.pages.page import live, tidy
-from utils.tasks.registry import read_task
-from utils.tasks.report import verdict
+from utils.pages.page import live, show_figures, show_tables, tidy
+from utils.tasks import report
 from utils.training.progress import LiveProgress
 
 starting_model = data.starting_model
@@ -281,11 +270,14 @@ if not starting_model:
     note("No starting model was given: an example is used, a classifier of the phases of mitosis (preset Try out).")
     with closing(LiveProgress()) as progress:
         starting_model = str(example_model(data.model_path, [progress]))
+
+# %% cellView="form" jupyter={"source_hidden": true}
+# Look at the starting model and the new images
 tuning = open_tuning(starting_model, forms.parameters(data, strategy, training, curve, evaluation))
 project, task = tuning.project, tuning.task
 sizes = sizes_of(tuning, curve.values())
-display(Markdown(source_note(tuning)))
-display(Markdown(data_note(tuning)))
+display(Markdown(page.source_note(tuning)))
+display(Markdown(page.data_note(tuning)))
 show(task.show_data(project))
 
 # %% [markdown]
@@ -296,10 +288,8 @@ show(task.show_data(project))
 # %% cellView="form" jupyter={"source_hidden": true}
 # Problems, uneven images, duplicates
 checks = task.checks(project, tuning.settings, tuning.test_set)
-for title, table in checks.tables.items():
-    display(Markdown(f"**{title}: {len(table) or 'none found'}**"))
-    if len(table):
-        display(tidy(table.head(20)))
+checks = report.with_lookalikes(checks, task.lookalikes(project, tuning.test_set))
+show_tables(checks.tables, counted=True, most=20)
 
 # %% [markdown]
 # ### 3.3 Augmentation
@@ -343,7 +333,7 @@ live(augmentation, lambda: task.augmentation_preview(project, tuning.settings, a
 # %% cellView="form" jupyter={"source_hidden": true}
 # Score of the unchanged model
 before = before_training(tuning)
-display(Markdown(generalisation(tuning, before)))
+display(Markdown(page.generalisation(tuning, before)))
 
 # %% [markdown]
 # ## 4. Train
@@ -397,11 +387,11 @@ finally:
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Measure and draw the learning curve
-points, draw = None, curve_drawing(tuning, before, curve.target_score)
+points, draw = None, page.curve_drawing(tuning, before, curve.target_score)
 if sizes:
-    points = run_curve(tuning, curve.values(), live_curve(draw))
-    display(tidy(curve_table(points)))
-    for sentence in images_required(tuning, points, curve.target_score):
+    points = run_curve(tuning, curve.values(), page.live_curve(draw))
+    display(tidy(page.curve_table(points)))
+    for sentence in page.images_required(tuning, points, curve.target_score):
         display(Markdown(sentence))
 
 # %% [markdown]
@@ -417,8 +407,7 @@ if sizes:
 from utils.fine_tuning.comparison import compare, comparison_table, comparison_verdict, forgetting
 
 comparison = compare(tuning, before)
-result = comparison.result
-display(Markdown(verdict(result, project.folder)))
+display(Markdown(report.verdict(comparison.result, project.folder)))
 display(tidy(comparison_table(comparison)))
 display(Markdown(comparison_verdict(comparison)))
 display(Markdown(forgetting(comparison)))
@@ -429,12 +418,10 @@ display(Markdown(forgetting(comparison)))
 # %% cellView="form" jupyter={"source_hidden": true}
 # Show the errors, write the report
 pictures = task.show_errors(comparison.predictors, tuning.test_set, tuning.classes)
-for caption, figure in pictures.items():
-    display(Markdown(f"**{caption}**"))
-    show(figure)
-more = more_for_report(comparison, points, draw) | pictures
-report = task.report(project.folder, result, checks.warnings, more)
-note(f"A page to keep or send: {report}")
+show_figures(pictures)
+more = page.more_for_report(comparison, points, draw) | pictures
+written = report.write(task, project.folder, comparison.result, checks.warnings, more)
+note(f"A page to keep or send: {written}")
 
 # %% [markdown]
 # ## 6. Predict on new images
@@ -464,19 +451,19 @@ from IPython.display import display
 from tqdm.auto import tqdm
 
 runtime.start()
-from utils.fine_tuning.start import example_model
 from utils.pages.figures import show
-from utils.pages.page import live, tidy
-from utils.tasks.report import verdict
+from utils.pages.page import tidy
 from utils.tasks.choices import choose
+from utils.tasks.registry import read_task
 
 trained, source = (project.folder, data.training_source) if "project" in globals() else (None, None)
 chosen = choose(prediction.values(), "fine_tuning", trained, source)
 note(chosen.about)
 task, _ = read_task(chosen.model)
-predicted = task.predict(chosen.model, str(chosen.images), chosen.results, tqdm)
+predicted = task.predict(*chosen[:3], progress=tqdm)
 for warning in predicted.warnings:
     note(warning)
-display(tidy(predicted.table.head(20)))
-show(predicted.figure)
+shown = predicted.table.loc[:, [not name.startswith("p_") for name in predicted.table.columns]]
+display(tidy(shown.head(20)))
+show(task.result_figure(chosen.results, predicted.table))
 note(f"Everything is in {chosen.results}; above are the first rows and pictures.")

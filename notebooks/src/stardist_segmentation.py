@@ -55,9 +55,8 @@ runtime.prepare()
 from traitlets import Bool, Enum, Float, Int, Unicode
 
 from utils import forms, samples, storage
+from utils.forms import FolderName, Form
 from utils.images.axes import STACK_AXES
-from utils.forms import FolderName
-from utils.forms import Form
 from utils.pages.notes import note
 from utils.paths import resolve
 
@@ -208,30 +207,16 @@ training
 from IPython.display import Markdown, display
 
 runtime.start()
-from utils.data.copies import duplicates
-from utils.data.project import open_project
-from utils.data.uneven import image_features, outliers
 from utils.pages.figures import show
-from utils.pages.page import live, tidy
-from utils.tasks import report as tasks_report
-from utils.tasks.objects import page
-from utils.tasks.objects.figures import show_objects
-from utils.tasks.objects.page import (
-    augmentation_preview,
-    count_sentence,
-    evaluation_figures,
-    readable_table,
-    sizes_by_role,
-)
-from utils.tasks.objects.train import patch_size, starting_note, train
-from utils.tasks.report import overview, verdict, warnings_of, with_roles
-from utils.data.problems import problem_table
+from utils.pages.page import live, show_figures, show_tables, tidy
+from utils.tasks import report
+from utils.tasks.objects.task import StarDist
 
-project = open_project(data.values(), training.seed, "objects")
-patch = patch_size(project, training.values())
-display(Markdown(overview(project, patch)))
-display(tidy(sizes_by_role(project)))
-show(show_objects(project.examples("training")))
+task = StarDist()
+project = task.open(data.values(), training.seed)
+display(Markdown(task.overview(project, training.values())))
+display(tidy(task.counts(project)))
+show(task.show_data(project))
 
 # %% [markdown]
 # **Problems found, uneven images, duplicates.** Empty tables are good news. A warning is no order: look at the object
@@ -240,18 +225,8 @@ show(show_objects(project.examples("training")))
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Problems, uneven images, duplicates
-examples = project.dataset.examples
-problems = page.problems(project, training.values())
-uneven = outliers(image_features(examples))
-copies = duplicates(examples)
-for title, table in {
-    "Problems": problem_table(problems),
-    "Uneven images": uneven,
-    "Duplicates": with_roles(copies, project),
-}.items():
-    display(Markdown(f"**{title}: {len(table) or 'none found'}**"))
-    if len(table):
-        display(tidy(table))
+checks = task.checks(project, training.values())
+show_tables(checks.tables, counted=True)
 
 # %% [markdown]
 # ### 3.3 Augmentation
@@ -278,7 +253,7 @@ class Augmentation(Form):
 
 augmentation = Augmentation(**overrides.get("augmentation", {}))
 display(augmentation)
-live(augmentation, lambda: augmentation_preview(project, training.values(), augmentation.values()))
+live(augmentation, lambda: task.augmentation_preview(project, training.values(), augmentation.values()))
 
 # %% [markdown]
 # ### 3.4 Start from a trained model
@@ -292,7 +267,7 @@ live(augmentation, lambda: augmentation_preview(project, training.values(), augm
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Where the training starts
-note(starting_note(project, data.values(), training.values()))
+note(task.starting_note(project, data.values(), training.values()))
 
 # %% [markdown]
 # ## 4. Train
@@ -313,7 +288,7 @@ parameters = forms.parameters(data, augmentation, training)
 forms.save_settings(data, augmentation, training)
 progress = LiveProgress()
 try:
-    note(train(project, parameters, [progress]))
+    note(task.train(project, parameters, [progress]))
 finally:
     progress.close()
 
@@ -346,27 +321,19 @@ evaluation
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Score the model
-import pandas as pd
-
-from utils.tasks.held_out import find_test_set
-from utils.tasks.objects.evaluate import disagreement, evaluate
+from utils.tasks.held_out import evaluate, find_test_set
 
 model_folder = resolve(evaluation.model_folder) if evaluation.model_folder else project.folder
-test_set = find_test_set(model_folder, evaluation.test_source, evaluation.test_target, evaluation.class_table)
-result = evaluate(model_folder, test_set)
-display(Markdown(verdict(result, model_folder)))
-display(Markdown(count_sentence(result)))
-display(tidy(readable_table(result.table)))
-display(Markdown("**Each test image, at IoU 0.5**"), tidy(result.scores.per_image.head(20)))
+test_set = find_test_set(task, model_folder, evaluation.test_source, evaluation.test_target, evaluation.class_table)
+result = evaluate(task, model_folder, test_set)
+report.show_scores(task, result, model_folder)
 
 # %% [markdown]
 # **The errors, image by image**, the worst first: which objects are missed, invented, merged or split?
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Show the errors
-for caption, figure in evaluation_figures(result).items():
-    display(Markdown(f"**{caption}**"))
-    show(figure)
+show_figures(task.evaluation_figures(result))
 
 # %% [markdown]
 # **Faulty annotation?** The images whose annotation disagrees most with the model. Look at the first ones: is the
@@ -377,15 +344,13 @@ for caption, figure in evaluation_figures(result).items():
 # Doubtful annotation; write the report
 warnings = []
 if model_folder == project.folder:
-    doubtful = disagreement(model_folder, project.dataset.examples, project.roles)
-    display(tidy(doubtful.head(10)))
-    lookalikes = tasks_report.lookalikes(project, test_set)
-    display(Markdown(f"**Test images that look like a copy of a training image: {len(lookalikes) or 'none'}**"))
-    warnings = warnings_of(problems, uneven, pd.concat([copies, lookalikes]))
+    display(tidy(task.disagreement(model_folder, project.dataset.examples, project.roles).head(10)))
+    lookalikes = task.lookalikes(project, test_set)
+    show_tables({report.LOOKALIKES: lookalikes}, counted=True)
+    warnings = report.with_lookalikes(checks, lookalikes).warnings
 else:
     note("This list is made for the model of section 4 only; here you evaluated another one.")
-report = page.report(model_folder, result, warnings)
-note(f"A page to keep or send: {report}")
+note(f"A page to keep or send: {report.write(task, model_folder, result, warnings)}")
 
 # %% [markdown]
 # ## 6. Predict on new images
@@ -421,21 +386,18 @@ from IPython.display import display
 from tqdm.auto import tqdm
 
 runtime.start()
-from utils.pages.page import live, tidy
-from utils.tasks import report as tasks_report
-from utils.tasks.objects.predict import load_segmenter, predict_objects
-from utils.tasks.report import overview, verdict, warnings_of, with_roles
+from utils.pages.page import tidy
 from utils.tasks.choices import choose
+from utils.tasks.objects.task import StarDist
 from utils.tasks.objects.viewer import viewer
 
+task = StarDist()
 trained, source = (project.folder, data.training_source) if "project" in globals() else (None, None)
 chosen = choose(prediction.values(), "stardist_segmentation", trained, source)
 note(chosen.about)
-segmenter = load_segmenter(chosen.model)
-given = chosen.model, segmenter, segmenter.description, chosen.images, chosen.results
-predicted = predict_objects(*given, axes=prediction.axes, progress=tqdm)
+predicted = task.predict(*chosen[:3], progress=tqdm, axes=prediction.axes)
 for warning in predicted.warnings:
     note(warning)
-display(tidy(predicted.counts.head(20)))
+display(tidy(predicted.table.head(20)))
 note(f"Everything is in {chosen.results}; above are the first rows.")
 viewer(chosen.results)

@@ -53,8 +53,7 @@ runtime.prepare()
 from traitlets import Bool, Enum, Float, Int, Unicode
 
 from utils import forms, samples, storage
-from utils.forms import FolderName
-from utils.forms import Form
+from utils.forms import FolderName, Form
 from utils.pages.notes import note
 from utils.paths import resolve
 
@@ -205,23 +204,16 @@ training
 from IPython.display import Markdown, display
 
 runtime.start()
-from utils.data.copies import duplicates
-from utils.data.project import open_project
-from utils.data.uneven import class_shares, image_features, outliers
-from utils.pages.figures import show, show_pairs
-from utils.pages.page import live, overlays, tidy
-from utils.tasks import report as tasks_report
-from utils.tasks.pixels.train import patch_size, starting_note, train
-from utils.tasks.report import overview, verdict, warnings_of, with_roles
-from utils.tasks.pixels import page
-from utils.tasks.pixels.page import augmentation_preview, evaluation_figures, per_image, shares
-from utils.data.problems import problem_table
+from utils.pages.figures import show
+from utils.pages.page import live, show_figures, show_tables, tidy
+from utils.tasks import report
+from utils.tasks.pixels.task import UNet
 
-project = open_project(data.values(), training.seed)
-patch = patch_size(project, training.values())
-display(Markdown(overview(project, patch)))
-display(tidy(shares(class_shares(project.dataset, project.roles))))
-show(show_pairs(project.examples("training"), project.dataset.classes))
+task = UNet()
+project = task.open(data.values(), training.seed)
+display(Markdown(task.overview(project, training.values())))
+display(tidy(task.counts(project)))
+show(task.show_data(project))
 
 # %% [markdown]
 # **Problems found, uneven images, duplicates.** Empty tables are good news. An image named as *uneven* is not wrong,
@@ -230,17 +222,8 @@ show(show_pairs(project.examples("training"), project.dataset.classes))
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Problems, uneven images, duplicates
-examples = project.dataset.examples
-uneven = outliers(image_features(examples))
-copies = duplicates(examples)
-for title, table in {
-    "Problems": problem_table(project.dataset.problems),
-    "Uneven images": uneven,
-    "Duplicates": with_roles(copies, project),
-}.items():
-    display(Markdown(f"**{title}: {len(table) or 'none found'}**"))
-    if len(table):
-        display(tidy(table))
+checks = task.checks(project, training.values())
+show_tables(checks.tables, counted=True)
 
 # %% [markdown]
 # ### 3.3 Augmentation
@@ -269,7 +252,7 @@ class Augmentation(Form):
 
 augmentation = Augmentation(**overrides.get("augmentation", {}))
 display(augmentation)
-live(augmentation, lambda: augmentation_preview(project, training.values(), augmentation.values()))
+live(augmentation, lambda: task.augmentation_preview(project, training.values(), augmentation.values()))
 
 # %% [markdown]
 # ### 3.4 Start from a trained model
@@ -281,7 +264,7 @@ live(augmentation, lambda: augmentation_preview(project, training.values(), augm
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Where the training starts
-note(starting_note(project, data.values(), training.values()))
+note(task.starting_note(project, data.values(), training.values()))
 
 # %% [markdown]
 # ## 4. Train
@@ -301,7 +284,7 @@ parameters = forms.parameters(data, augmentation, training)
 forms.save_settings(data, augmentation, training)
 progress = LiveProgress()
 try:
-    note(train(project, parameters, [progress]))
+    note(task.train(project, parameters, [progress]))
 finally:
     progress.close()
 
@@ -331,28 +314,19 @@ evaluation
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Score the model
-import pandas as pd
-
-from utils.tasks.pixels.evaluate import disagreement, evaluate, load_segmenter
-from utils.tasks.held_out import find_test_set
-from utils.metrics.pixels import readable_table
+from utils.tasks.held_out import evaluate, find_test_set
 
 model_folder = resolve(evaluation.model_folder) if evaluation.model_folder else project.folder
-test_set = find_test_set(model_folder, evaluation.test_source, evaluation.test_target)
-result = evaluate(model_folder, test_set)
-display(Markdown(verdict(result, model_folder)))
-display(tidy(readable_table(result.table)))
-display(Markdown("**Each test image**"), tidy(per_image(result).head(20)))
+test_set = find_test_set(task, model_folder, evaluation.test_source, evaluation.test_target)
+result = evaluate(task, model_folder, test_set)
+report.show_scores(task, result, model_folder)
 
 # %% [markdown]
 # **The errors, image by image**, the worst first: where does the model mark too much, where too little?
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Show the errors
-figures = evaluation_figures(result, load_segmenter(model_folder).classes)
-for caption, figure in figures.items():
-    display(Markdown(f"**{caption}**"))
-    show(figure)
+show_figures(task.evaluation_figures(result))
 
 # %% [markdown]
 # **Faulty annotation?** The images whose annotation disagrees most with the model. Look at the first ones: is the
@@ -363,15 +337,13 @@ for caption, figure in figures.items():
 # Doubtful annotation; write the report
 warnings = []
 if model_folder == project.folder:
-    doubtful = disagreement(model_folder, project.dataset.examples, project.roles)
-    display(tidy(doubtful.head(10)))
-    lookalikes = tasks_report.lookalikes(project, test_set)
-    display(Markdown(f"**Test images that look like a copy of a training image: {len(lookalikes) or 'none'}**"))
-    warnings = warnings_of(project.dataset.problems, uneven, pd.concat([copies, lookalikes]))
+    display(tidy(task.disagreement(model_folder, project.dataset.examples, project.roles).head(10)))
+    lookalikes = task.lookalikes(project, test_set)
+    show_tables({report.LOOKALIKES: lookalikes}, counted=True)
+    warnings = report.with_lookalikes(checks, lookalikes).warnings
 else:
     note("This list is made for the model of section 4 only; here you evaluated another one.")
-report = page.report(model_folder, result, warnings)
-note(f"A page to keep or send: {report}")
+note(f"A page to keep or send: {report.write(task, model_folder, result, warnings)}")
 
 # %% [markdown]
 # ## 6. Predict on new images
@@ -409,20 +381,20 @@ from IPython.display import display
 from tqdm.auto import tqdm
 
 runtime.start()
-from utils.pages.figures import show, show_pairs
-from utils.pages.page import live, tidy
-from utils.tasks import report as tasks_report
-from utils.tasks.report import overview, verdict, warnings_of, with_roles
+from utils.pages.figures import show
+from utils.pages.page import tidy
 from utils.tasks.choices import choose
-from utils.tasks.pixels.predict import predict_folder
+from utils.tasks.pixels.task import UNet
 
+task = UNet()
 trained, source = (project.folder, data.training_source) if "project" in globals() else (None, None)
 chosen = choose(prediction.values(), "unet_segmentation", trained, source)
 note(chosen.about)
-options = {"save_probabilities": prediction.save_probabilities, "axes": prediction.axes}
-predicted = predict_folder(*chosen[:3], progress=tqdm, **options)
+predicted = task.predict(
+    *chosen[:3], progress=tqdm, axes=prediction.axes, save_probabilities=prediction.save_probabilities
+)
 for warning in predicted.warnings:
     note(warning)
-display(tidy(predicted.measurements.head(20)))
-show(overlays(chosen.results, predicted.measurements["file"]))
+display(tidy(predicted.table.head(20)))
+show(task.result_figure(chosen.results, predicted.table))
 note(f"Everything is in {chosen.results}; above are the first rows and pictures.")

@@ -28,10 +28,8 @@ def run(given: argparse.Namespace, seed: int) -> dict:
     """Train and score once; returns the measurements."""
     import tensorflow  # noqa: F401  imported before the clock starts: a notebook pays for it in its set-up
 
-    from utils.data.project import open_crops
-    from utils.tasks.classes.evaluate import evaluate
-    from utils.tasks.classes.train import train
-    from utils.tasks.held_out import find_test_set
+    from utils.tasks.held_out import evaluate, find_test_set
+    from utils.tasks.registry import CLASSIFIER
 
     with tempfile.TemporaryDirectory() as name:
         forms = default_values(
@@ -47,13 +45,13 @@ def run(given: argparse.Namespace, seed: int) -> dict:
             },
         )
         parameters = {"overrides": {form: forms[form] for form in ("data", "augmentation", "training")}}
-        project = open_crops(forms["data"], seed)
+        project = CLASSIFIER.open(forms["data"], seed)
         start, wall = cpu_seconds(), time.monotonic()
-        train(project, parameters)
+        CLASSIFIER.train(project, parameters)
         trained, elapsed = cpu_seconds() - start, time.monotonic() - wall
-        test_set = find_test_set(project.folder, "" if given.tune else str(given.data / "test"))
+        test_set = find_test_set(CLASSIFIER, project.folder, "" if given.tune else str(given.data / "test"))
         training = () if given.no_forest else project.examples("training")
-        result = evaluate(project.folder, test_set, training, seed)
+        result = evaluate(CLASSIFIER, project.folder, test_set, training=training, seed=seed)
         totals = result.table[result.table["class"] == ""].set_index(["level", "score"])["value"]
         forest = result.forest and result.forest.table.set_index(["level", "score", "class"])["value"]
         return {

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.prediction_memory [--sides 1024 8192] [--channels 1] [--dtype uint8] [--probabilities]
 
 An untrained unet(half_resolution=True) costs what a trained one does. Each image is an uncompressed TIFF in a temporary
-folder, predicted by utils.tasks.pixels.predict.predict_folder in a process of its own. The last line is the growth of
+folder, predicted by `Task.predict` in a process of its own. The last line is the growth of
 the peak from the first to the last image per pixel and channel, which must stay below 4 bytes. The peak counts the
 pages of the image's file that were read (it is mapped into memory), which the system can take back at any time.
 """
@@ -40,10 +40,10 @@ def prepare(folder: Path, side: int, channels: int, dtype: str) -> None:
 def segment(folder: Path, probabilities: bool) -> dict:
     """Predict the image; peak in bytes and CPU-seconds without the start of TensorFlow."""
     load_tensorflow()
-    from utils.tasks.pixels.predict import predict_folder
+    from utils.tasks.registry import UNET
 
     before = time.process_time()
-    predict_folder(folder / "model", folder / "images", folder / "result", save_probabilities=probabilities)
+    UNET.predict(folder / "model", folder / "images", folder / "result", save_probabilities=probabilities)
     seconds = time.process_time() - before
     return {"peak": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "cpu_seconds": seconds}
 

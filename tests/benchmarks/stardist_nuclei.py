@@ -18,24 +18,22 @@ from tests.notebook_forms import default_values
 def run(preset: str, seed: int) -> dict:
     """Train and score once."""
     from utils.data import sample_makers
-    from utils.data.project import open_project
-    from utils.tasks.held_out import find_test_set
-    from utils.tasks.objects.evaluate import evaluate
-    from utils.tasks.objects.train import train
+    from utils.tasks.held_out import evaluate, find_test_set
+    from utils.tasks.registry import STARDIST
 
     whole = sample_makers.prepare("nuclei_whole")
     with tempfile.TemporaryDirectory() as name:
         given = {"data": {"model_path": name}, "training": {"preset": preset, "seed": seed}}
         forms = default_values("stardist_segmentation", given)
         parameters = {"overrides": {form: forms[form] for form in ("data", "augmentation", "training")}}
-        project = open_project(forms["data"], seed, "objects")
+        project = STARDIST.open(forms["data"], seed, "objects")
         start = cpu_seconds()
-        train(project, parameters)
+        STARDIST.train(project, parameters)
         spent = cpu_seconds() - start
         row = {"seed": seed, "train_cpu_s": round(spent)}
         for what, places in (("synthetic", ("", "")), ("real", (whole["test_source"], whole["test_target"]))):
-            test_set = find_test_set(Path(project.folder), *places)
-            table = evaluate(project.folder, test_set).table
+            test_set = find_test_set(STARDIST, Path(project.folder), *places)
+            table = evaluate(STARDIST, project.folder, test_set).table
             row |= {f"{what} AP50": round(table["AP"][0], 3), f"{what} AP70": round(table["AP"][4], 3)}
     return row
 

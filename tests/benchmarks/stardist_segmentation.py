@@ -65,11 +65,9 @@ def run(given: argparse.Namespace, seed: int) -> dict:
     """Train and score once; returns the measurements."""
     import stardist.models  # noqa: F401  imported before the clock starts: a notebook pays for it in its set-up
 
-    from utils.data.project import open_project
-    from utils.tasks.held_out import find_test_set
-    from utils.tasks.objects import train as objects_train
-    from utils.tasks.objects.evaluate import evaluate
+    from utils.tasks.held_out import evaluate, find_test_set
     from utils.tasks.objects.train import optimise_thresholds
+    from utils.tasks.registry import STARDIST
     from utils.training.progress import LiveProgress
 
     spent, choose = [], optimise_thresholds
@@ -84,15 +82,15 @@ def run(given: argparse.Namespace, seed: int) -> dict:
         folder = Path(name)
         train, test = lay_out(given.data, given.tune, seed, folder)
         parameters = forms(train, folder, given, seed)
-        project = open_project(parameters["overrides"]["data"], seed, "objects")
+        project = STARDIST.open(parameters["overrides"]["data"], seed, "objects")
         progress = LiveProgress()
         start, wall = cpu_seconds(), time.monotonic()
-        objects_train.train(project, parameters, [progress])
+        STARDIST.train(project, parameters, [progress])
         progress.close()
         trained, elapsed = cpu_seconds() - start - spent[0], time.monotonic() - wall
-        test_set = find_test_set(project.folder, str(test / "images"), str(test / "masks"))
-        result = evaluate(project.folder, test_set)
-        ours, theirs = prediction(result.segmenter, test_set.examples)
+        test_set = find_test_set(STARDIST, project.folder, str(test / "images"), str(test / "masks"))
+        result = evaluate(STARDIST, project.folder, test_set)
+        ours, theirs = prediction(result.predictor, test_set.examples)
         return {
             "seed": seed,
             "AP50": result.table["AP"][0],

@@ -13,11 +13,10 @@ import time
 import numpy as np
 
 from tests.notebook_forms import default_values
-from utils.data.project import open_project
 from utils.samples import SAMPLES
-from utils.tasks.held_out import TestSet, find_test_set
-from utils.tasks.pixels.evaluate import evaluate
-from utils.tasks.pixels.train import train
+from utils.tasks.held_out import evaluate, find_test_set
+from utils.tasks.registry import UNET
+from utils.tasks.task import TestSet
 
 
 def main() -> None:
@@ -45,13 +44,13 @@ def run(folder: str, seed: int, given: argparse.Namespace) -> dict:
     }
     forms = default_values("unet_segmentation", values)
     start = time.monotonic()
-    project = open_project(forms["data"], seed)
-    train(project, {"overrides": forms})
+    project = UNET.open(forms["data"], seed)
+    UNET.train(project, {"overrides": forms})
     trained = time.monotonic() - start
-    test_set = find_test_set(project.folder)
+    test_set = find_test_set(UNET, project.folder)
     if given.validation:
         test_set = TestSet(project.examples("validation"), "validation", independent=False)
-    result = evaluate(project.folder, test_set)
+    result = evaluate(UNET, project.folder, test_set)
     confusions = result.scores.confusions
     true, predicted = (confusions.sum(axis=axis)[:, 1:] for axis in (2, 1))
     share = 100 * np.abs(true[:, 1] / true.sum(axis=1) - predicted[:, 1] / predicted.sum(axis=1))

@@ -59,10 +59,8 @@ def run(data: Path, preset: str, seed: int, tune: bool, factor: float, changes: 
     """Train and score once; returns the measurements."""
     import tensorflow  # noqa: F401  imported before the clock starts: a notebook pays for it in its set-up
 
-    from utils.data.project import open_project
-    from utils.tasks.held_out import find_test_set
-    from utils.tasks.pixels.evaluate import evaluate
-    from utils.tasks.pixels.train import train
+    from utils.tasks.held_out import evaluate, find_test_set
+    from utils.tasks.registry import UNET
     from utils.training.progress import LiveProgress
 
     with tempfile.TemporaryDirectory() as name:
@@ -72,15 +70,15 @@ def run(data: Path, preset: str, seed: int, tune: bool, factor: float, changes: 
         training = parameters["overrides"]["training"]
         training["number_of_epochs"] = round(training["number_of_epochs"] * factor)
         parameters["overrides"]["augmentation"].update(augmentation)
-        project = open_project(parameters["overrides"]["data"], seed)
+        project = UNET.open(parameters["overrides"]["data"], seed)
         progress = LiveProgress()
         start, wall = cpu_seconds(), time.monotonic()
-        train(project, parameters, [progress])
+        UNET.train(project, parameters, [progress])
         progress.close()
         trained, elapsed = cpu_seconds() - start, time.monotonic() - wall
-        test_set = find_test_set(project.folder, str(test / "images"), str(test / "masks"))
+        test_set = find_test_set(UNET, project.folder, str(test / "images"), str(test / "masks"))
         start = cpu_seconds()
-        result = evaluate(project.folder, test_set)
+        result = evaluate(UNET, project.folder, test_set)
         pixels = sum(one.mask.size for one in test_set.examples)
         return {
             "seed": seed,

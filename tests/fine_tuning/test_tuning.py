@@ -29,6 +29,8 @@ from utils.images.image import write_tiff
 from utils.tasks.held_out import find_test_set
 from utils.tasks.objects import network as objects_network
 from utils.tasks.objects import train
+from utils.tasks.registry import CLASSIFIER
+from utils.tasks.report import with_lookalikes
 from utils.training import model_folder
 
 FORMS = ("data", "augmentation", "strategy", "training", "curve", "evaluation")
@@ -96,14 +98,14 @@ def test_everything_is_written_that_other_notebooks_need(tuned):
     names = {path.name for path in folder.iterdir()}
     assert {"model.json", "weights.h5", "parameters.json", "split.csv", "history.csv", "from_scratch"} <= names
     description = model_folder.read_model(folder, "classification")
-    assert description["starting_model"]["sha256"] == fingerprint(tuned.tuning.source)
-    again = find_test_set(folder)
+    assert description["starting_model"]["sha256"] == fingerprint(tuned.tuning.start)
+    again = find_test_set(CLASSIFIER, folder)
     assert [one.name for one in again.examples] == [one.name for one in tuned.tuning.test_set.examples]
     model_folder.read_model(folder / FROM_SCRATCH, "classification")
 
 
 def test_a_second_run_uses_what_is_there(tuned):
-    again = open_tuning(tuned.tuning.source.name, tuned.tuning.parameters)
+    again = open_tuning(tuned.tuning.start.name, tuned.tuning.parameters)
     assert "already trained" in tune(again)
     assert "already trained" in train_from_scratch(again)
     assert "Trained for 4 epochs" in tuned.said[0]
@@ -135,7 +137,7 @@ def test_scores_before_and_after_are_those_of_the_models(tuned):
 
 
 def test_forgetting_is_measured_on_the_old_test_images(tuned):
-    names = [one.name for one in find_test_set(tuned.tuning.source.folder).examples]
+    names = [one.name for one in find_test_set(CLASSIFIER, tuned.tuning.start.folder).examples]
     assert [one.name for one in tuned.old.examples] == names
     said = forgetting(tuned.comparison)
     before, after = (tuned.comparison.old[name].value for name in ("unchanged", "fine-tuned"))
@@ -146,7 +148,7 @@ def test_forgetting_is_measured_on_the_old_test_images(tuned):
 
 def test_old_test_images_that_are_trained_on_now_do_not_count(classifier, sorter, tmp_path):
     """Whoever fine-tunes with images of the old test set would see less forgetting than there is."""
-    old = find_test_set(classifier)
+    old = find_test_set(CLASSIFIER, classifier)
     new = tiny_crops.write_crops(tmp_path / "new", 6, seed=9)
     shutil.copyfile(old.examples[0].image.path, new / "dot" / "copied.tif")
     tuning = open_tuning(str(classifier), parameters(new, tmp_path))
@@ -170,7 +172,7 @@ def test_test_images_that_the_starting_model_was_trained_on_are_refused(classifi
 
 def test_another_question_gets_a_new_head_and_the_unchanged_model_no_score(classifier, crops, tmp_path):
     tuning = open_tuning(str(classifier), parameters(two_classes(crops, tmp_path / "two"), tmp_path))
-    assert tuning.source.kept(tuning.classes) is None
+    assert tuning.start.kept(tuning.classes) is None
     assert tuning.judge_unchanged() is None
     assert "Another question" in source_note(tuning)
     before = fine_tuning_comparison.before_training(tuning)
@@ -373,7 +375,8 @@ def test_a_copy_of_a_training_image_among_the_test_images_is_shown(classifier, c
     write_tiff(test / name / "mirrored.tif", chosen.image.array[::-1, :, 0])
     given = parameters(crops, tmp_path, evaluation={"test_source": str(test)})
     again = open_tuning(str(classifier), given)
-    checks = again.task.checks(again.project, again.settings, again.test_set)
+    lookalikes = again.task.lookalikes(again.project, again.test_set)
+    checks = with_lookalikes(again.task.checks(again.project, again.settings, again.test_set), lookalikes)
     found = checks.tables["Test images that look like a copy of a training image"]
     assert "mirrored.tif" in found.to_string()
     assert any("mirrored.tif" in warning for warning in checks.warnings)

@@ -139,19 +139,19 @@ NOTEBOOKS = ["unet_segmentation", "stardist_segmentation", "classification", "fi
 
 @pytest.mark.parametrize("here", NOTEBOOKS)
 @pytest.mark.parametrize(
-    ("task", "forms", "made"),
+    ("own", "forms", "made"),
     [
-        ("unet", {}, "unet_segmentation"),
-        ("stardist", {}, "stardist_segmentation"),
+        ("unet_segmentation", {}, "unet_segmentation"),
+        ("stardist_segmentation", {}, "stardist_segmentation"),
         ("classification", {}, "classification"),
-        ("unet", {"strategy": {}}, "fine_tuning"),
+        ("unet_segmentation", {"strategy": {}}, "fine_tuning"),
         (None, {"strategy": {}}, "fine_tuning"),
     ],
 )
-def test_a_model_of_another_notebook_is_refused_and_the_notebook_named(root, here, task, forms, made):
+def test_a_model_of_another_notebook_is_refused_and_the_notebook_named(root, here, own, forms, made):
     folder = model(root, {"overrides": {"training": {"number_of_epochs": 7}} | forms})
-    if task:
-        (folder / "model.json").write_text(json.dumps({"task": task}))
+    if own:
+        (folder / "model.json").write_text(json.dumps({"notebook": own}))
     notebook(here)
     form = run_cell()
     if here == made:
@@ -167,7 +167,9 @@ def test_a_model_of_another_notebook_is_refused_and_the_notebook_named(root, her
     assert form.number_of_epochs == 7
 
 
-@pytest.mark.parametrize("description", [None, "", "{", "[1]", "{}", '{"task": "new"}', '{"task": []}'])
+@pytest.mark.parametrize(
+    "description", [None, "", "{", "[1]", "{}", '{"task": "new"}', '{"notebook": []}', '{"notebook": ""}']
+)
 def test_a_model_of_an_unknown_notebook_is_not_compared(root, description):
     folder = model(root, {"overrides": {"training": {"number_of_epochs": 7}}})
     (folder / "model.json").unlink()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from utils.errors import DataError
-from utils.images.masks import class_table, recognise_mask_type, to_class_ids, to_labels, to_values
+from utils.images.masks import recognise_mask_type, table_of_classes, to_class_ids, to_labels, to_values
 
 RNG = np.random.default_rng(0)
 
@@ -68,7 +68,7 @@ def test_doubtful_masks_are_asked():
 
 def test_table_is_made_of_all_masks():
     masks = [np.array([[0, 9]], np.uint8), np.array([[2, 2]], np.uint8), np.array([[4, 0]], np.uint8)]
-    table = class_table(masks, "classes")
+    table = table_of_classes(masks, "classes")
     assert [entry["value"] for entry in table] == [0, 2, 4, 9]
     assert [entry["id"] for entry in table] == [0, 1, 2, 3]
     assert [entry["name"] for entry in table] == ["background", "class 2", "class 4", "class 9"]
@@ -76,12 +76,12 @@ def test_table_is_made_of_all_masks():
 
 
 def test_background_is_in_the_table_even_if_in_no_mask():
-    assert [entry["value"] for entry in class_table([np.ones((4, 4), np.uint8)], "classes")] == [0, 1]
+    assert [entry["value"] for entry in table_of_classes([np.ones((4, 4), np.uint8)], "classes")] == [0, 1]
 
 
 def test_two_class_tables():
-    binary = class_table([np.array([[0, 255]], np.uint8)], "binary")
-    labels = class_table([np.array([[0, 3, 9]], np.uint16)], "instance labels")
+    binary = table_of_classes([np.array([[0, 255]], np.uint8)], "binary")
+    labels = table_of_classes([np.array([[0, 3, 9]], np.uint16)], "instance labels")
     assert [(entry["name"], entry["value"]) for entry in binary] == [("background", 0), ("foreground", 255)]
     assert [(entry["name"], entry["value"]) for entry in labels] == [("background", 0), ("foreground", 1)]
 
@@ -94,7 +94,7 @@ def test_tables_that_cannot_be():
         ([np.zeros((3, 3), np.uint8)], "classes", "all values are 0"),
     ):
         with pytest.raises(DataError, match=message):
-            class_table(masks, mask_type)
+            table_of_classes(masks, mask_type)
 
 
 def test_ids_and_back_lose_no_class():
@@ -102,7 +102,7 @@ def test_ids_and_back_lose_no_class():
         values = np.sort(RNG.choice(np.arange(1, 1000), RNG.integers(1, 12), replace=False))
         mask = RNG.choice([0, *values], RNG.integers(20, 50, 2)).astype(np.uint16)
         mask.flat[: len(values)] = values
-        table = class_table([mask], "classes")
+        table = table_of_classes([mask], "classes")
         ids = to_class_ids(mask, table, "classes")
         assert ids.dtype == np.uint8
         assert set(np.unique(ids)) <= set(range(len(table)))
@@ -120,18 +120,18 @@ def test_remapping_by_hand():
 @pytest.mark.parametrize("mask_type", ["binary", "instance labels"])
 def test_full_foreground_stays_foreground(mask_type):
     mask = np.full((5, 5), 255, np.uint8)
-    assert (to_class_ids(mask, class_table([mask], mask_type), mask_type) == 1).all()
+    assert (to_class_ids(mask, table_of_classes([mask], mask_type), mask_type) == 1).all()
 
 
 def test_values_above_255_are_16_bit():
-    table = class_table([np.array([[0, 300]], np.uint16)], "binary")
+    table = table_of_classes([np.array([[0, 300]], np.uint16)], "binary")
     values = to_values(np.array([[0, 1]], np.uint8), table)
     assert values.dtype == np.uint16
     assert values.tolist() == [[0, 300]]
 
 
 def test_unexpected_values_are_told():
-    table = class_table([np.array([[0, 1, 2]], np.uint8)], "classes")
+    table = table_of_classes([np.array([[0, 1, 2]], np.uint8)], "classes")
     for value in (3, 60000):
         with pytest.raises(DataError, match=f"unexpected values {value}; known are 0, 1, 2"):
             to_class_ids(np.array([[0, value]], np.uint16), table, "classes")

@@ -14,7 +14,7 @@ from utils.errors import DataError
 from utils.images.image import Image
 from utils.metrics import intervals
 from utils.metrics.calibration import apply, calibration_curve, expected_calibration_error, fit_temperature
-from utils.metrics.classes import class_scores, groups_of_classes, headline, roll_up
+from utils.metrics.classes import class_headline, class_scores, groups_of_classes, roll_up
 from utils.tasks.classes.evaluate import compare, comparison_verdict, interval_caution, per_class_table, totals_table
 from utils.tasks.classes.forest import HOG_SIDE, features, fit_forest, object_features
 from utils.tasks.classes.page import grad_cam
@@ -86,7 +86,7 @@ def test_a_class_absent_from_the_test_set_is_left_out():
     assert value(scores, "balanced_accuracy") == pytest.approx((0.5 + 1) / 2)
     assert value(scores, "macro_f1") == pytest.approx((2 / 3 + 1) / 2)
     assert value(scores, "images", "class 2") == 0
-    assert "2 of the 4 classes have no test image" in headline(scores.table)["meaning"]
+    assert "2 of the 4 classes have no test image" in class_headline(scores.table)["meaning"]
 
 
 def test_a_group_has_the_probability_of_all_its_classes():
@@ -154,7 +154,7 @@ def test_what_cannot_be_scored_is_refused():
 def test_headline_is_the_balanced_accuracy_in_words():
     y, p = random_case(np.random.default_rng(5), n=60, n_classes=4)
     scores = score(y, p, class_table(4, list("aabb")))
-    best = headline(scores.table)
+    best = class_headline(scores.table)
     assert best["value"] == value(scores, "balanced_accuracy")
     assert best["low"] < best["value"] < best["high"]
     assert f"{100 * best['value']:.0f} %" in best["meaning"]

@@ -8,7 +8,7 @@ import sklearn.metrics
 from utils.errors import DataError
 from utils.metrics.confusion import best_threshold, confusion_matrix, foreground_iou, scores_from_confusion
 from utils.metrics.intervals import bootstrap, interval_note
-from utils.metrics.pixels import headline, pixel_scores, readable_table, score_table
+from utils.metrics.pixels import pixel_headline, pixel_score_table, pixel_scores, readable_pixel_scores
 
 BINARY = [{"id": 0, "name": "background"}, {"id": 1, "name": "nucleus"}]
 TISSUE = [{"id": 0, "name": "glass"}, {"id": 1, "name": "tissue"}, {"id": 2, "name": "fibrosis"}]
@@ -184,7 +184,7 @@ def test_bootstrap_is_repeatable_and_refuses_missing_groups():
 
 @pytest.mark.parametrize("n", [1, 2])
 def test_too_few_images_give_no_interval(n):
-    table = score_table(pixel_scores(tissue_images(8, n), TISSUE))
+    table = pixel_score_table(pixel_scores(tissue_images(8, n), TISSUE))
     assert table["value"].notna().all()
     assert table[["low", "high"]].isna().all(axis=None)
     assert interval_note(["a", "b"][:n]).startswith("No intervals")
@@ -192,7 +192,7 @@ def test_too_few_images_give_no_interval(n):
 
 def test_many_images_of_two_patients_give_no_interval():
     pairs = [(name, f"patient{i % 2}", *masks) for i, (name, _, *masks) in enumerate(tissue_images(9, 10))]
-    assert score_table(pixel_scores(pairs, TISSUE))["low"].isna().all()
+    assert pixel_score_table(pixel_scores(pairs, TISSUE))["low"].isna().all()
     assert "3 groups" in interval_note([pair[1] for pair in pairs])
 
 
@@ -207,7 +207,7 @@ def test_note_says_what_was_resampled_and_warns_of_few(n_images, n_groups, few):
 
 def test_score_table_has_every_total_within_its_interval():
     scores = pixel_scores(tissue_images(10, 16), TISSUE)
-    table = score_table(scores)
+    table = pixel_score_table(scores)
     assert dict(zip(table["score"], table["value"], strict=True)) == scores.totals
     assert ((table["low"] < table["value"]) & (table["value"] < table["high"])).all()
 
@@ -216,21 +216,22 @@ def test_score_table_where_a_class_is_in_one_image_only():
     pairs = [("a.tif", "a", TRUE, PRED)] + [
         (f"{i}.tif", str(i), np.minimum(TRUE, 1), np.minimum(PRED, 1)) for i in range(5)
     ]
-    table = score_table(pixel_scores(pairs, TISSUE)).set_index("score")
+    table = pixel_score_table(pixel_scores(pairs, TISSUE)).set_index("score")
     assert table.loc["dice_fibrosis", ["low", "high"]].tolist() == pytest.approx([2 / 3, 2 / 3])
-    absent = score_table(pixel_scores(pairs[1:], TISSUE)).set_index("score").loc["dice_fibrosis"]
+    absent = pixel_score_table(pixel_scores(pairs[1:], TISSUE)).set_index("score").loc["dice_fibrosis"]
     assert absent.isna().all()
 
 
 def test_headline_and_readable_table():
-    table = score_table(pixel_scores(tissue_images(11, 8), TISSUE))
-    best = headline(table)
+    table = pixel_score_table(pixel_scores(tissue_images(11, 8), TISSUE))
+    best = pixel_headline(table)
     assert best["value"] == table["value"][1], "mean Dice: with several classes foreground IoU would say little"
-    binary = score_table(pixel_scores([("a", "a", np.eye(4, dtype=int), np.ones((4, 4), int))], BINARY))
-    assert headline(binary)["value"] == 4 / 16
+    binary = pixel_score_table(pixel_scores([("a", "a", np.eye(4, dtype=int), np.ones((4, 4), int))], BINARY))
+    assert pixel_headline(binary)["value"] == 4 / 16
     assert f"{100 * best['value']:.0f} %" in best["meaning"]
-    assert "nothing to score" in headline(score_table(pixel_scores([("a", "a", EMPTY, EMPTY)], BINARY)))["meaning"]
-    words = readable_table(table)
+    nothing = pixel_score_table(pixel_scores([("a", "a", EMPTY, EMPTY)], BINARY))
+    assert "nothing to score" in pixel_headline(nothing)["meaning"]
+    words = readable_pixel_scores(table)
     assert words["score"].is_unique
     assert "Dice: fibrosis" in set(words["score"])
     assert "Error of the area share in percentage points: tissue" in set(words["score"])

@@ -5,7 +5,7 @@ import pytest
 from stardist.matching import matching
 
 from tests.metrics.test_objects import boxes, disturbed, random_labels
-from utils.metrics.objects import classify_objects, matched_pairs
+from utils.metrics.objects import kinds_of_objects, matched_pairs
 
 EXCHANGED = {"matched": "matched", "missed": "false", "merged": "splitting", "split": "merging"}
 
@@ -32,24 +32,24 @@ EXCHANGED = {"matched": "matched", "missed": "false", "merged": "splitting", "sp
     ],
 )
 def test_worked_by_hand(true, predicted, true_kinds, predicted_kinds):
-    kinds = classify_objects(boxes(*true), boxes(*predicted))
+    kinds = kinds_of_objects(boxes(*true), boxes(*predicted))
     assert [kinds.true[i + 1] for i in range(len(true))] == true_kinds
     assert [kinds.predicted[i + 1] for i in range(len(predicted))] == predicted_kinds
-    opposite = classify_objects(boxes(*predicted), boxes(*true))
+    opposite = kinds_of_objects(boxes(*predicted), boxes(*true))
     assert [EXCHANGED[one] for one in opposite.true.values()] == predicted_kinds
     assert [one for one in opposite.predicted.values()] == [EXCHANGED[one] for one in true_kinds]
 
 
 def test_threshold_counts():
     y_true, y_pred = boxes((0, 10)), boxes((0, 7))
-    assert classify_objects(y_true, y_pred, 0.7).true == {1: "matched"}
-    assert classify_objects(y_true, y_pred, 0.75).true == {1: "missed"}
+    assert kinds_of_objects(y_true, y_pred, 0.7).true == {1: "matched"}
+    assert kinds_of_objects(y_true, y_pred, 0.75).true == {1: "missed"}
 
 
 def test_an_object_both_merged_and_split_is_merged():
     y_true = boxes((0, 20), (20, 24))
     y_pred = boxes((0, 9), (9, 24))  # 2 holds most of both annotated ones; 1 and 2 lie in the first
-    kinds = classify_objects(y_true, y_pred, 0.6)
+    kinds = kinds_of_objects(y_true, y_pred, 0.6)
     assert kinds.true == {1: "merged", 2: "merged"}
     assert kinds.predicted == {1: "splitting", 2: "merging"}
 
@@ -61,7 +61,7 @@ def test_every_object_has_one_kind_and_the_matched_are_those_of_the_scores():
         y_true = random_labels(rng)
         y_pred = disturbed(rng, y_true)
         y_pred[np.isin(y_pred, rng.choice(np.unique(y_pred)[1:], 3))] = 99  # some are taken for one
-        kinds = classify_objects(y_true, y_pred)
+        kinds = kinds_of_objects(y_true, y_pred)
         assert set(kinds.true) == set(np.unique(y_true).tolist()) - {0}
         assert set(kinds.predicted) == set(np.unique(y_pred).tolist()) - {0}
         match = matching(y_true, y_pred, thresh=0.5, report_matches=True)
@@ -69,7 +69,7 @@ def test_every_object_has_one_kind_and_the_matched_are_those_of_the_scores():
         assert len(pairs) == match.tp
         assert {label for label, _ in pairs} == {one for one, kind in kinds.true.items() if kind == "matched"}
         assert {label for _, label in pairs} == {one for one, kind in kinds.predicted.items() if kind == "matched"}
-        opposite = classify_objects(y_pred, y_true)
+        opposite = kinds_of_objects(y_pred, y_true)
         for one in (kinds, opposite):
             seen |= set(one.true.values()) | set(one.predicted.values())
     assert seen == {"matched", "missed", "merged", "split", "false", "merging", "splitting"}
@@ -83,6 +83,6 @@ def test_matched_pairs_leave_out_what_overlaps_too_little():
 
 def test_bad_labels_are_refused():
     with pytest.raises(ValueError):
-        classify_objects(boxes((0, 5)), boxes((0, 5))[:, 1:])
+        kinds_of_objects(boxes((0, 5)), boxes((0, 5))[:, 1:])
     with pytest.raises(ValueError):
-        classify_objects(boxes((0, 5)), -boxes((0, 5)).astype(int))
+        kinds_of_objects(boxes((0, 5)), -boxes((0, 5)).astype(int))

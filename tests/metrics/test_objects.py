@@ -8,7 +8,14 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 
 from utils.errors import DataError
-from utils.metrics.objects import IOU_THRESHOLDS, count_error, headline, object_scores, score_table, scores_from_counts
+from utils.metrics.objects import (
+    IOU_THRESHOLDS,
+    count_error,
+    object_headline,
+    object_score_table,
+    object_scores,
+    scores_from_counts,
+)
 
 CLASSES = [{"id": 0, "name": "background"}, {"id": 1, "name": "round"}, {"id": 2, "name": "long"}]
 
@@ -72,7 +79,7 @@ def test_counts_are_those_of_the_definition():
 def test_worked_by_hand():
     y_true = boxes((0, 10), (12, 22), (24, 34))
     y_pred = boxes((0, 10), (12, 18), (36, 40))  # IoU 1, IoU 0.6, found wrongly; the third is missed
-    table = score_table(scored(y_true, y_pred)).set_index("iou_threshold")
+    table = object_score_table(scored(y_true, y_pred)).set_index("iou_threshold")
     low, high = table.loc[0.6], table.loc[0.65]  # 0.6 itself is enough
     assert low[["TP", "FP", "FN"]].tolist() == [2, 1, 1]
     assert low[["AP", "precision", "recall", "F1"]].tolist() == pytest.approx([2 / 4, 2 / 3, 2 / 3, 2 / 3])
@@ -113,10 +120,10 @@ def test_nothing_to_find_and_nothing_found_is_no_score():
     np.testing.assert_array_equal(table["AP"], [np.nan, 0, 0, 1])
     np.testing.assert_array_equal(table["precision"], [np.nan, 0, np.nan, 1])
     np.testing.assert_array_equal(table["recall"], [np.nan, np.nan, 0, 1])
-    assert score_table(scores)["AP"].tolist() == pytest.approx([2 / 6] * 10)
-    nothing = score_table(object_scores([(*pairs[0], None, None)]))
+    assert object_score_table(scores)["AP"].tolist() == pytest.approx([2 / 6] * 10)
+    nothing = object_score_table(object_scores([(*pairs[0], None, None)]))
     assert nothing[["AP", "precision", "recall", "F1", "PQ"]].isna().all(axis=None)
-    assert "nothing to score" in headline(nothing)["meaning"]
+    assert "nothing to score" in object_headline(nothing)["meaning"]
 
 
 def test_per_image_scores_are_those_of_the_image_alone_and_the_headline_is_pooled():
@@ -125,10 +132,10 @@ def test_per_image_scores_are_those_of_the_image_alone_and_the_headline_is_poole
     for i, pair in enumerate(pairs):
         alone = object_scores([pair])
         pd.testing.assert_frame_equal(alone.per_image, scores.per_image.iloc[[i]].reset_index(drop=True))
-        row = score_table(alone).iloc[0]
+        row = object_score_table(alone).iloc[0]
         assert row[["AP", "F1", "PQ"]].tolist() == scores.per_image.loc[i, ["AP", "F1", "PQ"]].tolist()
-    table, pooled = score_table(scores), scores.counts[:, 0].sum(axis=0)
-    best = headline(table)
+    table, pooled = object_score_table(scores), scores.counts[:, 0].sum(axis=0)
+    best = object_headline(table)
     assert best["name"] == "AP at IoU 0.5"
     assert best["value"] == pytest.approx(pooled[0] / pooled[:3].sum())
     assert best["value"] != pytest.approx(scores.per_image["AP"].mean())  # not the mean over images
@@ -138,7 +145,7 @@ def test_per_image_scores_are_those_of_the_image_alone_and_the_headline_is_poole
 
 
 def test_scores_fall_with_the_threshold_and_keep_their_order():
-    table = score_table(object_scores(pairs_of(np.random.default_rng(3), 6)))
+    table = object_score_table(object_scores(pairs_of(np.random.default_rng(3), 6)))
     assert table["iou_threshold"].tolist() == list(IOU_THRESHOLDS)
     assert list(table) == [
         *("iou_threshold", "AP", "AP low", "AP high", "precision", "recall", "F1", "PQ", "TP", "FP", "FN")
@@ -156,12 +163,12 @@ def test_scores_fall_with_the_threshold_and_keep_their_order():
 def test_intervals_are_drawn_over_groups():
     rng = np.random.default_rng(4)
     # Two patients say nothing about others.
-    assert score_table(object_scores(pairs_of(rng, 12, ["a", "b"] * 6)))["AP low"].isna().all()
+    assert object_score_table(object_scores(pairs_of(rng, 12, ["a", "b"] * 6)))["AP low"].isna().all()
     pairs = list(pairs_of(rng, 6))
     doubled = [(f"{pair[0]} {copy}", pair[0], *pair[2:]) for pair in pairs for copy in "xy"]
-    once, twice = (score_table(object_scores(given)) for given in (pairs, doubled))
+    once, twice = (object_score_table(object_scores(given)) for given in (pairs, doubled))
     np.testing.assert_allclose(twice[["AP low", "AP", "AP high"]], once[["AP low", "AP", "AP high"]])
-    alone = score_table(object_scores((pair[0], pair[0], *pair[2:]) for pair in doubled))
+    alone = object_score_table(object_scores((pair[0], pair[0], *pair[2:]) for pair in doubled))
     narrower = alone["AP high"] - alone["AP low"] < once["AP high"] - once["AP low"]
     assert narrower[once["AP"] > 0].all()
 

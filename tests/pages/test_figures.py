@@ -14,7 +14,7 @@ from scipy.spatial import KDTree
 from skimage.segmentation import find_boundaries
 
 from utils.errors import DataError
-from utils.metrics.objects import object_scores, score_table
+from utils.metrics.objects import object_score_table, object_scores
 from utils.pages import pictures
 from utils.pages.colours import class_colours, label_colours
 from utils.pages.figures import png, show_augmented, show_pairs
@@ -488,7 +488,7 @@ def scores_for_figures(n_images=6):
 
 
 def test_ap_curve_shows_the_table():
-    table = score_table(scores_for_figures())
+    table = object_score_table(scores_for_figures())
     figure = ap_curve(table)
     ap_ax, others_ax = figure.axes
     np.testing.assert_array_equal(ap_ax.lines[0].get_ydata(), table["AP"])
@@ -504,9 +504,9 @@ def test_ap_curve_shows_the_table():
 
 
 def test_ap_curve_without_an_interval_and_without_objects():
-    assert not ap_curve(score_table(scores_for_figures(2))).axes[0].collections
+    assert not ap_curve(object_score_table(scores_for_figures(2))).axes[0].collections
     empty = np.zeros((4, 4), np.uint16)
-    assert len(png(ap_curve(score_table(object_scores([("a", "a", empty, empty, None, None)]))))) > 1000
+    assert len(png(ap_curve(object_score_table(object_scores([("a", "a", empty, empty, None, None)]))))) > 1000
 
 
 def test_count_agreement_has_a_point_per_image():

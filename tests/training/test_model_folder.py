@@ -12,6 +12,7 @@ from tests.conftest import model_description, save_untrained
 from tests.tiny import tree
 from utils import files, paths
 from utils.errors import DataError, FormError, ModelError
+from utils.tasks.registry import UNET
 from utils.training import model_folder, networks
 
 SPLIT = pd.DataFrame(
@@ -198,7 +199,7 @@ def test_a_full_disk_while_a_model_is_saved_leaves_the_earlier_one(failing, fini
     with pytest.raises(DataError, match="No space left on device"):
         save_untrained(finished, seed=1)
     assert tree(finished) == before
-    networks.load_network(finished, model_folder.read_model(finished))
+    networks.load_network(finished, model_folder.read_model(finished), UNET.untrained)
 
 
 def test_scores_of_earlier_weights_do_not_stay_beside_new_ones(finished):
@@ -257,7 +258,7 @@ def test_model_json_says_all_that_is_needed(finished):
 
 def test_a_model_comes_back_as_it_was(tmp_path):
     network, description = save_untrained(tmp_path / "m", values=(0, 100, 200), channels=3, half_resolution=True)
-    again = networks.load_network(tmp_path / "m", model_folder.read_model(tmp_path / "m"))
+    again = networks.load_network(tmp_path / "m", model_folder.read_model(tmp_path / "m"), UNET.untrained)
     image = np.random.default_rng(0).normal(size=(1, 16, 16, 3)).astype(np.float32)
     np.testing.assert_allclose(again(image), network(image), rtol=1e-5, atol=1e-6)
     assert again.output.dtype == "float32"
@@ -268,7 +269,9 @@ def test_a_model_comes_back_as_it_was(tmp_path):
 def test_a_model_loads_in_float32_whatever_the_policy(tmp_path):
     save_untrained(tmp_path / "m")
     before = keras.config.dtype_policy()
-    weights = networks.load_network(tmp_path / "m", model_folder.read_model(tmp_path / "m")).get_weights()
+    weights = networks.load_network(
+        tmp_path / "m", model_folder.read_model(tmp_path / "m"), UNET.untrained
+    ).get_weights()
     assert {one.dtype for one in weights} == {np.dtype("float32")}
     assert keras.config.dtype_policy() == before
 
@@ -331,11 +334,11 @@ def test_a_newer_format_and_another_task_are_told(finished):
 def test_a_network_that_cannot_be_built_is_told(changes, finished):
     rewrite(finished, **changes)
     with pytest.raises(ModelError, match="model.json is damaged"):
-        networks.load_network(finished, model_folder.read_model(finished))
+        networks.load_network(finished, model_folder.read_model(finished), UNET.untrained)
 
 
 @pytest.mark.filterwarnings("ignore:Skipping")  # Keras warns, then raises
 def test_weights_of_another_network_are_never_loaded_in_part(finished):
     description = model_folder.read_model(finished) | {"network": model_description(pooling_steps=2)["network"]}
     with pytest.raises(ModelError, match="weights.h5 could not be loaded"):
-        networks.load_network(finished, description)
+        networks.load_network(finished, description, UNET.untrained)

@@ -10,9 +10,8 @@ import pytest
 from tests import tiny_crops
 from utils.data.project import open_crops
 from utils.tasks.classes.predict import load_classifier
-from utils.tasks.classes.train import describe, ingredients
 from utils.tasks.objects import network as objects_network
-from utils.tasks.registry import TASKS
+from utils.tasks.registry import CLASSIFIER, TASKS
 from utils.training import model_folder, networks
 from utils.training.checkpoints import TrainingState
 from utils.training.fit import TrainingStopped, fit, joined
@@ -367,9 +366,9 @@ def test_joined_counts_on_over_random_stages():
 def train_classifier(project, given, callbacks=()):
     """Train a classifier in two stages of 1 and 3 epochs."""
     forms = given["overrides"]
-    description = describe(project, forms["training"])
+    description = CLASSIFIER.describe(project, forms["training"])
     stages = stages_of(TWO_STAGES, 4, 0.01, 2, ["logits"])
-    run(project, given, lambda: ingredients(project, forms, description), callbacks, lambda: stages)
+    run(project, given, lambda: CLASSIFIER.ingredients(project, forms, description), callbacks, lambda: stages)
 
 
 def test_a_stopped_training_leaves_a_model_that_works_and_goes_on(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 from utils.tasks.objects import network as objects_network
 from utils.tasks.registry import TASKS
-from utils.tasks.task import Source
+from utils.tasks.task import Start
 from utils.training import networks
 from utils.training.stages import flat_layers, kept_classes, take_over
 
@@ -165,7 +165,7 @@ def started(old, old_names, new_names, task="stardist", network=OBJECTS):
             "classes": table([*background, *(names or ["object"] * bool(background))]),
         }
 
-    source = Source("old", None, described(old_names), SimpleNamespace(network=old), {})
+    source = Start("old", None, described(old_names), SimpleNamespace(network=old), {})
     return TASKS[task].start(described(new_names), source)
 
 

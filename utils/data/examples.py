@@ -174,7 +174,7 @@ def _settle_classes(dataset: Dataset, masks: list[np.ndarray], folder: str, clas
             dataset.mask_type, dataset.why = recognise_mask_type(masks)
         if dataset.annotation == "objects":
             _check_objects(dataset, folder, class_table)
-        dataset.classes = dataset.classes or mask_values.class_table(masks, dataset.mask_type)
+        dataset.classes = dataset.classes or mask_values.table_of_classes(masks, dataset.mask_type)
     except DataError as error:
         dataset.problems.append(problem_of(folder, error))
         return False

@@ -11,7 +11,8 @@ from utils.errors import DataError, ModelError
 from utils.files import file_sha256
 from utils.fine_tuning.tuning import Tuning, scratch_project
 from utils.metrics.intervals import Judgement, paired_difference
-from utils.tasks.held_out import TestSet, find_test_set
+from utils.tasks.held_out import evaluate, find_test_set
+from utils.tasks.task import Evaluation, TestSet
 from utils.training.stages import SCRATCH
 
 UNCHANGED, TUNED = "unchanged", "fine-tuned"
@@ -27,7 +28,7 @@ class Comparison:
     new, old
         Judgement of each model on the new and on the old test images; None where it cannot be asked.
     evaluations
-        What the task's `evaluate` gave for each trained model.
+        Evaluation of each trained model.
     predictors
         Each model that can be asked the new question.
     why_not_old
@@ -36,12 +37,12 @@ class Comparison:
 
     new: Mapping[str, Judgement | None]
     old: Mapping[str, Judgement | None]
-    evaluations: Mapping[str, Any]
+    evaluations: Mapping[str, Evaluation]
     predictors: Mapping[str, Any]
     why_not_old: str = ""
 
     @property
-    def result(self) -> Any:
+    def result(self) -> Evaluation:
         """Evaluation of the model that was made."""
         return next(iter(self.evaluations.values()))
 
@@ -145,12 +146,12 @@ def compare(tuning: Tuning, before: Before) -> Comparison:
     folders = {tuning.strategy if tuning.strategy == SCRATCH else TUNED: tuning.project.folder}
     if tuning.strategy != SCRATCH:
         folders[SCRATCH] = scratch_project(tuning).folder
-    evaluations = {name: task.evaluate(folder, test_set) for name, folder in folders.items()}
+    evaluations = {name: evaluate(task, folder, test_set) for name, folder in folders.items()}
     new = {name: task.judgement(one.scores) for name, one in evaluations.items()}
     predictors = {name: task.load(folder) for name, folder in folders.items()}
     old = {name: judge_on_old(tuning, one, tuning.classes, before.old) for name, one in predictors.items()}
     if before.on_new is not None:
-        predictors = {UNCHANGED: tuning.source.predictor, **predictors}
+        predictors = {UNCHANGED: tuning.start.predictor, **predictors}
     return Comparison(
         {UNCHANGED: before.on_new, **new},
         {UNCHANGED: before.on_old, **old},
@@ -163,17 +164,17 @@ def compare(tuning: Tuning, before: Before) -> Comparison:
 def before_training(tuning: Tuning) -> Before:
     """Score the starting model, unchanged, on its old and on the new test images."""
     old, why_not = old_test_set(tuning)
-    known = tuning.source.description["classes"]
-    return Before(old, why_not, judge_on_old(tuning, tuning.source.predictor, known, old), tuning.judge_unchanged())
+    known = tuning.start.description["classes"]
+    return Before(old, why_not, judge_on_old(tuning, tuning.start.predictor, known, old), tuning.judge_unchanged())
 
 
 def old_test_set(tuning: Tuning) -> tuple[TestSet | None, str]:
     """The test images of the starting model, without any that the new training uses; else None and why, in words."""
-    source = tuning.source
-    if source.folder is None:
-        return None, f"The test images of the published model {source.name} are not here."
+    start = tuning.start
+    if start.folder is None:
+        return None, f"The test images of the published model {start.name} are not here."
     try:
-        found = find_test_set(source.folder)
+        found = find_test_set(tuning.task, start.folder)
     except (DataError, ModelError, OSError) as error:
         return None, f"The old test images are not there any more: {error}"
     split = tuning.project.split
@@ -186,7 +187,7 @@ def old_test_set(tuning: Tuning) -> tuple[TestSet | None, str]:
 
 def judge_on_old(tuning: Tuning, predictor, classes: Sequence[dict], old: TestSet | None) -> Judgement | None:
     """Headline score of a predictor of `classes` on the old test images; None where it cannot be asked."""
-    asked = tuning.source.description["classes"]
+    asked = tuning.start.description["classes"]
     if old is None or not tuning.task.can_answer(classes, asked):
         return None
     return tuning.task.judge(predictor, old.examples, asked)

@@ -119,21 +119,16 @@ def _annotation(one: Crop | Example, tuning: Tuning) -> str:
 def run_curve(
     tuning: Tuning, curve: Mapping, on_point: Callable[[pd.DataFrame], None] = lambda table: None
 ) -> pd.DataFrame:
-    """Train and score the models of the curve that are not there yet.
+    """Train and score the models of the curve that are not there yet; the rows of `read_curve` that the form asks for.
 
     Parameters
     ----------
     tuning
-        After `fine_tuning.tune`: the curve is kept in that model's folder.
+        After `tune`: the curve is kept in that model's folder.
     curve
         Values of the form `curve`.
     on_point
         Called with the table so far after each model, and with the whole at the end, for display.
-
-    Returns
-    -------
-    DataFrame
-        Rows of `read_curve` that the form asks for.
 
     Raises
     ------
@@ -189,19 +184,8 @@ def nested_orders(groups: Sequence[str], class_ids: Sequence[int] | None, seed: 
     and of each class min(n, number of groups) groups. So only the number of images changes along the learning curve,
     neither the share of the classes nor, more than must be, the patients or days.
 
-    Parameters
-    ----------
-    groups : sequence of str
-        Group (patient, slide, day) of each image.
-    class_ids : sequence of int or None
-        Class of each image; None (segmentation) takes all images as one class.
-    seed : int
-        Of the random order: the same seed gives the same orders.
-
-    Returns
-    -------
-    list of ndarray of int
-        Indices of the images, by ascending class id; one array where there are no classes.
+    The same seed gives the same orders. Indices of the images, by ascending class id; one array where `class_ids` is
+    None (segmentation: all images are one class).
     """
     rng, groups = np.random.default_rng(seed), np.asarray(groups, dtype=str)
     ids = np.zeros(len(groups), int) if class_ids is None else np.asarray(class_ids)
@@ -218,41 +202,17 @@ def _round_robin(images: np.ndarray, groups: np.ndarray, rng: np.random.Generato
 
 
 def subset(orders: Sequence[np.ndarray], n: int) -> np.ndarray:
-    """Images of the subset with `n` of each class.
-
-    Parameters
-    ----------
-    orders : sequence of ndarray of int
-        As from `nested_orders`.
-    n : int
-        Images of each class.
-
-    Returns
-    -------
-    ndarray of int
-        Ascending indices.
-    """
+    """Images of the subset with `n` of each class, of `nested_orders`: ascending indices."""
     return np.sort(np.concatenate([order[:n] for order in orders]))
 
 
 def check_sizes(
     sizes: Sequence[int], groups: Sequence[str], class_ids: Sequence[int] | None, names: Sequence[str] | None
 ) -> None:
-    """Refuse sizes that the labelled images do not suffice for.
+    """Refuse sizes that the labelled images do not suffice for; groups and class ids as in `nested_orders`.
 
-    Parameters
-    ----------
-    sizes : sequence of int
-        Images of each class, as from `parse_sizes`.
-    groups, class_ids
-        As in `nested_orders`.
-    names : sequence of str or None
-        Names of the classes by id (0, 1, ...); None for segmentation, where there are only images.
-
-    Raises
-    ------
-    DataError
-        Where a class has no image, one image or images of one group only, or fewer images than the largest size.
+    `names` are those of the classes by id (0, 1, ...), None for segmentation, where there are only images. DataError
+    where a class has no image, one image or images of one group only, or fewer images than the largest size.
     """
     groups = np.asarray(groups, dtype=str)
     ids = np.zeros(len(groups), int) if class_ids is None else np.asarray(class_ids)

@@ -19,7 +19,7 @@ from utils.fine_tuning.tuning import Tuning
 from utils.pages.colours import BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILION
 from utils.pages.figures import WIDTH, as_image
 from utils.pages.page import in_groups
-from utils.tasks.held_out import TestSet
+from utils.tasks.task import TestSet
 from utils.training import model_folder
 
 DIFFERENT = 2.0  # standard deviations of the old images from which a property counts as different
@@ -32,15 +32,15 @@ AHEAD = 2.0  # the law is drawn up to so many times the largest number measured
 
 def source_note(tuning: Tuning) -> str:
     """Markdown on the starting model: what it knows, what it was made from, and what becomes of its last layer."""
-    source, task = tuning.source, tuning.task
-    names = [str(one["name"]) for one in source.description["classes"] if one["name"] != "background"]
+    start, task = tuning.start, tuning.task
+    names = [str(one["name"]) for one in start.description["classes"] if one["name"] != "background"]
     made = ""
-    if source.folder is not None and (source.folder / model_folder.SPLIT).is_file():
-        count = int((read_split(source.folder / model_folder.SPLIT)["role"] != "test").sum())
+    if start.folder is not None and (start.folder / model_folder.SPLIT).is_file():
+        count = int((read_split(start.folder / model_folder.SPLIT)["role"] != "test").sum())
         made = f" It was made from {count} images."
-    channels = len(source.description["channels"])
+    channels = len(start.description["channels"])
     return (
-        f"**The starting model** {source.name} is a {task.noun} for images of {channels} "
+        f"**The starting model** {start.name} is a {task.noun} for images of {channels} "
         f"channel{'s' if channels > 1 else ''} that knows: {', '.join(names)}.{made} It is never changed.\n\n"
         f"{_head(tuning)}"
     )
@@ -48,8 +48,8 @@ def source_note(tuning: Tuning) -> str:
 
 def _head(tuning: Tuning) -> str:
     """What happens to the last layer, in words."""
-    old, new = ([str(one["name"]) for one in each] for each in (tuning.source.description["classes"], tuning.classes))
-    if tuning.source.kept(tuning.classes) is None:
+    old, new = ([str(one["name"]) for one in each] for each in (tuning.start.description["classes"], tuning.classes))
+    if tuning.start.kept(tuning.classes) is None:
         return (
             f"**Another question:** your data have the classes {', '.join(new)}. The model gets a new last layer for "
             "them, which starts from random weights; everything before it is taken over."
@@ -77,7 +77,7 @@ def generalisation(tuning: Tuning, before: Before) -> str:
     ]
     if on_old and on_new:
         lines.append(_drop(on_old.value - on_new.value))
-    same = tuning.task.can_answer(tuning.source.description["classes"], tuning.classes)
+    same = tuning.task.can_answer(tuning.start.description["classes"], tuning.classes)
     question = "No, the classes are the same." if same else "Yes, the classes differ: only retraining can answer it."
     origin, marker = _differences(tuning, before.old)
     answers = {"Another question?": question, "Another origin?": origin, "Another marker or stain?": marker}
@@ -92,7 +92,7 @@ def _drop(lost: float) -> str:
 
 def _differences(tuning: Tuning, old: TestSet | None) -> tuple[str, str]:
     """What tells the new images from the old ones: magnification and sharpness (origin), brightness (marker)."""
-    sizes = tuning.source.description.get("pixel_size_um"), tuning.description["pixel_size_um"]
+    sizes = tuning.start.description.get("pixel_size_um"), tuning.description["pixel_size_um"]
     scale = "The pixel size is not known of both."
     if None not in sizes:
         same = abs(sizes[0] - sizes[1]) <= 0.05 * sizes[0]
@@ -194,7 +194,7 @@ def curve_table(table: pd.DataFrame) -> pd.DataFrame:
 
     Parameters
     ----------
-    table : DataFrame
+    table
         One row per trained model: strategy, size, repeat, score.
 
     Returns
@@ -227,25 +227,10 @@ def curve_figure(
 ) -> Figure:
     """Learning curve: score on the test images by number of labelled images, with the fitted laws.
 
-    Parameters
-    ----------
-    table : DataFrame
-        One row per trained model: strategy, size, repeat, score (0 to 1). May be empty.
-    laws : mapping of str to PowerLaw or None
-        Fitted law of each strategy, where there is one.
-    unchanged : float or None
-        Score of the starting model as it is, where it has one.
-    score_name : str
-        "balanced accuracy".
-    unit : str
-        What is counted, in the plural: "labelled images of each class".
-    target : float, optional
-        Score asked for.
-
-    Returns
-    -------
-    Figure
-        Laws are dashed and, beyond the largest size measured, dotted on grey ground.
+    Laws are dashed and, beyond the largest size measured, dotted on grey ground. `table`, which may be empty, has a row
+    per trained model: strategy, size, repeat, score (0 to 1); `unchanged` is the score of the starting model as it is,
+    where it has one, `unit` what is counted, in the plural ("labelled images of each class"), `target` a score asked
+    for.
     """
     figure = Figure(figsize=(WIDTH, 5.6), layout="constrained")
     ax = figure.subplots()

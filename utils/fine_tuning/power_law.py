@@ -18,14 +18,9 @@ FARTHEST = 100  # times the largest number measured: beyond, even the order of m
 class PowerLaw:
     """Inverse power law of the error, ``score(n) = 1 - (c + a n^-b)``.
 
-    Attributes
-    ----------
-    a, b, c : float
-        Error that more images take away (>= 0), how fast (0.05 to 3), and the error that stays (0 to 1).
-    draws : ndarray of float, shape (k, 3)
-        a, b and c of laws that fit nearly as well; NaN where the scores say nothing about their own spread.
-    smallest, largest : int
-        Range of the numbers of images measured.
+    a (>= 0) is the error that more images take away, b (0.05 to 3) how fast, c (0 to 1) the error that stays. `draws`,
+    (k, 3), are a, b and c of laws that fit nearly as well; NaN where the scores say nothing about their own spread.
+    `smallest` and `largest` are the range of the numbers of images measured.
     """
 
     a: float
@@ -50,6 +45,9 @@ class PowerLaw:
 def fit(sizes: Sequence[int], scores: Sequence[float], draws: int = 300, seed: int = 0) -> PowerLaw | None:
     """Fit the law [1]_ to the scores of models trained on several numbers of images, by least squares.
 
+    None for fewer than three different sizes. `sizes` are the images (of each class) that each model was trained on,
+    `scores` 0 to 1; models without a score (NaN) are left out.
+
     For a given b the best a and c >= 0 follow in closed form, so b is searched on a grid and then refined: no start
     values, and an answer for flat (a = 0), falling (a = 0) and perfect (a = c = 0) scores as well.
 
@@ -63,22 +61,6 @@ def fit(sizes: Sequence[int], scores: Sequence[float], draws: int = 300, seed: i
     were correlated (0.5), and in 79 to 99 % without repeats.
     This is the uncertainty from which images were labelled and how training went, if the law holds. The test images
     are the same for all; what they leave open is not in it.
-
-    Parameters
-    ----------
-    sizes : sequence of int, shape (n_models,)
-        Images (of each class) that each model was trained on.
-    scores : sequence of float, shape (n_models,)
-        Its score, 0 to 1. Models without a score (NaN) are left out.
-    draws : int
-        Number of draws.
-    seed : int
-        Of the draws.
-
-    Returns
-    -------
-    PowerLaw or None
-        None for fewer than three different sizes.
 
     References
     ----------
@@ -157,16 +139,10 @@ def _fit_finely(n: np.ndarray, weights: np.ndarray, errors: np.ndarray) -> np.nd
 
 @dataclass(frozen=True)
 class Needed:
-    """Images needed for a score.
+    """Images needed for a score: `n` by the fitted law, None where it never reaches the score.
 
-    Attributes
-    ----------
-    n : float or None
-        By the fitted law; None where it never reaches the score.
-    low, high : float or None
-        95 % interval; None where there is no bound on that side.
-    beyond : bool
-        Whether `n` is more than was measured.
+    `low` and `high` are its 95 % interval, None where there is no bound on that side; `beyond` tells whether `n` is
+    more than was measured.
     """
 
     n: float | None
@@ -176,24 +152,9 @@ class Needed:
 
 
 def images_needed(law: PowerLaw, target_score: float) -> Needed:
-    """Invert the law: how many images give a score.
+    """Invert the law: how many images give a score; n = 0 where the law is flat and above the score.
 
-    Parameters
-    ----------
-    law : PowerLaw
-        Fitted law.
-    target_score : float
-        Score asked for, above 0, at most 1.
-
-    Returns
-    -------
-    Needed
-        With n = 0 where the law is flat and above the score.
-
-    Raises
-    ------
-    ValueError
-        If the score is not above 0 and at most 1.
+    ValueError if the score is not above 0 and at most 1.
     """
     if not 0 < target_score <= BEST:
         raise ValueError(f"the score asked for must be above 0 and at most {BEST:g}, not {target_score}")
@@ -216,20 +177,7 @@ def _inverse(laws: np.ndarray, target_score: float) -> np.ndarray:
 def sentence(needed: Needed, law: PowerLaw, target: float, unit: str) -> str:
     """Say in one sentence how many images a score needs, and how far that can be believed.
 
-    Parameters
-    ----------
-    needed : Needed
-        From `images_needed`.
-    law : PowerLaw
-        The law asked.
-    target : float
-        Score asked for.
-    unit : str
-        What is counted, in the plural: "labelled images of each class".
-
-    Returns
-    -------
-    str
+    `unit` is what is counted, in the plural: "labelled images of each class".
     """
     if needed.n is None:
         return (

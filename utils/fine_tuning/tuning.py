@@ -11,10 +11,10 @@ from tqdm.auto import tqdm
 from utils.data.project import Project
 from utils.errors import ModelError
 from utils.files import file_sha256, write_json
-from utils.fine_tuning.start import check_channels_of, check_data_of_task, check_unseen_by, fingerprint, open_source
+from utils.fine_tuning.start import check_channels_of, check_data_of_task, check_unseen_by, fingerprint, open_start
 from utils.metrics.intervals import Judgement
-from utils.tasks.held_out import TestSet, choose_test_set
-from utils.tasks.task import Source, Task
+from utils.tasks.held_out import choose_test_set
+from utils.tasks.task import Start, TestSet, Tunable
 from utils.training import model_folder
 from utils.training.fit import fit
 from utils.training.progress import BAR, Rounds
@@ -32,7 +32,7 @@ class Tuning:
 
     Attributes
     ----------
-    task, source
+    task, start
         The kind of model, and the model that is started from.
     project
         The new data with their split.
@@ -46,8 +46,8 @@ class Tuning:
         Images that every model is scored on.
     """
 
-    task: Task
-    source: Source
+    task: Tunable
+    start: Start
     project: Project
     parameters: Mapping
     settings: Mapping
@@ -75,9 +75,9 @@ class Tuning:
 
     def judge_unchanged(self) -> Judgement | None:
         """Headline score of the starting model on the new test images; None where its classes are others."""
-        if not self.task.can_answer(self.source.description["classes"], self.classes):
+        if not self.task.can_answer(self.start.description["classes"], self.classes):
             return None
-        return self.judge(self.source.predictor)
+        return self.judge(self.start.predictor)
 
 
 def open_tuning(starting_model: str, parameters: Mapping) -> Tuning:
@@ -97,28 +97,28 @@ def open_tuning(starting_model: str, parameters: Mapping) -> Tuning:
     """
     forms = parameters["overrides"]
     data, evaluation = forms["data"], forms["evaluation"]
-    task, source = open_source(starting_model)
-    check_data_of_task(task, source, data)
-    project = task.open_project(data, forms["training"]["seed"], source)
-    if source.folder is not None and source.folder.resolve() == project.folder.resolve():
+    task, start = open_start(starting_model)
+    check_data_of_task(task, start, data)
+    project = task.open(data, forms["training"]["seed"], start)
+    if start.folder is not None and start.folder.resolve() == project.folder.resolve():
         raise ModelError(
-            f"The model to be made would lie where the starting model lies ({source.folder}), which must not change. "
+            f"The model to be made would lie where the starting model lies ({start.folder}), which must not change. "
             "Choose another model_name."
         )
-    check_channels_of(source, project)
-    settings = task.settings(forms["training"], source)
-    started = {"name": source.name, "sha256": fingerprint(source)}
-    description = task.describe(project, settings, source) | {"starting_model": started}
+    check_channels_of(start, project)
+    settings = task.settings(forms["training"], start)
+    started = {"name": start.name, "sha256": fingerprint(start)}
+    description = task.describe_tuned(project, settings, start) | {"starting_model": started}
     where = evaluation["test_source"], evaluation["test_target"], evaluation.get("class_table", "")
-    test_set = choose_test_set(project.split, data, description, *where)
-    check_unseen_by(source, [file_sha256(one.image.path) for one in test_set.examples])
-    return Tuning(task, source, project, parameters, settings, description, test_set)
+    test_set = choose_test_set(task, project.split, data, description, *where)
+    check_unseen_by(start, [file_sha256(one.image.path) for one in test_set.examples])
+    return Tuning(task, start, project, parameters, settings, description, test_set)
 
 
 def with_parameters(tuning: Tuning, parameters: Mapping) -> Tuning:
     """The same data and starting model with what the forms augmentation, training and strategy say now."""
-    settings = tuning.task.settings(parameters["overrides"]["training"], tuning.source)
-    described = tuning.task.describe(tuning.project, settings, tuning.source)
+    settings = tuning.task.settings(parameters["overrides"]["training"], tuning.start)
+    described = tuning.task.describe_tuned(tuning.project, settings, tuning.start)
     description = described | {"starting_model": tuning.description["starting_model"]}
     return replace(tuning, parameters=parameters, settings=settings, description=description)
 
@@ -219,7 +219,7 @@ def _stages(tuning: Tuning, strategy: str) -> list[Stage]:
 
 def _ingredients(tuning: Tuning, project: Project, strategy: str) -> Ingredients:
     task, description = tuning.task, tuning.description
-    starting = task.untrained(description) if strategy == SCRATCH else task.start(description, tuning.source)
+    starting = task.untrained(description) if strategy == SCRATCH else task.start(description, tuning.start)
     return task.ingredients(project, tuning.forms, description, starting)
 
 

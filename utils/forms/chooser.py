@@ -17,21 +17,10 @@ MUTED = "opacity: 0.8"  # of the theme's own colour, light or dark
 
 
 class Chooser:
-    """Widgets that go through the folders of this computer.
+    """Widgets that go through the folders of this computer; `here` is the folder shown.
 
-    Parameters
-    ----------
-    choose : callable
-        Called with the text of the path when a folder, or a file, is chosen.
-    close : callable
-        Called after that, and on "Cancel".
-    kind : {"folder", "file", "folder or file"}
-        What can be chosen.
-
-    Attributes
-    ----------
-    here : pathlib.Path
-        The folder shown.
+    `choose` is called with the text of the path when a folder, or a file, is chosen; `close` is called before that, and
+    on "Cancel". `kind`, what can be chosen, is "folder", "file" or "folder or file".
     """
 
     def __init__(self, choose: Callable[[str], None], close: Callable[[], None], kind: str = "folder") -> None:
@@ -145,15 +134,7 @@ def _reason(folder: Path, error: Exception) -> str:
 
 
 class Unfolding:
-    """A button and, while it is unfolded, the chooser of a folder or file.
-
-    Attributes
-    ----------
-    button, box : ipywidgets.DOMWidget
-        The button, and the place of the chooser.
-    chooser : Chooser or None
-        Made when it is first needed.
-    """
+    """A button and, in `box` while it is unfolded, the chooser of a folder or file, made when it is first needed."""
 
     def __init__(
         self, title: str, name: str, kind: str, choose: Callable[[str], None], start: Callable[[], str]

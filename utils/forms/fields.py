@@ -50,10 +50,7 @@ def label(name: str) -> str:
 def to_text(value: Any) -> str:
     """Text that a field shows for `value`; `parse` gives the value back exactly.
 
-    Raises
-    ------
-    ValueError
-        If `value` is neither text, number, truth value nor path.
+    ValueError if `value` is neither text, number, truth value nor path.
     """
     if isinstance(value, (str, numbers.Number)):
         return str(value)
@@ -65,10 +62,7 @@ def to_text(value: Any) -> str:
 def parse(trait: TraitType, text: str) -> Any:
     """Value of the typed `text`; spaces around it do not count.
 
-    Raises
-    ------
-    ValueError
-        If the text breaks the field's own rule; its message is that rule. Rules between fields are not asked here.
+    ValueError, whose message is the field's own rule, if the text breaks that. Rules between fields are not asked here.
     """
     try:
         return trait.validate(None, _read(trait, text.strip()))
@@ -168,14 +162,9 @@ def _bounds(trait: Int | Float) -> str:
 class Declaration(HasTraits):
     """Fields and presets of a form class; `utils.forms.state.Form` says how to write one.
 
-    Attributes
-    ----------
-    presets : dict of str to dict
-        Values by preset and field; "Default" is not among them, it always stands for the defaults.
-    fields : dict of str to traitlets.TraitType
-        The fields in order of declaration, those of a parent class first.
-    form_name : str
-        Name of the class in lower case: the key of the form in overrides and settings.
+    `presets` are values by preset and field; "Default" is not among them, it always stands for the defaults. `fields`
+    are in order of declaration, those of a parent class first. `form_name` is the name of the class in lower case: the
+    key of the form in overrides and settings.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
@@ -224,10 +213,7 @@ class Declaration(HasTraits):
     def text_of(cls, name: str, value: Any) -> str:
         """Text of the field `name` for a value given by a program.
 
-        Raises
-        ------
-        FormError
-            If there is no such field (the known ones are listed) or the value breaks the field's own rule.
+        FormError if there is no such field (the known ones are listed) or the value breaks the field's own rule.
         """
         if name not in cls.fields:
             close = difflib.get_close_matches(name, cls.fields, n=1)
@@ -278,7 +264,7 @@ def parse_sizes(text: str) -> list[int]:
 
     Parameters
     ----------
-    text : str
+    text
         Whole numbers of at least 2, with commas (or semicolons) between them, in any order.
 
     Returns

@@ -28,14 +28,10 @@ class Form(state.Form):
 def save_settings(*forms: Form) -> Path | None:
     """Keep the values of `forms` for "Load my last settings"; call it where they are used, such as before training.
 
-    Settings of other forms in the same file stay. Nothing is saved if one of the forms was given overrides: a run
-    without a person must not replace a person's settings. A damaged file is moved to ``<name>.json.damaged``.
-    A folder that cannot be written to gives a sentence on the page, because the work itself can go on.
-
-    Returns
-    -------
-    pathlib.Path or None
-        The file written, None where nothing was saved.
+    Settings of other forms in the same file stay. Nothing is saved, and None returned, if one of the forms was given
+    overrides: a run without a person must not replace a person's settings. A damaged file is moved to
+    ``<name>.json.damaged``. A folder that cannot be written to gives a sentence on the page, because the work itself
+    can go on.
 
     Raises
     ------

@@ -13,17 +13,11 @@ SETTINGS = ROOT / "settings"
 _notebook = {"name": ""}
 PARAMETERS = "parameters.json"
 OWN = ("model_name", "model_path", "if_model_exists")  # taken over, they could move the old model out of the way
-NOTEBOOKS = {"unet": "unet_segmentation", "stardist": "stardist_segmentation", "classification": "classification"}
 
 
 def notebook(name: str) -> None:
     """Say once, in the set-up cell, which notebook this is: its settings lie in ``settings/<name>.json``."""
     _notebook["name"] = name
-
-
-def notebook_name() -> str:
-    """Name of this notebook; empty before the set-up cell named it."""
-    return _notebook["name"]
 
 
 def settings_file() -> Path:
@@ -75,32 +69,24 @@ def made_by(folder: Path, saved: dict[str, dict[str, Any]]) -> str:
     if "strategy" in saved:
         return "fine_tuning"
     try:
-        return NOTEBOOKS[json.loads((folder / "model.json").read_text(encoding="utf-8"))["task"]]
-    except (OSError, ValueError, LookupError, TypeError):  # not finished, or no model.json of ours
+        name = json.loads((folder / "model.json").read_text(encoding="utf-8"))["notebook"]
+        return name if isinstance(name, str) else ""
+    except (OSError, ValueError, LookupError, TypeError):  # not finished, older, or no model.json of ours
         return ""
 
 
 def _check_notebook(folder: Path, saved: dict[str, dict[str, Any]]) -> None:
-    made, here = made_by(folder, saved), notebook_name()
+    made, here = made_by(folder, saved), _notebook["name"]
     if made and here and made != here:
         raise FormError(f"The model {folder} was made in the notebook {made}: open that one to load its settings.")
 
 
 def model_values(form: Declaration, folder: Path) -> tuple[dict[str, Any], str]:
-    """What the model in `folder` says about `form`.
+    """What the model in `folder` says about `form`: value by field, without those of `OWN`, and the differences.
 
-    Returns
-    -------
-    values : dict
-        Value by field, without those of `OWN`.
-    differences : str
-        Sentences that name the fields that only the model or only the form has, and those of `OWN`; empty where there
-        are none.
-
-    Raises
-    ------
-    FormError
-        If `folder` is no model folder, or the model was made by another notebook or says nothing about this form.
+    These are sentences that name the fields that only the model or only the form has, and those of `OWN`; empty where
+    there are none. FormError if `folder` is no model folder, or the model was made by another notebook or says nothing
+    about this form.
     """
     saved = read_model_settings(folder)
     _check_notebook(folder, saved)

@@ -126,15 +126,8 @@ class Form(Declaration):
     def load(self) -> str:
         """Fill in the values last saved for this form in this notebook.
 
-        Returns
-        -------
-        str
-            What was done, naming saved values that no longer fit; those fields are left as they are.
-
-        Raises
-        ------
-        FormError
-            If nothing was saved for this form or the file is damaged.
+        Returns what was done, naming saved values that no longer fit; those fields are left as they are. FormError if
+        nothing was saved for this form or the file is damaged.
         """
         saved = read_settings().get(self.form_name)
         if saved is None:
@@ -144,15 +137,8 @@ class Form(Declaration):
     def load_model(self, folder: str | os.PathLike) -> str:
         """Fill in the values that the model in `folder` was trained with; its name and place stay those of the form.
 
-        Returns
-        -------
-        str
-            What was done, naming values that do not fit here and fields that only one side knows.
-
-        Raises
-        ------
-        FormError
-            If `folder` is no model folder, or the model was made by another notebook or says nothing about this form.
+        Returns what was done, naming values that do not fit here and fields that only one side knows. FormError if
+        `folder` is no model folder, or the model was made by another notebook or says nothing about this form.
         """
         text = parse(Unicode().tag(path=True), os.fspath(folder))
         if not text:
@@ -268,12 +254,9 @@ def _may_stay(form: Declaration, name: str, typed: Typed) -> bool:
 def found_beside(form: Form, name: str, text: str) -> tuple[str, dict[str, str]]:
     """What follows from `text` being typed into the field `name` of `form`.
 
-    Returns
-    -------
-    text : str
-        What the field shall show: another text where the folder typed has its images in a sub-folder.
-    found : dict of str to str
-        Texts of the fields whose annotations lie beside that folder; empty for those that had some and no longer do.
+    The first answer is what the field shall show: another text where the folder typed has its images in a sub-folder.
+    The second are texts of the fields whose annotations lie beside that folder; empty for those that had some and no
+    longer do.
     """
     fields = [field for field in form.fields if form.beside(field) == name]
     if not fields or (value := parse(form.fields[name], text)) == parse(form.fields[name], form.shown[name]):

@@ -119,7 +119,7 @@ def _listed(values: Sequence[int]) -> str:
     return ", ".join(str(value) for value in values[:10]) + (f" ... {values[-1]}" if len(values) > 10 else "")
 
 
-def class_table(masks: Iterable[np.ndarray], mask_type: str) -> list[dict]:
+def table_of_classes(masks: Iterable[np.ndarray], mask_type: str) -> list[dict]:
     """List the classes that occur in any of the masks.
 
     Parameters

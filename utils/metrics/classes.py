@@ -205,7 +205,7 @@ def class_scores(
     return ClassScores(per_image, confusion, group_confusion, table, y_true, p, classes)
 
 
-def headline(table: pd.DataFrame) -> dict[str, float | str]:
+def class_headline(table: pd.DataFrame) -> dict[str, float | str]:
     """The one score shown big: balanced accuracy of the classes.
 
     Parameters

@@ -12,7 +12,7 @@ import numpy as np
 THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(1, 20))
 
 
-class ClassScores(NamedTuple):
+class OverlapScores(NamedTuple):
     """Scores per class, each of shape (..., n_classes), 0 to 1, NaN where the score is not defined."""
 
     iou: np.ndarray
@@ -69,7 +69,7 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     return np.divide(numerator, denominator, out=missing, where=np.asarray(denominator) > 0)
 
 
-def scores_from_confusion(cm: np.ndarray) -> ClassScores:
+def scores_from_confusion(cm: np.ndarray) -> OverlapScores:
     """Scores per class from confusion matrices.
 
     With TP, FP and FN the pixels of a class that were found, found wrongly, and missed:
@@ -83,7 +83,7 @@ def scores_from_confusion(cm: np.ndarray) -> ClassScores:
 
     Returns
     -------
-    ClassScores
+    OverlapScores
         IoU and Dice are NaN for a class that is absent from truth and prediction alike, precision for one never
         predicted, recall for one absent from the truth.
 
@@ -94,7 +94,7 @@ def scores_from_confusion(cm: np.ndarray) -> ClassScores:
     """
     found = np.diagonal(cm, axis1=-2, axis2=-1)
     true, predicted = cm.sum(axis=-1), cm.sum(axis=-2)
-    return ClassScores(
+    return OverlapScores(
         iou=ratio(found, true + predicted - found),
         dice=ratio(2 * found, true + predicted),
         precision=ratio(found, predicted),

@@ -124,7 +124,7 @@ def _class_confusion(
     return confusion_matrix(y_true - 1, y_pred - 1, max(one["id"] for one in classes))
 
 
-def score_table(scores: ObjectScores, n: int = 2000, seed: int = 0) -> pd.DataFrame:
+def object_score_table(scores: ObjectScores, n: int = 2000, seed: int = 0) -> pd.DataFrame:
     """Scores at each IoU threshold, pooled over the objects of all images, AP with its 95 % bootstrap interval.
 
     Parameters
@@ -150,13 +150,13 @@ def score_table(scores: ObjectScores, n: int = 2000, seed: int = 0) -> pd.DataFr
     return table.assign(**dict(zip(COUNTS, pooled.T[:3].astype(np.int64), strict=True)))
 
 
-def headline(table: pd.DataFrame) -> dict[str, float | str]:
+def object_headline(table: pd.DataFrame) -> dict[str, float | str]:
     """The one score shown big: AP at IoU 0.5, pooled over the objects of all test images.
 
     Parameters
     ----------
     table : DataFrame
-        Result of score_table.
+        Result of object_score_table.
 
     Returns
     -------
@@ -223,7 +223,7 @@ def matched_pairs(match) -> list[tuple[int, int]]:
     return [match.matched_pairs[i] for i in match.matched_tps]
 
 
-def classify_objects(
+def kinds_of_objects(
     labels_true: np.ndarray, labels_pred: np.ndarray, iou_threshold: float = IOU_THRESHOLD
 ) -> ObjectKinds:
     """Tell for each object of an image whether it was found, and if not, what happened to it.

@@ -136,7 +136,7 @@ def pixel_scores(
     return PixelScores(pd.DataFrame(rows), dict(zip(total_names(names), totals.tolist(), strict=True)), stacked)
 
 
-def score_table(scores: PixelScores, n: int = 2000, seed: int = 0) -> pd.DataFrame:
+def pixel_score_table(scores: PixelScores, n: int = 2000, seed: int = 0) -> pd.DataFrame:
     """Totals of a test set with their 95 % bootstrap intervals.
 
     Parameters
@@ -163,13 +163,13 @@ def score_table(scores: PixelScores, n: int = 2000, seed: int = 0) -> pd.DataFra
     return pd.DataFrame(columns)
 
 
-def headline(table: pd.DataFrame) -> dict[str, float | str]:
+def pixel_headline(table: pd.DataFrame) -> dict[str, float | str]:
     """The one score shown big: mean foreground IoU, or mean Dice where there are several classes to tell apart.
 
     Parameters
     ----------
     table : DataFrame
-        Result of score_table.
+        Result of pixel_score_table.
 
     Returns
     -------
@@ -196,13 +196,13 @@ def headline(table: pd.DataFrame) -> dict[str, float | str]:
     return {"name": name, **row[["value", "low", "high"]].astype(float).to_dict(), "meaning": meaning}
 
 
-def readable_table(table: pd.DataFrame) -> pd.DataFrame:
+def readable_pixel_scores(table: pd.DataFrame) -> pd.DataFrame:
     """Score table for a page: names in words, rounded, the interval in one column.
 
     Parameters
     ----------
     table : DataFrame
-        Result of score_table.
+        Result of pixel_score_table.
 
     Returns
     -------

@@ -17,18 +17,15 @@ NEIGHBOUR_DISTANCE = 3  # pixels between objects that get colours of their own
 
 
 def class_colours(classes: Sequence[dict]) -> dict[int, tuple[float, float, float]]:
-    """Colour of each class.
+    """Colour of each class, (red, green, blue), 0 to 1 each, by class id.
+
+    Background (id 0) is black here, and left transparent by `overlay`. Past seven classes the colours come again,
+    lighter, then darker.
 
     Parameters
     ----------
-    classes : list of dict
+    classes
         Class table as in model.json.
-
-    Returns
-    -------
-    dict of int to (red, green, blue)
-        0 to 1 each, by class id. Background (id 0) is black here, and left transparent by `overlay`. Past seven
-        classes the colours come again, lighter, then darker.
     """
     colours = {0: (0.0, 0.0, 0.0)}
     for one in classes:
@@ -55,18 +52,10 @@ def _neighbours(labels: np.ndarray) -> dict[int, list[int]]:
 
 
 def label_colours(labels: np.ndarray) -> np.ndarray:
-    """Colour for each object, another one than its neighbours have.
+    """Colour for each object, another one than its neighbours have: float32 (n + 1, 3), 0 to 1, by label.
 
-    Parameters
-    ----------
-    labels : ndarray of integers, shape (Y, X)
-        0 = background, 1 .. n without large gaps.
-
-    Returns
-    -------
-    ndarray of float32, shape (n + 1, 3)
-        Red, green and blue, 0 to 1, by label. Where more neighbours are around than there are colours, the colour that
-        fewest of them have.
+    `labels` (Y, X) are 0 (background) and 1 .. n without large gaps. Where more neighbours are around than there are
+    colours, it is the colour that fewest of them have.
     """
     near, n_colours = _neighbours(labels), len(LABEL_COLOURS)
     chosen = [(label - 1) % n_colours for label in range(int(labels.max(initial=0)) + 1)]

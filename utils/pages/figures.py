@@ -1,4 +1,4 @@
-"""Figures of images: pairs of image and mask, augmentation, error maps; and how a figure gets onto the page.
+"""Figures of images: pairs of image and mask, augmentation; and how a figure gets onto the page.
 
 Figures are made without pyplot, whose hidden list of figures grows with each one and shows them twice or not at all.
 """
@@ -25,20 +25,7 @@ PANEL_PIXELS = 1024
 
 
 def png(figure: Figure, dpi: int = 100) -> bytes:
-    """Draw a figure.
-
-    Parameters
-    ----------
-    figure : Figure
-        What to draw.
-    dpi : int
-        Pixels per inch.
-
-    Returns
-    -------
-    bytes
-        A PNG file.
-    """
+    """Draw a figure as a PNG file, `dpi` pixels per inch."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=dpi)
     return file.getvalue()
@@ -47,27 +34,13 @@ def png(figure: Figure, dpi: int = 100) -> bytes:
 def as_image(figure: Figure) -> PageImage:
     """Figure as a picture that shows itself as the last value of a cell, or through a display handle.
 
-    Parameters
-    ----------
-    figure : Figure
-        What to show.
-
-    Returns
-    -------
-    IPython.display.Image
-        For ``handle = display(as_image(figure), display_id=True)`` and ``handle.update(as_image(figure))``.
+    ``handle = display(as_image(figure), display_id=True)``, then ``handle.update(as_image(figure))``.
     """
     return PageImage(png(figure), format="png")
 
 
 def show(figure: Figure) -> None:
-    """Show a figure below the cell, with or without ``%matplotlib inline``.
-
-    Parameters
-    ----------
-    figure : Figure
-        What to show.
-    """
+    """Show a figure below the cell, with or without ``%matplotlib inline``."""
     display(as_image(figure))
 
 
@@ -83,19 +56,15 @@ def picture_grid(n_rows: int, n_columns: int, panel: tuple[float, float]) -> tup
 def add_legend(
     figure: Figure, entries: dict[str, tuple], side: str = "center", title: str = "", columns: int = 4
 ) -> None:
-    """Put a legend below the pictures.
+    """Put a legend of text -> colour (red, green, blue) below the pictures of a figure with constrained layout.
 
     Parameters
     ----------
-    figure : Figure
-        With constrained layout.
-    entries : dict of str to (red, green, blue)
-        Text and colour of each entry.
-    side : str
+    side
         "left", "center" or "right".
-    title : str
+    title
         Above the entries.
-    columns : int
+    columns
         Entries beside each other.
     """
     patches = [Patch(facecolor=colour, edgecolor="0.4", label=text) for text, colour in entries.items()]
@@ -152,18 +121,12 @@ def image_pairs(examples: Sequence, paint: Callable[[SimpleNamespace], np.ndarra
 
     Parameters
     ----------
-    examples : sequence of Example
+    examples
         With attributes name, image.array (Y, X, C), image.pixel_size_um and mask (Y, X).
-    paint : callable
+    paint
         Example -> its painted picture (Y, X, 3), no side longer than PANEL_PIXELS.
-    n : int
-        How many to draw.
-    seed : int
-        Of the draw: another seed shows others.
-
-    Returns
-    -------
-    Figure
+    n, seed
+        How many to draw; another seed shows others.
     """
     chosen = np.random.default_rng(seed).permutation(len(examples))[:n]
     per_row = max(1, min(4, len(chosen)))
@@ -196,12 +159,8 @@ def show_pairs(examples: Sequence, classes: Sequence[dict], n: int = 4, seed: in
     ----------
     examples, n, seed
         As in `image_pairs`; masks hold class ids.
-    classes : list of dict
+    classes
         Class table as in model.json.
-
-    Returns
-    -------
-    Figure
     """
 
     def paint(one: SimpleNamespace) -> np.ndarray:
@@ -215,22 +174,18 @@ def show_pairs(examples: Sequence, classes: Sequence[dict], n: int = 4, seed: in
 def augmented_pairs(
     patches: Sequence[np.ndarray], ids: Sequence[np.ndarray], paint: Callable, pixel_size_um: float | None = None
 ) -> Figure:
-    """Training patches before and after augmentation, with their annotation painted over.
+    """Training patches before and after augmentation, with their annotation painted over; at most six are drawn.
 
     Parameters
     ----------
-    patches : (before, after), ndarrays of shape (N, Y, X, C)
-        Patches; those of a column share one contrast, so that a change of intensity shows. At most six are drawn.
-    ids : (before, after), ndarrays of integers, shape (N, Y, X)
-        Class ids or labels.
-    paint : callable
+    patches
+        (before, after), each (N, Y, X, C); those of a column share one contrast, so that a change of intensity shows.
+    ids
+        (before, after), integers (N, Y, X): class ids or labels.
+    paint
         ``paint(patch, ids, limits=limits)`` -> picture (Y, X, 3).
-    pixel_size_um : float, optional
+    pixel_size_um
         For the scale bars of the patches before; a zoom may have changed it in those after.
-
-    Returns
-    -------
-    Figure
     """
     n = min(6, len(patches[0]))
     figure, axes = picture_grid(2, max(n, 4), (WIDTH / max(n, 4), WIDTH / max(n, 4)))
@@ -254,18 +209,12 @@ def show_augmented(
 
     Parameters
     ----------
-    patches_before, patches_after : ndarray, shape (N, Y, X, C)
-        Patches, as in `augmented_pairs`.
-    masks_before, masks_after : ndarray of integers, shape (N, Y, X)
-        Class ids.
-    classes : list of dict
+    patches_before, patches_after, pixel_size_um
+        Patches (N, Y, X, C), as in `augmented_pairs`.
+    masks_before, masks_after
+        Class ids (N, Y, X).
+    classes
         Class table as in model.json.
-    pixel_size_um : float, optional
-        For the scale bars.
-
-    Returns
-    -------
-    Figure
     """
     pairs = (patches_before, patches_after), (masks_before, masks_after)
     figure = augmented_pairs(*pairs, partial(overlay, classes=classes), pixel_size_um)

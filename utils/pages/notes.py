@@ -7,12 +7,9 @@ from IPython.display import display
 
 
 def note(text: str) -> None:
-    """Show a text, line by line; printed text would be broken in the middle of words, which makes paths unreadable.
+    """Show a plain text, line by line, or print it where no page can be shown.
 
-    Parameters
-    ----------
-    text : str
-        Plain text. Where no page can be shown it is printed as it is.
+    Printed text would be broken in the middle of words, which makes paths unreadable.
     """
     if get_ipython() is None:
         print(text)

@@ -1,16 +1,16 @@
-"""What the notebooks of segmentation have in common on the page and in the report."""
+"""What the notebooks have in common on the page and in the report."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
-from IPython.display import display
+from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from utils.images.decoders import open_tiff, pixel_size_um
-from utils.pages.figures import add_picture, as_image, picture_grid
+from utils.pages.figures import add_picture, as_image, picture_grid, show
 
 PICTURE_WIDTH = 11  # inches
 
@@ -30,6 +30,31 @@ def tidy(table: pd.DataFrame, precision: int = 2):
     texts = [name for name in shown.columns if not pd.api.types.is_numeric_dtype(shown[name])]
     styled = shown.style.format(precision=precision, na_rep="-", thousands="\u202f").hide(axis="index")
     return styled.format_index(heading, axis="columns").set_properties(subset=texts, **{"text-align": "left"})
+
+
+def show_tables(tables: Mapping[str, pd.DataFrame], counted: bool = False, most: int | None = None) -> None:
+    """Show tables with their captions.
+
+    Parameters
+    ----------
+    tables
+        Caption -> table; an empty one is left out, or with `counted` said to hold nothing.
+    counted, most
+        Whether the caption tells the number of rows; rows that are shown (None: all).
+    """
+    for caption, table in tables.items():
+        if counted or len(table):
+            count = f": {len(table) or 'none found'}" if counted else ""
+            display(Markdown(f"**{caption}{count}**"))
+        if len(table):
+            display(tidy(table.iloc[:most]))
+
+
+def show_figures(figures: Mapping[str, Figure]) -> None:
+    """Show figures with their captions."""
+    for caption, figure in figures.items():
+        display(Markdown(f"**{caption}**"))
+        show(figure)
 
 
 def heading(name: object) -> str:

@@ -43,26 +43,20 @@ def overlay(
     max_side: int = 2048,
     limits: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Paint classes over an image: a light tint and a contour, background left as it is.
+    """Paint classes over an image, uint8 (Y, X, 3): a light tint and a contour; background is left as it is.
 
     Parameters
     ----------
-    image : ndarray, shape (Y, X, C)
-        Any dtype.
-    ids : ndarray of integers, shape (Y, X)
-        Class ids.
-    classes : list of dict
+    image, ids
+        (Y, X, C) of any dtype, and class ids (Y, X).
+    classes
         Class table as in model.json.
-    contours : bool
-        Draw the borders of the classes in full colour.
-    max_side : int
+    contours
+        Draw the borders of the classes in full colour; False: a stronger tint.
+    max_side
         A larger image is thinned out to sides of at most this many pixels, which also bounds the memory taken.
-    limits : ndarray, shape (2, C), optional
-        Intensities shown as black and as brightest, as in display_image.
-
-    Returns
-    -------
-    ndarray of uint8, shape (Y, X, 3)
+    limits
+        (2, C), as in `display_image`.
 
     Raises
     ------
@@ -93,16 +87,9 @@ def _paint(picture: np.ndarray, ids: np.ndarray, lines: np.ndarray, colours: dic
 
 
 def label_outlines(labels: np.ndarray) -> np.ndarray:
-    """Border of each object, inside of it, so that of two touching objects both are seen; thicker on large pictures.
+    """Border of each object of `labels` (Y, X), bool (Y, X); thicker on large pictures.
 
-    Parameters
-    ----------
-    labels : ndarray of integers, shape (Y, X)
-        0 = background.
-
-    Returns
-    -------
-    ndarray of bool, shape (Y, X)
+    It lies inside of the object, so that of two touching objects both are seen. 0 is background.
     """
     size = 1 + 2 * int(np.clip(round(max(labels.shape) / 500), 1, 3))
     return (labels > 0) & (maximum_filter(labels, size) != minimum_filter(labels, size))
@@ -111,24 +98,18 @@ def label_outlines(labels: np.ndarray) -> np.ndarray:
 def paint_labels(
     picture: np.ndarray, labels: np.ndarray, lines: np.ndarray, colours: np.ndarray, opacity: float
 ) -> np.ndarray:
-    """Tint and outline objects.
+    """Tint and outline objects; a new picture, float32 (Y, X, 3), 0 to 1.
 
     Parameters
     ----------
-    picture : ndarray of float32, shape (Y, X, 3)
-        0 to 1; left as it is.
-    labels : ndarray of integers, shape (Y, X)
-        0 = background, which is left as it is.
-    lines : ndarray of bool, shape (Y, X)
-        Where outlines are drawn, in full colour.
-    colours : ndarray, shape (n + 1, 3)
-        Red, green and blue, 0 to 1, by label.
-    opacity : float
+    picture, labels
+        float32 (Y, X, 3), 0 to 1, and integers (Y, X); background (0) is left as it is.
+    lines
+        bool (Y, X), where outlines are drawn, in full colour.
+    colours
+        (n + 1, 3), red, green and blue, 0 to 1, by label.
+    opacity
         Of the tint, 0 to 1.
-
-    Returns
-    -------
-    ndarray of float32, shape (Y, X, 3)
     """
     weight = np.where(lines, 1, np.where(labels > 0, np.float32(opacity), 0))[..., None]
     return (1 - weight) * picture + weight * colours.astype(np.float32)[labels]
@@ -142,26 +123,16 @@ def label_overlay(
     limits: np.ndarray | None = None,
     class_ids: Mapping[int, int] | None = None,
 ) -> np.ndarray:
-    """Paint objects over an image, neighbours in different colours: a light tint and a contour.
+    """Paint objects over an image, uint8 (Y, X, 3), neighbours in different colours: a light tint and a contour.
 
     Parameters
     ----------
-    image : ndarray, shape (Y, X, C)
-        Any dtype.
-    labels : ndarray of integers, shape (Y, X)
-        0 = background, which is left as it is.
-    contours : bool
-        Draw the border of each object in full colour; False: a stronger tint.
-    max_side : int
-        A larger image is thinned out to sides of at most this many pixels, which also bounds the memory taken.
-    limits : ndarray, shape (2, C), optional
-        Intensities shown as black and as brightest, as in display_image.
-    class_ids : mapping of int to int, optional
-        Class id of each label: then each object gets the colour of its class, as in class_colours.
-
-    Returns
-    -------
-    ndarray of uint8, shape (Y, X, 3)
+    image, labels
+        (Y, X, C) of any dtype, and integers (Y, X); background (0) is left as it is.
+    contours, max_side, limits
+        As in `overlay`.
+    class_ids
+        Class id of each label: then each object gets the colour of its class, as in `class_colours`.
 
     Raises
     ------
@@ -192,14 +163,7 @@ def label_overlay(
 
 
 def write_png(path: str | os.PathLike, picture: np.ndarray) -> None:
-    """Write a PNG file whole or not at all.
-
-    Parameters
-    ----------
-    path : path
-        Where to.
-    picture : ndarray of uint8, shape (Y, X, 3) or (Y, X)
-        Picture.
+    """Write `picture`, uint8 (Y, X, 3) or (Y, X), as a PNG file, whole or not at all.
 
     Raises
     ------
@@ -211,42 +175,21 @@ def write_png(path: str | os.PathLike, picture: np.ndarray) -> None:
 
 
 def thin(array: np.ndarray, max_side: int) -> np.ndarray:
-    """Take every k-th row and column so that no side is longer than wanted; a view, also of a file mapped to memory.
+    """Take every k-th row and column of (Y, X, ...) so that no side is longer than `max_side`.
 
-    Parameters
-    ----------
-    array : ndarray, shape (Y, X, ...)
-        Image or mask.
-    max_side : int
-        Longest side wanted.
-
-    Returns
-    -------
-    ndarray, shape (Y / k, X / k, ...)
-        The array itself if it is small enough.
+    A view, also of a file mapped to memory; an array that is small enough stays as it is.
     """
     step = -(-max(array.shape[:2]) // max_side)
     return array[::step, ::step]
 
 
 def display_limits(image: np.ndarray, together: bool | None = None, low: float = 1, high: float = 99.8) -> np.ndarray:
-    """Intensities shown as black and as brightest, per channel.
+    """Intensities shown as black and as brightest, per channel of an image (Y, X, C): float64 (2, C).
 
-    Parameters
-    ----------
-    image : ndarray, shape (Y, X, C)
-        Any numeric dtype.
-    together : bool, optional
-        Whether all channels share their limits, so that colours stay what they are; by default those of an 8-bit image
-        of three channels (a photograph) do.
-    low, high : float
-        Percentiles, 0 to 100.
-
-    Returns
-    -------
-    ndarray of float64, shape (2, C)
-        Where the percentiles coincide (a few bright spots on black), smallest and largest value; where these coincide
-        too (a constant image), the range of the dtype, or 0 to 1 for floats.
+    They are the percentiles `low` and `high` (0 to 100); where these coincide (a few bright spots on black), smallest
+    and largest value, and where these do too (a constant image), the range of the dtype, or 0 to 1 for floats. With
+    `together` all channels share their limits, so that colours stay what they are: the default for 8-bit images of
+    three channels.
     """
     pixels = thin(image, 1024).reshape(-1, image.shape[-1])
     if together is None:
@@ -262,20 +205,16 @@ def display_limits(image: np.ndarray, together: bool | None = None, low: float =
 
 
 def display_image(image: np.ndarray, limits: np.ndarray | None = None) -> np.ndarray:
-    """Turn an image of any kind into an RGB picture; brighter stays brighter.
+    """Turn an image of any kind into an RGB picture, float32 (Y, X, 3), 0 to 1; brighter stays brighter.
 
     Parameters
     ----------
-    image : ndarray, shape (Y, X, C) or (Y, X)
-        One channel is shown in grey, two in green and magenta, three as red, green and blue, more in a colour each.
-    limits : ndarray, shape (2, C), optional
-        Intensities shown as black and as brightest; by default those of display_limits. Give the same limits to
-        pictures that are to be compared.
-
-    Returns
-    -------
-    ndarray of float32, shape (Y, X, 3)
-        0 to 1.
+    image
+        (Y, X, C) or (Y, X). One channel is shown in grey, two in green and magenta, three as red, green and blue, more
+        in a colour each.
+    limits
+        (2, C), intensities shown as black and as brightest; by default those of `display_limits`. Give the same limits
+        to pictures that are to be compared.
     """
     image = np.asarray(image)
     image = image[..., None] if image.ndim == 2 else image
@@ -291,18 +230,9 @@ def display_image(image: np.ndarray, limits: np.ndarray | None = None) -> np.nda
 
 
 def thumbnail(array: np.ndarray, side: int = SIDE) -> np.ndarray:
-    """Small picture of an image, in a contrast of its own.
+    """Small picture, uint8 (y, x, 3), of an image (Y, X, C) of any dtype, in a contrast of its own.
 
-    Parameters
-    ----------
-    array : ndarray, shape (Y, X, C)
-        Any dtype.
-    side : int
-        Height and width that are not exceeded; a small image keeps its size.
-
-    Returns
-    -------
-    ndarray of uint8, shape (y, x, 3)
+    No side is longer than `side`; a small image keeps its size.
     """
     picture = PIL.Image.fromarray(np.round(255 * display_image(thin(array, 4 * side))).astype(np.uint8))
     picture.thumbnail((side, side))
@@ -310,17 +240,14 @@ def thumbnail(array: np.ndarray, side: int = SIDE) -> np.ndarray:
 
 
 def montage(pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """Grid of pictures, row by row, each in the middle of its cell.
+    """Grid of pictures, row by row, each in the middle of its cell: uint8 (Y, X, 3).
+
+    It is grey between the pictures, black around smaller ones.
 
     Parameters
     ----------
-    pictures : sequence of ndarray of uint8, shape (y, x, 3)
-        At least one.
-
-    Returns
-    -------
-    ndarray of uint8, shape (Y, X, 3)
-        Grey between the pictures, black around smaller ones.
+    pictures
+        At least one, each uint8 (y, x, 3).
     """
     height, width = np.max([one.shape[:2] for one in pictures], axis=0)
     cells = np.zeros((len(pictures), height, width, 3), np.uint8)

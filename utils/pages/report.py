@@ -39,24 +39,19 @@ def write_report(
 
     Parameters
     ----------
-    path : path
-        Where to, usually report.html in the model folder. Written whole or not at all.
-    title : str
-        Heading of the page.
-    summary : str
-        A few plain sentences; an empty line starts a new paragraph.
-    tables : mapping of str to DataFrame
-        Heading -> table, in the order of the page. Row labels are not shown; missing values show as a dash.
-    figures : mapping of str to Figure
-        Caption -> figure.
-    parameters : mapping
-        Name -> value; a value may itself be a mapping, as in the parameters of one form.
-    warnings : sequence of str
+    path
+        Usually report.html in the model folder. Written whole or not at all.
+    title, summary
+        Heading of the page, and a few plain sentences; an empty line starts a new paragraph.
+    tables, figures
+        Heading -> table and caption -> figure, in the order of the page. Row labels of tables are not shown; missing
+        values show as a dash.
+    parameters, versions
+        Name -> value, which may itself be a mapping, as in the parameters of one form; software -> version.
+    warnings
         What the reader must know before trusting the scores.
-    versions : mapping of str to str
-        Software -> version.
-    headline : mapping, optional
-        The score shown big: name, value (0 to 1), and where known low, high and meaning, as from scores.headline.
+    headline
+        The score shown big: name, value (0 to 1), and where known low, high and meaning, as from `Task.headline`.
 
     Raises
     ------

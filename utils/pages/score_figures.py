@@ -1,4 +1,4 @@
-"""Figures of training and evaluation: learning curves, confusion matrix, error map, agreement of area shares."""
+"""Figures of training and evaluation: learning curves, confusion matrix, agreement, and the frame of comparisons."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence, Sized
 from types import SimpleNamespace
@@ -25,12 +25,8 @@ def learning_curves(history: pd.DataFrame) -> Figure:
 
     Parameters
     ----------
-    history : DataFrame
+    history
         One row per epoch with the columns epoch and loss; val_loss and learning_rate where there are any.
-
-    Returns
-    -------
-    Figure
     """
     figure = Figure(figsize=(WIDTH, 4), layout="constrained")
     loss_ax, rate_ax = figure.subplots(1, 2, width_ratios=[3, 1])
@@ -73,21 +69,14 @@ def _mark_best(ax: Axes, history: pd.DataFrame) -> None:
 
 
 def confusion_figure(cm: np.ndarray, class_names: Sequence[str], unit: str = "pixels") -> Figure:
-    """Confusion matrix: what the pixels (or images) of each true class were called.
+    """Confusion matrix: what the pixels (or images) of each true class were called, percentage of the row and count.
 
     Parameters
     ----------
-    cm : ndarray of integers, shape (n_classes, n_classes)
-        Rows = truth, columns = prediction.
-    class_names : sequence of str
-        Names in the order of the rows.
-    unit : str
-        What was counted, in the plural.
-
-    Returns
-    -------
-    Figure
-        Each cell shows the percentage of its row and the count.
+    cm
+        Integers (n_classes, n_classes), rows = truth, columns = prediction.
+    class_names, unit
+        Names in the order of the rows; what was counted, in the plural.
     """
     n = len(class_names)
     side = min(8.5, 2.5 + 0.8 * n)

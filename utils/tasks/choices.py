@@ -11,12 +11,13 @@ from utils.samples import sample_of
 
 
 class Chosen(NamedTuple):
-    """What a prediction works with; `about` says in words on which images."""
+    """What a prediction works with; `about` says on which images, `labels` are those of objects to classify."""
 
     model: Path
     images: Path
     results: Path
     about: str
+    labels: Path | None
 
 
 def choose(prediction: Mapping, notebook: str, trained: Path | None, training_source: str | None) -> Chosen:
@@ -42,7 +43,9 @@ def choose(prediction: Mapping, notebook: str, trained: Path | None, training_so
     default = f"results/{notebook}/predictions_of_{model.name}/{name_of_folder(images)}"
     seen = training_source is not None and not sample_of(training_source) and images == resolve(training_source)
     warning = " Most of them were used for training: on new images the model will be somewhat worse." if seen else ""
-    return Chosen(model, images, resolve(prediction["result_folder"] or default), f"Images: {images}{warning}")
+    results, labels = prediction["result_folder"] or default, prediction.get("label_folder", "")
+    labels = resolve(labels) if labels else None
+    return Chosen(model, images, resolve(results), f"Images: {images}{warning}", labels)
 
 
 def chosen_model(model_folder: str, trained: Path | None) -> Path:

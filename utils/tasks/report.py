@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 
 from utils.data.copies import duplicates
@@ -13,14 +14,16 @@ from utils.data.problems import Problem
 from utils.data.project import Project
 from utils.data.splits import read_split
 from utils.metrics.intervals import interval_note
-from utils.pages.page import in_groups
+from utils.pages.page import in_groups, show_tables
 from utils.pages.report import write_report
 from utils.pages.score_figures import learning_curves
-from utils.tasks.held_out import TestSet
-from utils.training import model_folder
+from utils.tasks.task import Checks, Evaluation, Task, TestSet
+from utils.training.model_folder import HISTORY, PARAMETERS, SPLIT, read_model
 
+LOOKALIKES = "Test images that look like a copy of a training image"  # caption of a table
 LARGE_PATCH = 512  # pixels
 FEW_IMAGES = 10
+MOST_ROWS = 20  # of a table of scores, on the page
 
 
 def overview(project: Project, patch: tuple[int, int]) -> str:
@@ -49,7 +52,7 @@ def overview(project: Project, patch: tuple[int, int]) -> str:
 def cautions(folder: Path, test_set: TestSet) -> list[str]:
     """Sentences on why the score of a model must not be taken for a result; usually none."""
     found = [] if test_set.independent else [f"Tested on {test_set.origin}."]
-    parameters = json.loads((folder / model_folder.PARAMETERS).read_text(encoding="utf-8"))["overrides"]
+    parameters = json.loads((folder / PARAMETERS).read_text(encoding="utf-8"))["overrides"]
     if parameters.get("training", {}).get("preset") == "Try out":
         found.append(
             'Made with the preset "Try out", to see how everything works: this is no result. Train with another preset.'
@@ -57,7 +60,7 @@ def cautions(folder: Path, test_set: TestSet) -> list[str]:
     return found
 
 
-def verdict(evaluation, folder: Path) -> str:
+def verdict(evaluation: Evaluation, folder: Path) -> str:
     """Markdown with the headline score, its interval, where the test images come from, and what to be wary of."""
     best, test_set = evaluation.headline, evaluation.test_set
     interval = f" (95 % interval {best['low']:.2f} to {best['high']:.2f})" if best["low"] == best["low"] else ""
@@ -91,20 +94,34 @@ def lookalikes(project: Project, test_set: TestSet) -> pd.DataFrame:
     return pairs[is_test.sum(axis=1) == 1]
 
 
-def warnings_of(problems: Sequence[Problem], uneven: pd.DataFrame, copies: pd.DataFrame) -> list[str]:
+def warnings_of(problems: Sequence[Problem], uneven: pd.DataFrame, copies: pd.DataFrame | None = None) -> list[str]:
     """Sentences for the report from what the check of the data found."""
     found = [f"{one.file}: {one.what}. {one.remedy}" for one in problems]
     found += [f"{row.file} differs from the other images in {row.feature}." for row in uneven.itertuples()]
-    return found + [f"{row.file_a} and {row.file_b} look like copies of each other." for row in copies.itertuples()]
+    return found + ([] if copies is None else _alike(copies))
 
 
-def archive(
+def _alike(pairs: pd.DataFrame) -> list[str]:
+    return [f"{row.file_a} and {row.file_b} look like copies of each other." for row in pairs.itertuples()]
+
+
+def with_lookalikes(checks: Checks, pairs: pd.DataFrame) -> Checks:
+    """Checks with the pairs of `Task.lookalikes` added."""
+    return Checks({**checks.tables, LOOKALIKES: pairs}, checks.warnings + _alike(pairs))
+
+
+def show_scores(task: Task, evaluation: Evaluation, folder: Path) -> None:
+    """Show verdict, tables and remarks of an evaluation on the page."""
+    display(Markdown(verdict(evaluation, folder)))
+    show_tables(task.score_tables(evaluation), most=MOST_ROWS)
+    for sentence in (*task.cautions(evaluation), *task.remarks(evaluation)):
+        display(Markdown(sentence))
+
+
+def write(
+    task: Task,
     folder: Path,
-    evaluation,
-    title: str,
-    summary: str,
-    tables: Mapping,
-    figures: Mapping,
+    evaluation: Evaluation,
     warnings: Sequence[str],
     more: Mapping[str, pd.DataFrame | Figure] | None = None,
 ) -> Path:
@@ -112,34 +129,39 @@ def archive(
 
     Parameters
     ----------
+    task
+        Of the model.
     folder
         Model folder.
     evaluation
-        With headline and test_set.
-    title, summary
-        What the model is; where the test images come from is added.
-    tables, figures
-        Caption -> table or figure, about the scores.
+        From `utils.tasks.held_out.evaluate`.
     warnings
         Sentences that a reader must know before believing the figures.
     more
         Caption -> table or figure of what else was found, shown first.
     """
-    parameters = json.loads((folder / model_folder.PARAMETERS).read_text(encoding="utf-8"))["overrides"]
-    split, history = read_split(folder / model_folder.SPLIT), pd.read_csv(folder / model_folder.HISTORY)
-    counts = split.groupby("role").agg(images=("file", "size"), groups=("group", "nunique")).reset_index()
+    parameters = json.loads((folder / PARAMETERS).read_text(encoding="utf-8"))["overrides"]
+    description, history = read_model(folder), pd.read_csv(folder / HISTORY)
+    counts = read_split(folder / SPLIT).groupby("role").agg(images=("file", "size"), groups=("group", "nunique"))
     test_set, path = evaluation.test_set, folder / "report.html"
     added = {caption: shown for caption, shown in (more or {}).items() if isinstance(shown, Figure)}
     listed = {caption: shown for caption, shown in (more or {}).items() if caption not in added}
+    scores = {caption: table for caption, table in task.score_tables(evaluation).items() if len(table)}
+    about = " ".join([task.summary(description, len(history)), *task.remarks(evaluation)]).replace("**", "")
     write_report(
         path,
-        title=title,
-        summary=f"{summary}\n\nThe scores are from {len(test_set.examples)} images: {test_set.origin}.",
-        tables={**listed, "Images the model was made from": counts, **tables},
-        figures={**added, "Loss during training": learning_curves(history), **figures},
+        title=f"{task.title} {folder.name}",
+        summary=f"{about}\n\nThe scores are from {len(test_set.examples)} images: {test_set.origin}.",
+        tables={**listed, "Images the model was made from": counts.reset_index(), **scores},
+        figures={
+            **added,
+            "Loss during training": learning_curves(history),
+            "Test images and their annotation": task.show_examples(test_set.examples, description["classes"]),
+            **task.evaluation_figures(evaluation),
+        },
         parameters=parameters,
-        warnings=[*cautions(folder, test_set), *warnings],
-        versions=model_folder.read_model(folder)["versions"],
+        warnings=[*cautions(folder, test_set), *task.cautions(evaluation), *warnings],
+        versions=description["versions"],
         headline=evaluation.headline,
     )
     return path

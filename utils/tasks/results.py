@@ -1,10 +1,13 @@
-"""Tables of a prediction folder that grow image by image and never lose a row of an earlier prediction."""
+"""A prediction folder: the loop over images, tables that grow image by image, and what must never be lost of it."""
 
 import os
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -118,10 +121,125 @@ def check_channels(array: np.ndarray, path: Path, description: dict) -> None:
 
 @dataclass
 class Predicted:
-    """Measurements of a folder, one row per image, and what went wrong or looks doubtful, one sentence each."""
+    """Table of what was found in a folder, and what went wrong or looks doubtful, one sentence each."""
 
-    measurements: pd.DataFrame
+    table: pd.DataFrame
     warnings: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Found:
+    """What is told of one file: rows of the table (dicts or frames), pixel size in um where it is known."""
+
+    rows: list = field(default_factory=list)
+    pixel_size_um: float | None = None
+
+
+class LeftOut(Exception):
+    """An image cannot be read, which stops nothing but this image, unlike a full disk."""
+
+
+@contextmanager
+def left_out() -> Iterator[None]:
+    """Tell errors about an image from those about writing results: a DataError inside becomes a `LeftOut`."""
+    try:
+        yield
+    except DataError as error:
+        raise LeftOut(str(error)) from error
+
+
+class Results(ABC):
+    """What a task writes into a prediction folder; `predict_folder` goes through the images.
+
+    Parameters
+    ----------
+    predictor
+        Of `Task.load`; has `description`, the content of model.json.
+    model
+        Folder of the model, to be told beside the results.
+    images, folder
+        Folder of the images, and of the results.
+    axes
+        Order of the images' axes as in the form, see `utils.images.stacks.read_planes`.
+    progress
+        Wraps a list, for a progress bar.
+    """
+
+    verb: ClassVar[str] = "predicted"
+
+    def __init__(
+        self,
+        predictor: Any,
+        model: Path,
+        images: Path,
+        folder: Path,
+        axes: str = "automatic",
+        progress: Callable[[Iterable], Iterable] = iter,
+    ):
+        self.predictor, self.model, self.images, self.folder = predictor, model, images, folder
+        self.axes, self.progress = axes, progress
+        self.description: Mapping = predictor.description
+        self.warnings: list[str] = []
+
+    @abstractmethod
+    def files(self) -> list:
+        """What to go through, image by image; DataError where a file would be overwritten that is no result."""
+
+    @abstractmethod
+    def predict_one(self, file: Any) -> Found:
+        """Predict one image and write what it has for itself; `LeftOut` where it cannot be read (see `left_out`)."""
+
+    @abstractmethod
+    def begin(self, files: list) -> None:
+        """Once, when the first image is done: set aside tables of an earlier prediction, say where results are from."""
+
+    @abstractmethod
+    def append(self, found: Found, rows: list) -> None:
+        """Add what was found in an image to the tables; `rows` are those of all images so far."""
+
+    def end(self, table: pd.DataFrame) -> None:  # noqa: B027
+        """Write what needs the whole table: nothing for most tasks."""
+
+    def told(self) -> dict:
+        """What the prediction was made from, to be kept beside it; folders inside the project relative to it."""
+        return {
+            "model_folder": shown_path(self.model),
+            "data_folder": shown_path(self.images),
+            "axes": self.axes,
+            "classes": self.predictor.classes,
+        }
+
+
+def predict_folder(results: Results) -> Predicted:
+    """Predict all images of a folder, one in memory at a time.
+
+    Returns
+    -------
+    Predicted
+        An image that cannot be read is named among the warnings; the others are predicted all the same.
+
+    Raises
+    ------
+    DataError
+        No image could be predicted, or a result would overwrite another or a file that is no result.
+    """
+    files, rows, sizes = results.files(), [], []
+    for file in results.progress(files):
+        try:
+            found = results.predict_one(file)
+        except LeftOut as error:
+            results.warnings.append(f"Left out: {error}")
+            continue
+        if not rows:
+            results.begin(files)
+        rows += found.rows
+        sizes.append(found.pixel_size_um)
+        results.append(found, rows)
+    if not rows:
+        raise DataError(f"No image could be {results.verb}. " + " ".join(results.warnings[:3]))
+    table = pd.DataFrame(rows) if isinstance(rows[0], dict) else pd.concat(rows, ignore_index=True)
+    results.end(table)
+    return Predicted(table, results.warnings + pixel_size_doubts(sizes, results.description.get("pixel_size_um")))
 
 
 def check_names(files: Sequence[Path]) -> None:
@@ -141,16 +259,6 @@ def foreign_file(path: Path) -> DataError:
         f"{path} exists and was not written by a prediction; it would be overwritten. Choose an empty or new "
         "folder in the field result_folder."
     )
-
-
-def origin(model_folder: Path, data_folder: str | Path, axes: str, classes: list[dict]) -> dict:
-    """What a prediction was made from, to be kept beside it; folders inside the project are given relative to it."""
-    return {
-        "model_folder": shown_path(model_folder),
-        "data_folder": shown_path(data_folder),
-        "axes": axes,
-        "classes": classes,
-    }
 
 
 def pixel_size_doubts(sizes: list[float | None], trained: float | None) -> list[str]:

@@ -1,7 +1,11 @@
-"""What fine-tuning needs to know of a task: classification, U-Net and StarDist behind the same few questions."""
+"""What a task is: the questions that classification, U-Net and StarDist answer, and what all of them do alike.
+
+A task is a folder below `utils/tasks` and a line in `utils.tasks.registry`. Its class gathers parts that lie in files
+of their own (train, predict, evaluate, page); the notebooks, fine-tuning and `notebooks.predict` ask nothing else.
+"""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,15 +17,15 @@ from matplotlib.figure import Figure
 
 from utils.data.project import Project
 from utils.metrics.intervals import Judgement
-from utils.tasks.held_out import TestSet
-from utils.training.run import Ingredients
+from utils.pages.page import overlays
+from utils.paths import resolve
+from utils.tasks.results import Predicted, Results, predict_folder
+from utils.training.run import Ingredients, run
 from utils.training.stages import kept_classes, take_over
-
-LOOKALIKES = "Test images that look like a copy of a training image"  # caption of a table
 
 
 @dataclass(frozen=True)
-class Source:
+class Start:
     """The model that fine-tuning starts from.
 
     Attributes
@@ -33,7 +37,7 @@ class Source:
     description
         Content of model.json; of a published model what corresponds to it.
     predictor
-        `Classifier`, `Segmenter` or `ObjectSegmenter`; its `network` is a Keras model.
+        Of `Task.load`; its `network` is a Keras model.
     training
         Values of the form training that it was made with, as far as known.
     """
@@ -50,17 +54,42 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """A row for each image, what looks doubtful, and a figure of the results."""
+class TestSet:
+    """Images to score a model on, and a sentence on where they come from (a warning where not independent)."""
 
+    __test__ = False  # not a class of tests
+
+    examples: list
+    origin: str
+    independent: bool
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of a model on its test set.
+
+    Attributes
+    ----------
+    test_set, predictor
+        What was scored on, and what was scored.
+    scores
+        Of `Task.scores`; has `per_image`, a row for each test image with its group.
+    table
+        Totals with their intervals.
+    headline
+        The one score shown big: name, value, low, high, meaning.
+    """
+
+    test_set: TestSet
+    scores: Any
     table: pd.DataFrame
-    warnings: Sequence[str]
-    figure: Figure
+    headline: dict
+    predictor: Any
 
 
 @dataclass(frozen=True)
 class Checks:
-    """What the check of the new data found: caption -> table for the page, and sentences for the report."""
+    """What the check of the data found: caption -> table for the page, and sentences for the report."""
 
     tables: Mapping[str, pd.DataFrame]
     warnings: list[str]
@@ -73,101 +102,263 @@ class Task(ABC):
     ----------
     name
         As in model.json.
-    noun, unit
-        What a model and an annotated image are called on the page.
+    noun, title, unit
+        What a model, its report and an annotated image are called on the page.
+    notebook
+        Where its models are trained, kept in model.json.
     head
         Names of the network's last layers.
+    needs_masks
+        Whether images are annotated by masks.
+    results
+        Subclass of `Results` that writes a prediction folder.
     """
 
     name: ClassVar[str]
     noun: ClassVar[str]
+    title: ClassVar[str]
     unit: ClassVar[str]
-    head: ClassVar[Sequence[str]]
+    notebook: ClassVar[str]
+    head: ClassVar[Sequence[str]] = ()
     needs_masks: ClassVar[bool]
+    results: ClassVar[Callable[..., Results]]
+
+    # --- data
 
     @abstractmethod
-    def open_project(self, data: Mapping, seed: int, source: Source) -> Project:
-        """Read, check and split the new data."""
+    def open(self, data: Mapping, seed: int = 0, start: Start | None = None) -> Project:
+        """Read, check and split training data; `data` are values of that form.
+
+        Data to fine-tune a model with (`start`) are understood as those that it was made from, where they can be.
+        """
 
     @abstractmethod
-    def settings(self, training: Mapping, source: Source) -> dict:
-        """All values that the task's own training form has: what fine-tuning does not ask is the starting model's."""
+    def read(
+        self, source: Path, target: Path | None, data: Mapping, description: Mapping, class_table: Path | None = None
+    ) -> Any:
+        """Annotated images, with the classes of a model.
 
-    @abstractmethod
-    def describe(self, project: Project, settings: Mapping, source: Source) -> dict:
-        """Content of model.json, with the network of the starting model for the classes of the new data."""
+        Parameters
+        ----------
+        source, target, class_table
+            Where images and annotations lie.
+        data
+            Values of the form `data` that the model was made with.
+        description
+            Content of model.json; used are classes and mask_type.
 
-    @abstractmethod
-    def untrained(self, description: Mapping) -> keras.Model:
-        """Network with random weights."""
+        Returns
+        -------
+        Dataset or CropSet
+            With all problems, none raised.
+        """
 
-    def start(self, description: Mapping, source: Source) -> keras.Model:
-        """Network of `description` with the starting model's weights, but for a new head where the classes are new."""
-        network = self.untrained(description)
-        take_over(network, source.predictor.network, self.head, source.kept(description["classes"]))
-        return network
-
-    @abstractmethod
-    def ingredients(self, project: Project, forms: Mapping, description: Mapping, starting: keras.Model) -> Ingredients:
-        """What `utils.training.run.run` needs."""
-
-    @abstractmethod
-    def load(self, folder: Path) -> Any:
-        """Predictor of a model folder."""
-
-    @abstractmethod
-    def judge(self, predictor: Any, examples: Sequence, classes: Sequence[dict]) -> Judgement:
-        """Headline score of a predictor on annotated images of the given classes; writes nothing."""
-
-    @abstractmethod
-    def evaluate(self, folder: Path, test_set: TestSet) -> Any:
-        """Score a model and write evaluation.csv and scores.json into its folder."""
-
-    @abstractmethod
-    def report(self, folder: Path, result: Any, warnings: list[str], more: Mapping | None = None) -> Path:
-        """Write report.html into the model folder."""
-
-    @abstractmethod
-    def judgement(self, scores: Any) -> Judgement:
-        """Headline score of the scores that `evaluate` found."""
-
-    @abstractmethod
-    def score_name(self, classes: Sequence[dict]) -> str:
-        """What the headline score is called."""
-
-    @abstractmethod
-    def checks(self, project: Project, settings: Mapping, test_set: TestSet) -> Checks:
-        """Problems, uneven images and copies."""
-
-    @abstractmethod
-    def augmentation_preview(self, project: Project, settings: Mapping, augmentation: Mapping) -> Figure:
-        """Training images as they are and as the network may see them."""
+    def class_ids(self, project: Project) -> list[int] | None:
+        """Class of each image; None where an image has no class of its own."""
+        return None
 
     @abstractmethod
     def split(self, project: Project, chosen: np.ndarray, percentage_validation: float, seed: int) -> np.ndarray:
         """Roles "training" or "validation" of chosen images."""
+
+    # --- train
+
+    @abstractmethod
+    def describe(self, project: Project, training: Mapping) -> dict:
+        """Content of model.json but for what is known only after training (threshold, checksums)."""
+
+    @abstractmethod
+    def untrained(self, description: Mapping) -> keras.Model:
+        """Network with random weights, also where others exist."""
+
+    @abstractmethod
+    def ingredients(
+        self, project: Project, forms: Mapping, description: Mapping, starting: keras.Model | None = None
+    ) -> Ingredients:
+        """What `utils.training.run.run` needs.
+
+        Parameters
+        ----------
+        project
+            From `open`.
+        forms
+            Values of the forms augmentation and training.
+        description
+            From `describe`.
+        starting
+            The same network with weights to start from; None: random ones.
+        """
+
+    @abstractmethod
+    def starting_network(self, name: str, description: Mapping) -> keras.Model | None:
+        """Network to start from, with its weights, None for ""; ModelError where it is not that of `description`."""
+
+    def starting_place(self, name: str) -> str:
+        """Where the starting model lies, in words."""
+        return f"in {resolve(name)}"
+
+    def train(self, project: Project, parameters: Mapping, callbacks: Sequence[keras.callbacks.Callback] = ()) -> str:
+        """Train, or go on with it, or say that it is done.
+
+        Parameters, result and errors are those of `utils.training.run.run`; besides, ModelError where the starting
+        model does not fit.
+        """
+        forms = parameters["overrides"]
+        description = self.describe(project, forms["training"])
+        starting = self.starting_network(forms["data"].get("starting_model", ""), description)
+        return run(project, parameters, lambda: self.ingredients(project, forms, description, starting), callbacks)
+
+    def starting_note(self, project: Project, data: Mapping, training: Mapping) -> str:
+        """One sentence on the model that training starts from; ModelError where it does not fit the data."""
+        if self.starting_network(data["starting_model"], self.describe(project, training)) is None:
+            return "Training starts from scratch."
+        return f"Training starts from the weights {self.starting_place(data['starting_model'])}."
+
+    # --- predict
+
+    @abstractmethod
+    def load(self, folder: Path) -> Any:
+        """Predictor of a model folder: has `network`, `description` and `classes`."""
+
+    def predict(
+        self, model: Path, images: Path, folder: Path, progress: Callable[[Iterable], Iterable] = iter, **options: Any
+    ) -> Predicted:
+        """Predict on all images of a folder.
+
+        Parameters
+        ----------
+        model
+            A model folder; nothing else is needed.
+        images, folder
+            Folder of images, and of the results.
+        progress
+            Wraps the list of images, for a progress bar.
+        options
+            Further arguments of `results`.
+
+        Returns, Raises
+            As `predict_folder`.
+        """
+        return predict_folder(self.results(self.load(model), model, images, folder, progress=progress, **options))
+
+    def result_figure(self, folder: Path, table: pd.DataFrame) -> Figure:
+        """Some pictures of a prediction, of the images in its table."""
+        return overlays(folder, table["file"])
+
+    # --- evaluate
+
+    @abstractmethod
+    def scores(self, predictor: Any, examples: Sequence, classes: Sequence[dict] | None = None) -> Any:
+        """Scores on annotated images; with `classes`, those of the images where the predictor knows others."""
+
+    @abstractmethod
+    def score_table(self, scores: Any) -> pd.DataFrame:
+        """Totals with their intervals."""
+
+    @abstractmethod
+    def headline(self, table: pd.DataFrame) -> dict:
+        """The one score shown big: name, value, low, high, meaning."""
+
+    @abstractmethod
+    def further_scores(self, evaluation: Evaluation) -> dict:
+        """More content of scores.json."""
+
+    def evaluation(self, predictor: Any, test_set: TestSet) -> Evaluation:
+        """Score a predictor; writes nothing."""
+        scores = self.scores(predictor, test_set.examples)
+        table = self.score_table(scores)
+        return Evaluation(test_set, scores, table, self.headline(table), predictor)
+
+    # --- page
+
+    @abstractmethod
+    def overview(self, project: Project, training: Mapping) -> str:
+        """Markdown on what was found, and what the network is shown of it."""
+
+    @abstractmethod
+    def counts(self, project: Project, test_set: TestSet | None = None) -> pd.DataFrame:
+        """What training, validation and test images hold."""
 
     @abstractmethod
     def show_data(self, project: Project) -> Figure:
         """Some training images with their annotation."""
 
     @abstractmethod
-    def show_errors(self, models: Mapping[str, Any], test_set: TestSet, classes: Sequence[dict]) -> dict[str, Figure]:
-        """Caption -> figure of the same test images with the errors of each model, the hardest images first."""
+    def checks(self, project: Project, training: Mapping, test_set: TestSet | None = None) -> Checks:
+        """Problems, uneven images and copies; `test_set` are test images that are no part of the project."""
 
     @abstractmethod
-    def predict(self, folder: Path, data_folder: str, result_folder: Path, progress: Callable) -> Prediction:
-        """What the notebook of the task does in its section 6."""
+    def lookalikes(self, project: Project, test_set: TestSet) -> pd.DataFrame:
+        """Pairs of an image that was trained on and a test image that look like copies: columns file_a, file_b."""
+
+    @abstractmethod
+    def augmentation_preview(self, project: Project, training: Mapping, augmentation: Mapping, seed: int = 0) -> Figure:
+        """Training images as they are and as the network may see them; `seed` chooses images and changes."""
+
+    @abstractmethod
+    def score_tables(self, evaluation: Evaluation) -> dict[str, pd.DataFrame]:
+        """Caption -> table of the scores for page and report."""
+
+    def remarks(self, evaluation: Evaluation) -> list[str]:
+        """Sentences on the scores for page and report."""
+        return []
+
+    def cautions(self, evaluation: Evaluation) -> list[str]:
+        """Sentences on why a score may mislead, for page and report."""
+        return []
+
+    @abstractmethod
+    def evaluation_figures(self, evaluation: Evaluation) -> dict[str, Figure]:
+        """Caption -> figure of an evaluation, the worst mistakes among them."""
+
+    @abstractmethod
+    def show_examples(self, examples: Sequence, classes: Sequence[dict]) -> Figure:
+        """Annotated images."""
+
+    @abstractmethod
+    def summary(self, description: Mapping, number_of_epochs: int) -> str:
+        """What the model is, in a few sentences."""
+
+
+class Tunable(Task):
+    """A task whose models can be fine-tuned: the parts that only the fine-tuning notebook asks for."""
+
+    @abstractmethod
+    def settings(self, training: Mapping, start: Start) -> dict:
+        """All values that the task's own training form has: what fine-tuning does not ask is the starting model's."""
+
+    def describe_tuned(self, project: Project, settings: Mapping, start: Start) -> dict:
+        """Content of model.json, with the network of the starting model for the classes of the new data."""
+        return self.describe(project, settings)
+
+    def start(self, description: Mapping, start: Start) -> keras.Model:
+        """Network of `description` with the starting model's weights, but for a new head where the classes are new."""
+        network = self.untrained(description)
+        take_over(network, start.predictor.network, self.head, start.kept(description["classes"]))
+        return network
 
     def can_answer(self, known: Sequence[dict], asked: Sequence[dict]) -> bool:
         """Whether a model that knows the classes `known` can be scored on images of the classes `asked`."""
         return kept_classes(known, asked) is not None
 
-    def class_ids(self, project: Project) -> list[int] | None:
-        """Class of each image; None where an image has no class of its own."""
-        return None
+    @abstractmethod
+    def score_name(self, classes: Sequence[dict]) -> str:
+        """What the headline score is called."""
 
-    def values(self, training: Mapping, source: Source, defaults: Mapping) -> dict:
-        """Values of the form, where they are 0 those of the starting model, where these are unknown `defaults`."""
-        known = {name: source.training.get(name, default) for name, default in defaults.items()}
-        return known | {name: value for name, value in training.items() if value != 0 or name not in known}
+    @abstractmethod
+    def judgement(self, scores: Any) -> Judgement:
+        """Headline score of `scores`, with what is needed to compare it with another model's."""
+
+    def judge(self, predictor: Any, examples: Sequence, classes: Sequence[dict]) -> Judgement:
+        """Headline score of a predictor on annotated images of the given classes; writes nothing."""
+        return self.judgement(self.scores(predictor, examples, classes))
+
+    @abstractmethod
+    def show_errors(self, predictors: Mapping, test_set: TestSet, classes: Sequence[dict]) -> dict[str, Figure]:
+        """Caption -> figure of the same test images with the errors of each model, the hardest images first."""
+
+
+def tuned_values(training: Mapping, start: Start, defaults: Mapping) -> dict:
+    """Values of the training form, where they are 0 those of the starting model, where these are unknown `defaults`."""
+    known = {name: start.training.get(name, default) for name, default in defaults.items()}
+    return known | {name: value for name, value in training.items() if value != 0 or name not in known}

@@ -22,16 +22,14 @@ class TrainingState:
 
     Attributes
     ----------
-    epoch
-        Finished epochs.
+    epoch, history
+        Finished epochs, and one dictionary for each.
     best_score, best_epoch
         Smallest validation loss so far (None before the first epoch) and the epoch (from 1) that reached it.
     waited, plateau_waited
         Epochs without improvement, for early stopping and for the learning rate.
     plateau_factor
         What "reduce on plateau" has multiplied the learning rate by so far.
-    history
-        One dictionary per finished epoch.
     files
         Names of the weights and optimiser files that belong to this state.
     """
@@ -75,10 +73,7 @@ def _uncompiled(model: keras.Model) -> keras.Model:
 def load_weights(model: keras.Model, path: Path) -> None:
     """Load weights written by `save_weights`.
 
-    Raises
-    ------
-    ModelError
-        Where the file is missing, damaged or of another network; nothing is loaded silently in part.
+    ModelError where the file is missing, damaged or of another network; nothing is loaded silently in part.
     """
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -95,16 +90,9 @@ def load_weights(model: keras.Model, path: Path) -> None:
 def save_state(folder: Path, model: keras.Model, state: TrainingState) -> None:
     """Save weights, optimiser and counters; a kill at any moment leaves the previous or the new set, never a mixture.
 
-    The small state.json, replaced at once, names the files that belong to it; only then are older files deleted.
-
-    Parameters
-    ----------
-    folder
-        The model's `training` folder.
-    model
-        Compiled and built.
-    state
-        After the epoch; `state.files` is updated.
+    The small state.json in `folder` (the model's `training`), replaced at once, names the files that belong to it; only
+    then are older files deleted. `model` is compiled and built, `state` is that after the epoch; `state.files` is
+    updated.
     """
     stamp = uuid.uuid4().hex[:8]
     files = {"last": f"last_{stamp}.h5", "optimizer": f"optimizer_{stamp}.npz", "best": state.files.get("best", "")}
@@ -137,10 +125,7 @@ def load_state(folder: Path) -> TrainingState | None:
 def restore(folder: Path, model: keras.Model, state: TrainingState) -> None:
     """Load the last weights and the optimiser of `state` into a compiled model.
 
-    Raises
-    ------
-    ModelError
-        Where a file is missing, damaged or of another network.
+    ModelError where a file is missing, damaged or of another network.
     """
     load_weights(model, folder / state.files["last"])
     model.optimizer.build(model.trainable_variables)

@@ -84,14 +84,7 @@ def restart_dropout(model: keras.Model, epoch: int) -> None:
 def learning_rate(step: int, total: int, rate: float, schedule: str) -> float:
     """Learning rate of a step: linear rise over the first 3 % (at most 100 steps), then constant or half a cosine to 0.
 
-    Parameters
-    ----------
-    step, total
-        Steps done and steps in all.
-    rate
-        Highest value.
-    schedule
-        One of `SCHEDULES`; "reduce on plateau" is constant here and lowered between epochs.
+    `step` are those done, `rate` is the highest value; "reduce on plateau" is constant here and lowered between epochs.
     """
     warm_up = min(1.0, (step + 1) / min(100, max(1, 0.03 * total)))
     decay = 0.5 * (1 + math.cos(math.pi * min(step / total, 1))) if schedule == "cosine" else 1.0
@@ -114,8 +107,6 @@ def fit(
 
     Parameters
     ----------
-    model
-        Compiled with optimiser and loss.
     training_data, validation_data
         Batches; a `training_data.epoch` is set to the epoch that begins.
     folder
@@ -129,15 +120,12 @@ def fit(
     callbacks
         More Keras callbacks, for display; the `TrainingState` is set as their attribute `state`.
 
-    Returns
-    -------
-    TrainingState
-        Counters and history.
-
     Raises
     ------
     TrainingStopped
         After Jupyter's stop button (KeyboardInterrupt), with the best weights so far loaded.
+    UserError
+        The loss is no longer finite.
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = load_state(folder) or TrainingState()

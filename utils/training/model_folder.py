@@ -35,26 +35,10 @@ COMPARED_FORMS = ("data", "augmentation", "training", "strategy")
 def open_folder(folder: Path, parameters: Mapping, split: pd.DataFrame, if_model_exists: str = "ask") -> str:
     """Make the model folder ready for a training, or say that its training is already done.
 
-    Parameters
-    ----------
-    folder
-        models/<name>.
-    parameters
-        {"overrides": {form: {field: value}}} of this run.
-    split
-        The split table (file, sha256, group, role) of this run.
-    if_model_exists
-        "ask" refuses to train over a different model; "replace" moves it to <name>.<date>. Nothing is ever deleted.
-
-    Returns
-    -------
-    str
-        "new", "unfinished" (same parameters and data: the training goes on) or "finished" (same: use it).
-
-    Raises
-    ------
-    ModelError
-        The folder holds something else: a model with other parameters or data, or files that are no model.
+    "new", "unfinished" (same parameters and data: the training goes on) or "finished" (same: use it). `parameters` are
+    {"overrides": {form: {field: value}}}, `split` is the split table (file, sha256, group, role) of this run. Where the
+    folder holds something else, a model with other parameters or data, or files that are no model, `if_model_exists`
+    "ask" refuses by a ModelError, "replace" moves it to <name>.<date>. Nothing is ever deleted.
     """
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         differences = _differences(folder, parameters, split)
@@ -144,12 +128,10 @@ def save_model(
         The content of model.json without format, versions and sha256, which are added here.
     history
         One row per epoch.
-    weights
-        Name of the file of weights.
+    weights, save
+        Name of the file of weights, and what writes those of a network to a path; None: as Keras weights.
     files
         More JSON files that the model needs: name -> content.
-    save
-        Writes the weights of a network to a path; None: as Keras weights.
     """
     with ExitStack() as stack:
         last, second, first = (stack.enter_context(atomic(folder / name)) for name in (DESCRIPTION, HISTORY, weights))
@@ -180,12 +162,10 @@ def _remove_leftovers(folder: Path) -> None:
 
 
 def read_model(folder: Path, task: str | None = None) -> dict:
-    """Read and check model.json.
+    """Read and check model.json of a model folder.
 
     Parameters
     ----------
-    folder
-        A model folder.
     task
         "unet", "stardist" or "classification" to insist on that task.
 

@@ -1,6 +1,6 @@
 """Keras graphs and nothing else."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import keras
@@ -43,28 +43,21 @@ def unet(
 ) -> keras.Model:
     """U-Net [1]_ for semantic segmentation: (batch, Y, X, channels) -> probabilities (batch, Y, X, classes).
 
+    Float32 output whatever the precision policy. The layer "logits" holds the scores before softmax. Y and X must be
+    multiples of `input_multiple(pooling_steps, half_resolution)`.
+
     Parameters
     ----------
-    channels
-        Channels of the image.
     classes
-        Classes, background included; probabilities sum to 1 over the last axis.
+        Background included; probabilities sum to 1 over the last axis.
     filters
         Filters of the first level; each pooling step doubles them.
     pooling_steps
         Times that the image is halved between encoder and bottom.
     half_resolution
         False is the published network. True: the U-Net works at half the image's resolution (a strided first
-        convolution)
-        and a last, thin level returns to full resolution, with the image itself as skip connection: about a third of
-        the
-        operations.
-
-    Returns
-    -------
-    keras.Model
-        Float32 output whatever the precision policy. The layer "logits" holds the scores before softmax.
-        Y and X must be multiples of `input_multiple(pooling_steps, half_resolution)`.
+        convolution) and a last, thin level returns to full resolution, with the image itself as skip connection: about
+        a third of the operations.
 
     References
     ----------
@@ -104,12 +97,13 @@ def classifier(
     half_resolution: bool = False,
     weights: str | None = None,
 ) -> keras.Model:
-    """Network that sorts whole images into classes.
+    """Network that sorts whole images into classes (at least 2).
+
+    float32 (batch, Y, X, channels), normalised to about 0 to 1 -> probabilities (batch, classes). The layer "logits"
+    holds the scores before softmax, "features" the last (batch, y, x, filters) before averaging.
 
     Parameters
     ----------
-    channels, classes
-        Of the images, and how many to tell apart (at least 2).
     network
         "small CNN", made for crops of 24 to 128 pixels: levels of two convolutions with batch normalisation, each half
         the size and twice the filters of the one before; or a key of `BACKBONES`, an ImageNet network.
@@ -117,12 +111,6 @@ def classifier(
         Of the small CNN; half_resolution puts a strided convolution before the first level: a third of the operations.
     weights
         "imagenet" downloads a backbone's weights; None leaves them random, for weights loaded afterwards.
-
-    Returns
-    -------
-    keras.Model
-        float32 (batch, Y, X, channels), normalised to about 0 to 1 -> probabilities (batch, classes). The layer
-        "logits" holds the scores before softmax, "features" the last (batch, y, x, filters) before averaging.
     """
     inputs = keras.Input((None, None, channels), name="image")
     small = network == SMALL
@@ -130,9 +118,6 @@ def classifier(
     x = layers.Dropout(0.3)(layers.GlobalAveragePooling2D()(features))
     x = layers.Dense(classes, name="logits", dtype="float32")(x)
     return keras.Model(inputs, layers.Softmax(name="probabilities", dtype="float32")(x), name="classifier")
-
-
-BUILDERS = {"unet": unet, "classification": classifier}
 
 
 def _small_cnn(x, filters: int, levels: int, half_resolution: bool):
@@ -154,18 +139,23 @@ def _backbone(x, network: str, weights: str | None):
     return layers.Activation("linear", name="features")(body(x))
 
 
-def load_network(folder: Path, description: Mapping) -> keras.Model:
+def load_network(folder: Path, description: Mapping, build: Callable[[Mapping], keras.Model]) -> keras.Model:
     """Build the network of a model folder in float32 and load its weights.
 
     Parameters
     ----------
-    folder
-        A model folder.
     description
-        What `read_model` returned for it.
+        What `read_model` returned for the folder.
+    build
+        Makes the network of a description, see `Task.untrained`.
+
+    Raises
+    ------
+    ModelError
+        The description is none of a network, or the weights are missing, damaged or of another network.
     """
     try:
-        network = BUILDERS[description["task"]](**description["network"])
+        network = build(description)
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(
             f"{folder / DESCRIPTION} is damaged: it describes no network ({error}). Take the model folder from a "

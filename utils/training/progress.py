@@ -18,7 +18,7 @@ BAR = "{desc} {percentage:3.0f}% {bar} {remaining} left{postfix}"
 class LiveProgress(keras.callbacks.Callback):
     """Progress bar over all epochs and live curves of the losses, those of earlier sessions included.
 
-    `utils.training.fit` sets the attribute `state`. A training in stages has a bar for each stage.
+    `utils.training.fit.fit` sets the attribute `state`. A training in stages has a bar for each stage.
     """
 
     def __init__(self):

@@ -21,10 +21,8 @@ class Ingredients:
 
     Attributes
     ----------
-    model
-        Not compiled.
-    compile
-        Compiles it, anew for each stage.
+    model, compile
+        A model that is not compiled, and what compiles it, anew for each stage.
     training_data, validation_data
         Batches.
     publish
@@ -45,26 +43,19 @@ def run(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     stages: Callable[[], Sequence[Stage]] | None = None,
 ) -> str:
-    """Train, or go on with it, or say that it is done; afterwards the model folder is complete.
+    """Train, or go on with it, or say that it is done, in one sentence; afterwards the model folder is complete.
 
     Parameters
     ----------
     project
-        From `projects.open_project`.
+        From `utils.data.project`.
     parameters
         {"overrides": {form: {field: value}}} with the forms data, augmentation and training.
-    prepare
-        Called only if there is something to train, after the seed was set.
+    prepare, stages
+        Called only if there is something to train, `prepare` after the seed was set. Without `stages` all layers learn
+        for the epochs and with the learning rate of the form.
     callbacks
         For display.
-    stages
-        Called only if there is something to train. None: all layers learn for the epochs and with the learning rate of
-        the form.
-
-    Returns
-    -------
-    str
-        One sentence on what was done.
 
     Raises
     ------

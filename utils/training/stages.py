@@ -20,15 +20,13 @@ class Stage:
 
     Attributes
     ----------
-    name : str
+    name
         Folder of its checkpoints, below that of the training; "" for the only stage.
-    epochs : int
-        Its rounds of training.
-    rate : float
-        Highest learning rate.
-    head : sequence of str, optional
+    epochs, rate
+        Its rounds of training, and its highest learning rate.
+    head
         Names of the only layers that learn; None: all.
-    rest_normalisation : bool
+    rest_normalisation
         Whether batch normalisation works as in prediction and keeps its statistics; where the layer learns, its scale
         and offset do.
     """
@@ -61,16 +59,12 @@ def flat_layers(model: keras.Model) -> Iterator[keras.Layer]:
 
 
 def stages_of(strategy: str, epochs: int, rate: float, lower: float, head: Sequence[str]) -> list[Stage]:
-    """Stages of a strategy of fine-tuning.
+    """Stages of a strategy of fine-tuning: LAST_LAYER, TWO_STAGES, EVERYTHING or SCRATCH.
 
     Parameters
     ----------
-    strategy
-        LAST_LAYER, TWO_STAGES, EVERYTHING or SCRATCH.
-    epochs
-        In all.
-    rate
-        Highest learning rate of a layer that has to be learned anew.
+    epochs, rate
+        In all; highest learning rate of a layer that has to be learned anew.
     lower
         Times by which the learning rate is lower while weights change that were learned earlier.
     head
@@ -104,19 +98,15 @@ def kept_classes(old: Sequence[dict], new: Sequence[dict]) -> list[int] | None:
 
 
 def take_over(network: keras.Model, old: keras.Model, head: Sequence[str], kept: Sequence[int] | None) -> None:
-    """Copy weights into a network of the same architecture up to its number of classes.
+    """Copy weights of `old` into a network of the same architecture up to its number of classes.
 
     Parameters
     ----------
-    network
-        Gets the weights.
-    old
-        The trained network.
     head
         Names of the layers whose outputs are classes.
     kept
         For each class of the new network its place among the old ones; None: the layers of `head` keep the random
-        weights of the new network. `head` layers that the old network lacks are left as they are, too.
+        weights of the new network, those that the old network lacks included.
     """
     pairs = zip(_without(network, head), _without(old, head), strict=True)
     for layer, before in pairs:

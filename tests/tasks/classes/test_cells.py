@@ -20,7 +20,7 @@ from utils.pages.colours import class_colours
 from utils.pages.pictures import label_overlay
 from utils.tasks.classes.cells import (
     BLOCK,
-    classify_objects,
+    CellResults,
     crop_sizes,
     crops_of_objects,
     find_segmented,
@@ -28,7 +28,7 @@ from utils.tasks.classes.cells import (
     object_boxes,
 )
 from utils.tasks.objects.predict import SOFTWARE
-from utils.tasks.results import ORIGIN, origin
+from utils.tasks.results import ORIGIN, predict_folder
 
 
 def scene(seed, shape=(60, 70), channels=1):
@@ -51,9 +51,10 @@ def write_scene(folder, name="a.tif", seed=0, pixel_size_um=None, label_name=Non
 
 
 def classify(folder, out=None, stub=None, told=None, data_folder=None, label_folder=None, **options):
-    data = folder / "images" if data_folder is None else data_folder
-    labels, out = label_folder or folder / "labels", out or folder / "out"
-    return classify_objects(stub or Stub(), folder / "model", told or description(), data, labels, out, **options)
+    stub, labels, out = stub or Stub(), label_folder or folder / "labels", out or folder / "out"
+    stub.description = told or description()
+    data = data_folder or folder / "images"
+    return predict_folder(CellResults(stub, folder / "model", data, out, labels=labels, **options))
 
 
 # ---- crops
@@ -195,11 +196,11 @@ def test_a_stardist_prediction_folder_needs_no_other_input(tmp_path):
     os.remove(tmp_path / "images" / "a.png.tif")
     folder = tmp_path / "found"
     write_tiff(folder / "labels" / "a.tif", labels, software=SOFTWARE)
-    write_json(folder / ORIGIN, origin(tmp_path / "stardist", tmp_path / "images", "automatic", []))
+    write_json(folder / ORIGIN, {"data_folder": str(tmp_path / "images")})
     (folder / "overlays").mkdir()
     (folder / "overlays" / "a.png").write_text("of the segmentation")
     before = file_sha256(folder / ORIGIN)
-    table = classify(tmp_path, out=folder, data_folder="", label_folder=folder).table  # results beside StarDist's
+    table = classify(tmp_path, out=folder, data_folder=folder, label_folder=folder).table  # results beside StarDist's
     assert table["label"].tolist() == sorted(values)
     assert (table["file"] == "a.png").all()
     assert file_sha256(folder / ORIGIN) == before
@@ -347,14 +348,14 @@ def test_no_pair_no_folder_and_no_origin_are_told(tmp_path):
         if content:
             (labels / ORIGIN).write_text(content)
         with pytest.raises(DataError, match="does not say which images"):
-            find_segmented("", labels)
+            find_segmented(labels, labels)
 
 
 def test_a_prediction_folder_tells_its_images_unless_others_are_named(tmp_path):
     found = tmp_path / "found"
     write(found / "labels", "a.tif")
-    write_json(found / ORIGIN, origin(tmp_path, write(tmp_path / "i", "a.tif"), "automatic", []))
-    ((image, labels),), _ = find_segmented("", found)
+    write_json(found / ORIGIN, {"data_folder": str(write(tmp_path / "i", "a.tif"))})
+    ((image, labels),), _ = find_segmented(found, found)
     assert image == tmp_path / "i" / "a.tif"
     assert labels == found / "labels" / "a.tif"
     ((image, _),), _ = find_segmented(write(tmp_path / "moved", "a.tif"), found)

@@ -12,23 +12,12 @@ from sklearn.metrics import balanced_accuracy_score
 
 from tests.tiny_crops import write_crops
 from utils.data.project import open_crops
+from utils.tasks import report
 from utils.tasks.classes import wrong_labels
-from utils.tasks.classes.cells import pictures, predict
-from utils.tasks.classes.evaluate import evaluate
-from utils.tasks.classes.page import (
-    augmentation_preview,
-    copies,
-    counts,
-    evaluation_figures,
-    lookalikes,
-    looked_at,
-    overview,
-    report,
-    verdict_on_forest,
-)
-from utils.tasks.classes.predict import load_classifier
 from utils.tasks.classes.wrong_labels import COLUMNS
-from utils.tasks.held_out import TestSet, find_test_set
+from utils.tasks.held_out import evaluate, find_test_set
+from utils.tasks.registry import CLASSIFIER
+from utils.tasks.task import TestSet
 
 
 @pytest.fixture(scope="module")
@@ -43,20 +32,22 @@ def training(sorter):
 
 @pytest.fixture(scope="module")
 def result(project):
-    test_set = find_test_set(project.folder)
-    return evaluate(project.folder, test_set, project.examples("training"))
+    test_set = find_test_set(CLASSIFIER, project.folder)
+    return evaluate(CLASSIFIER, project.folder, test_set, training=project.examples("training"))
 
 
 def test_counts_add_up(project):
-    table = counts(project, None).set_index("class")
+    table = CLASSIFIER.counts(project).set_index("class")
     assert table.loc["all", ["training", "validation", "test"]].sum() == table.loc["all", "total"] == 24
     for role in ("training", "validation", "test"):
         assert table.loc["all", role] == len(project.examples(role))
-    assert "24 images** in 3 classes" in overview(project, {"patch_height": 0, "patch_width": 0, "fit": "pad"})
+    assert "24 images** in 3 classes" in CLASSIFIER.overview(
+        project, {"patch_height": 0, "patch_width": 0, "fit": "pad"}
+    )
 
 
 def test_the_score_is_that_of_scikit_learn_and_is_written_down(project, result):
-    classifier, crops = load_classifier(project.folder), project.examples("test")
+    classifier, crops = CLASSIFIER.load(project.folder), project.examples("test")
     p = classifier.probabilities([one.image.array for one in crops])
     expected = balanced_accuracy_score([one.class_id for one in crops], p.argmax(axis=1))
     assert result.headline["value"] == pytest.approx(expected)
@@ -68,22 +59,24 @@ def test_the_score_is_that_of_scikit_learn_and_is_written_down(project, result):
 
 def test_network_and_forest_are_scored_on_the_same_images(result):
     assert result.forest.per_image["file"].tolist() == result.scores.per_image["file"].tolist()
-    assert "random forest" in verdict_on_forest(result)
+    assert "random forest" in " ".join(CLASSIFIER.remarks(result))
 
 
 def test_figures_and_report(result, project):
-    figures = evaluation_figures(result)
+    figures = CLASSIFIER.evaluation_figures(result)
     assert all(isinstance(figure, Figure) for figure in figures.values())
     assert any("group" in caption for caption in figures)
-    assert isinstance(looked_at(result), Figure)
-    assert isinstance(looked_at(result, [result.test_set.examples[0].name]), Figure)
-    text = report(project.folder, result, ["Beware of this."]).read_text(encoding="utf-8")
+    assert isinstance(CLASSIFIER.looked_at(result), Figure)
+    assert isinstance(CLASSIFIER.looked_at(result, [result.test_set.examples[0].name]), Figure)
+    text = report.write(CLASSIFIER, project.folder, result, ["Beware of this."]).read_text(encoding="utf-8")
     assert "Beware of this." in text
     assert "random forest" in text
 
 
 def test_preview_of_augmentation(project, sorter, training):
-    assert isinstance(augmentation_preview(project, training, sorter[2]["overrides"]["augmentation"]), Figure)
+    assert isinstance(
+        CLASSIFIER.augmentation_preview(project, training, sorter[2]["overrides"]["augmentation"]), Figure
+    )
 
 
 def test_a_copy_across_training_and_test_comes_first(tmp_path, sorter):
@@ -92,11 +85,11 @@ def test_a_copy_across_training_and_test_comes_first(tmp_path, sorter):
     before = open_crops(data)
     one, other = before.examples("training")[0], before.examples("test")[0]
     shutil.copy(one.image.path, other.image.path)
-    found = copies(open_crops(data), None)
+    found = CLASSIFIER.checks(open_crops(data), {}).tables["Near-duplicates"]
     assert {found["file_a"].iloc[0], found["file_b"].iloc[0]} == {one.name, other.name}
     assert {found["role_a"].iloc[0], found["role_b"].iloc[0]} == {"training", "test"}
     folder_of_its_own = TestSet([replace(other, image=one.image)], "a folder", independent=True)
-    across = lookalikes(before, folder_of_its_own)
+    across = CLASSIFIER.lookalikes(before, folder_of_its_own)
     assert across[["file_a", "file_b"]].values.tolist() == [[one.name, other.name]]
 
 
@@ -118,7 +111,7 @@ def test_the_button_does_nothing_until_it_is_pressed(project, training, tmp_path
     calls = []
     table = pd.DataFrame([("dot/dot_0.tif", "dot", "ring", 0.1)], columns=COLUMNS)
     monkeypatch.setattr(wrong_labels, "suspects", lambda *given: calls.append(given) or table)
-    box = wrong_labels.button(project, training, str(tmp_path / "labels.csv"))
+    box = wrong_labels.button(CLASSIFIER, project, training, tmp_path / "labels.csv")
     assert calls == []
     box.children[0].click()
     assert len(calls) == 1
@@ -128,10 +121,8 @@ def test_the_button_does_nothing_until_it_is_pressed(project, training, tmp_path
 
 def test_prediction_of_a_folder(project, tmp_path):
     write_crops(tmp_path / "new", 2, seed=8)
-    settings = {"data_folder": str(tmp_path / "new"), "label_folder": "", "axes": "automatic"}
-    settings["result_folder"] = str(tmp_path / "results")
-    found = predict(load_classifier(project.folder), project.folder, settings)
+    found = CLASSIFIER.predict(project.folder, tmp_path / "new", tmp_path / "results")
     assert len(found.table) == 6
     p = found.table[[name for name in found.table if name.startswith("p_")]].to_numpy()
     np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-3)
-    assert isinstance(pictures(tmp_path / "results", found.table, segmented=False), Figure)
+    assert isinstance(CLASSIFIER.result_figure(tmp_path / "results", found.table), Figure)

@@ -16,14 +16,15 @@ from utils.images.image import read_image, write_tiff
 from utils.pages.pictures import montage, thumbnail
 from utils.tasks.classes import predict
 from utils.tasks.classes.predict import (
+    CropResults,
     check_tables,
-    class_table,
-    classify_folder,
     earlier_classes,
     is_corrected,
     keep_corrected,
+    prediction_table,
     review_table,
 )
+from utils.tasks.results import predict_folder
 
 VALUES = {"a.tif": 0, "b.tif": 100, "c.tif": 200, "day 2/a.tif": 205, "day 2/d.tif": 152}
 
@@ -34,8 +35,9 @@ def images(tmp_path):
 
 
 def classify(images, out, stub=None, channels=1, pixel_size_um=None, **options):
-    told = description(channels, pixel_size_um=pixel_size_um)
-    return classify_folder(stub or Stub(), out.parent / "model", told, images, out, **options)
+    stub = stub or Stub()
+    stub.description = description(channels, pixel_size_um=pixel_size_um)
+    return predict_folder(CropResults(stub, out.parent / "model", images, out, **options))
 
 
 def test_all_files_agree(tmp_path, images):
@@ -216,7 +218,7 @@ def probabilities(rng, n=50):
 
 
 def test_columns_and_values():
-    table = class_table({"file": ["a", "b"]}, np.array([[0.1, 0.2, 0.7], [0.6, 0.3, 0.1]], np.float32), CLASSES)
+    table = prediction_table({"file": ["a", "b"]}, np.array([[0.1, 0.2, 0.7], [0.6, 0.3, 0.1]], np.float32), CLASSES)
     assert list(table) == ["file", "class", "group", "uncertain", *(f"p_{name}" for name in NAMES)]
     assert table["class"].tolist() == ["prophase", "early, anaphase"]
     assert table["group"].tolist() == ["B", "A"]
@@ -235,11 +237,11 @@ def test_columns_and_values():
     ],
 )
 def test_uncertain(p, uncertain):
-    assert class_table({"file": ["a"]}, np.array([p], np.float32), CLASSES)["uncertain"].tolist() == [uncertain]
+    assert prediction_table({"file": ["a"]}, np.array([p], np.float32), CLASSES)["uncertain"].tolist() == [uncertain]
 
 
 def test_no_rows_keep_the_columns():
-    table = class_table({"file": [], "label": []}, np.zeros((0, 3), np.float32), CLASSES)
+    table = prediction_table({"file": [], "label": []}, np.zeros((0, 3), np.float32), CLASSES)
     assert len(table) == 0
     assert list(table)[:5] == ["file", "label", "class", "group", "uncertain"]
 
@@ -247,7 +249,7 @@ def test_no_rows_keep_the_columns():
 @pytest.mark.parametrize("seed", range(5))
 def test_review_has_all_rows_the_most_uncertain_first(seed):
     p = probabilities(np.random.default_rng(seed))
-    table = class_table({"file": [f"{i}.tif" for i in range(len(p))]}, p, CLASSES)
+    table = prediction_table({"file": [f"{i}.tif" for i in range(len(p))]}, p, CLASSES)
     review = review_table(table)
     assert "group" not in review  # would be read as patient where the list is trained on
     assert sorted(review["file"]) == sorted(table["file"])
@@ -263,7 +265,7 @@ def test_review_has_all_rows_the_most_uncertain_first(seed):
 def test_only_a_changed_class_is_a_correction(tmp_path, seed):
     p = probabilities(np.random.default_rng(seed))
     p[0] = (0.4, 0.4, 0.2)  # a tie
-    table = class_table({"file": ["NA"] * len(p)}, p, CLASSES)
+    table = prediction_table({"file": ["NA"] * len(p)}, p, CLASSES)
     path = tmp_path / "predictions.csv"
     table.to_csv(path, index=False, float_format="%.7g")
     assert not is_corrected(path)
@@ -278,7 +280,7 @@ def test_only_a_changed_class_is_a_correction(tmp_path, seed):
 
 
 def test_a_corrected_table_is_kept_under_a_free_name(tmp_path):
-    table = class_table({"file": ["a"]}, np.array([[0.1, 0.2, 0.7]]), CLASSES)
+    table = prediction_table({"file": ["a"]}, np.array([[0.1, 0.2, 0.7]]), CLASSES)
     write_csv(tmp_path / "review.csv", table)
     assert keep_corrected(tmp_path, ["review.csv", "absent.csv"]) == []
     for i in range(2):

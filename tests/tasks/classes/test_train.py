@@ -17,6 +17,7 @@ from utils.tasks.classes import train
 from utils.tasks.classes.batches import TrainingCrops
 from utils.tasks.classes.predict import load_classifier
 from utils.tasks.held_out import find_test_set
+from utils.tasks.registry import CLASSIFIER
 from utils.training import model_folder, networks
 from utils.training.fit import TrainingStopped
 
@@ -109,7 +110,7 @@ def test_only_training_images_are_learned_from(trained, monkeypatch):
     monkeypatch.setattr(TrainingCrops, "__init__", spy)
     moved = Project(project.dataset, project.roles, project.split, project.folder.with_name("other"))
     with pytest.raises(TrainingStopped):
-        train.train(moved, given, [Stop()])
+        CLASSIFIER.train(moved, given, [Stop()])
     expected = train.arrays(project.examples("training"), model_folder.read_model(project.folder))
     np.testing.assert_array_equal(seen[0][0], expected[0])
     np.testing.assert_array_equal(seen[0][1], expected[1])
@@ -121,7 +122,7 @@ def test_temperature_is_fitted_on_validation_images_only(trained, monkeypatch):
     monkeypatch.setattr(train, "fit_temperature", lambda logits, y: fitted.append(y) or 2.0)
     moved = Project(project.dataset, project.roles, project.split, project.folder.with_name("warm"))
     short = {"overrides": given["overrides"] | {"training": given["overrides"]["training"] | {"number_of_epochs": 1}}}
-    train.train(moved, short)
+    CLASSIFIER.train(moved, short)
     np.testing.assert_array_equal(fitted[0], [one.class_id for one in project.examples("validation")])
     assert model_folder.read_model(moved.folder)["temperature"] == 2.0
 
@@ -144,17 +145,17 @@ def test_one_by_one_is_the_same_as_together(trained):
 
 class TestHeldOut:
     def test_images_set_aside_are_found_again(self, trained):
-        found = find_test_set(trained[0].folder)
+        found = find_test_set(CLASSIFIER, trained[0].folder)
         assert [one.name for one in found.examples] == [one.name for one in trained[0].examples("test")]
         assert found.independent
 
     def test_a_test_folder_needs_no_masks_and_keeps_to_the_classes(self, trained, tmp_path):
         write_crops(tmp_path / "test", 2, seed=5)
-        found = find_test_set(trained[0].folder, str(tmp_path / "test"))
+        found = find_test_set(CLASSIFIER, trained[0].folder, str(tmp_path / "test"))
         assert len(found.examples) == 6
         (tmp_path / "test" / "ring").rename(tmp_path / "test" / "comet")
         with pytest.raises(DataError, match="comet"):
-            find_test_set(trained[0].folder, str(tmp_path / "test"))
+            find_test_set(CLASSIFIER, trained[0].folder, str(tmp_path / "test"))
 
     def test_images_set_aside_are_scored_by_their_corrected_labels(self, tmp_path):
         write_crops(tmp_path / "data")
@@ -166,7 +167,7 @@ class TestHeldOut:
         )
         expected = {one.name: one.class_id for one in project.examples("test")}
         assert set(expected) & set(wrong)
-        found = find_test_set(project.folder)
+        found = find_test_set(CLASSIFIER, project.folder)
         assert {one.name: one.class_id for one in found.examples} == expected
 
 
@@ -214,6 +215,6 @@ def test_a_range_for_all_images_is_that_of_the_training_images(trained):
     project, _, given = trained
     pixels = np.concatenate([one.image.array.ravel() for one in project.examples("training")])
     training = given["overrides"]["training"] | {"normalisation": "all images together"}
-    found = train.describe(project, training)["normalisation"]
+    found = CLASSIFIER.describe(project, training)["normalisation"]
     assert found["per"] == "training set"
     np.testing.assert_allclose(found["range"], np.percentile(pixels, [1, 99.8]).reshape(2, 1), rtol=1e-6)

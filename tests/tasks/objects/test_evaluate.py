@@ -12,21 +12,22 @@ from tests.tiny_objects import write_objects
 from utils import samples
 from utils.errors import DataError
 from utils.tasks import held_out
-from utils.tasks.objects.evaluate import class_of_labels, disagreement, evaluate
+from utils.tasks.held_out import evaluate, find_test_set
+from utils.tasks.objects.evaluate import class_of_labels
 from utils.tasks.objects.measure import Objects
-from utils.tasks.objects.predict import load_segmenter
+from utils.tasks.registry import STARDIST
 
 
 @pytest.fixture(scope="module")
 def result(finder):
-    return evaluate(finder.folder, held_out.find_test_set(finder.folder))
+    return evaluate(STARDIST, finder.folder, find_test_set(STARDIST, finder.folder))
 
 
 def test_the_score_is_that_of_the_images_set_aside(result, finder):
     (example,) = finder.examples("test")
     assert [one.name for one in result.test_set.examples] == [example.name]
     assert result.test_set.independent
-    labels = load_segmenter(finder.folder).find(example.image.array).labels
+    labels = STARDIST.load(finder.folder).find(example.image.array).labels
     expected = matching_dataset([example.mask], [labels], thresh=0.5, show_progress=False)
     assert result.headline["value"] == pytest.approx(expected.accuracy)
     assert result.table["TP"][0] == expected.tp
@@ -38,24 +39,26 @@ def test_the_score_is_that_of_the_images_set_aside(result, finder):
 
 def test_a_folder_of_test_images(finder, tmp_path):
     other = write_objects(tmp_path / "other", 3, seed=9)
-    found = held_out.find_test_set(finder.folder, str(other / "images"), str(other / "masks"))
-    result = evaluate(finder.folder, found)
+    found = find_test_set(STARDIST, finder.folder, str(other / "images"), str(other / "masks"))
+    result = evaluate(STARDIST, finder.folder, found)
     assert result.scores.per_image["true objects"].tolist() == [one.mask.max() for one in found.examples]
     aps = result.scores.per_image["AP"].tolist()
-    assert [one.name for one in result.worst(3)] == [found.examples[i].name for i in np.argsort(aps, kind="stable")]
+    assert [one.name for one in STARDIST.worst(result, 3)] == [
+        found.examples[i].name for i in np.argsort(aps, kind="stable")
+    ]
 
 
 def test_a_training_image_is_refused_as_test(finder):
     data = finder.folder.parent / "data"
     with pytest.raises(DataError, match="were used in training"):
-        held_out.find_test_set(finder.folder, str(data / "images"), str(data / "masks"))
+        find_test_set(STARDIST, finder.folder, str(data / "images"), str(data / "masks"))
 
 
 def test_the_uncut_real_image_is_no_test_for_a_model_of_its_pieces(finder, monkeypatch):
     monkeypatch.setattr(held_out, "sample_of", lambda source: samples.REAL)
     whole = samples.EXTRA["nuclei_whole"]
     with pytest.raises(DataError, match="trained on pieces of this very image"):
-        held_out.find_test_set(finder.folder, whole["test_source"], whole["test_target"])
+        find_test_set(STARDIST, finder.folder, whole["test_source"], whole["test_target"])
 
 
 def test_disagreement_names_the_image_with_a_wrong_label(finder):
@@ -63,7 +66,7 @@ def test_disagreement_names_the_image_with_a_wrong_label(finder):
     whole = examples[2].mask
     wrong = np.where(whole > 3, 0, whole)
     examples[2] = replace(examples[2], mask=wrong)
-    table = disagreement(finder.folder, examples, finder.roles)
+    table = STARDIST.disagreement(finder.folder, examples, finder.roles)
     assert table["file"][0] == examples[2].name
     assert table["added"][0] >= int(whole.max()) - 5
     assert (table["annotated"] - table["missed"] == table["predicted"] - table["added"]).all()

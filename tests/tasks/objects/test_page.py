@@ -5,15 +5,16 @@ import pytest
 from matplotlib.figure import Figure
 
 from tests.tiny_objects import SMALL, parameters
-from utils.tasks.held_out import find_test_set
+from utils.tasks import report
+from utils.tasks.held_out import evaluate, find_test_set
 from utils.tasks.objects import page
-from utils.tasks.objects.evaluate import evaluate
-from utils.tasks.objects.train import describe, field_of_view
+from utils.tasks.objects.train import field_of_view
+from utils.tasks.registry import STARDIST
 
 
 @pytest.fixture(scope="module")
 def result(finder):
-    return evaluate(finder.folder, find_test_set(finder.folder))
+    return evaluate(STARDIST, finder.folder, find_test_set(STARDIST, finder.folder))
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def forms(finder):
 
 
 def test_the_table_of_sizes_counts_every_object_once(finder):
-    table = page.sizes_by_role(finder).set_index("role")
+    table = STARDIST.counts(finder).set_index("role")
     for role in ("training", "validation", "test"):
         examples = finder.examples(role)
         assert table.loc[role, "images"] == len(examples)
@@ -32,51 +33,51 @@ def test_the_table_of_sizes_counts_every_object_once(finder):
 
 def test_a_patch_larger_than_an_image_is_named(finder, forms):
     large = forms["training"] | {"patch_height": 80, "patch_width": 80}
-    told = [one for one in page.problems(finder, large) if "smaller than the patch" in one.what]
+    told = [one for one in STARDIST.problems(finder, large) if "smaller than the patch" in one.what]
     assert len(told) == len(finder.examples("training") + finder.examples("validation"))
-    assert not [one for one in page.problems(finder, forms["training"]) if "smaller than" in one.what]
+    assert not [one for one in STARDIST.problems(finder, forms["training"]) if "smaller than" in one.what]
 
 
 def test_objects_larger_than_the_patch_or_the_field_of_view_are_named(finder, forms, monkeypatch):
     monkeypatch.setattr(page, "field_of_view", lambda description: (3, 3))
-    told = " ".join(one.what for one in page.problems(finder, forms["training"]))
+    told = " ".join(one.what for one in STARDIST.problems(finder, forms["training"]))
     assert "larger than the network's view of 3 x 3" in told
 
 
 def test_field_of_view_grows_with_the_grid(finder, forms):
     views = []
     for grid in (1, 2, 4):
-        description = describe(finder, forms["training"] | {"grid": grid}, (32, 32))
+        description = STARDIST.describe(finder, forms["training"] | {"grid": grid})
         views.append(field_of_view(description)[0])
     assert views[0] < views[1] < views[2]
     assert views[0] > 20
 
 
 def test_the_readable_table_keeps_every_row(result):
-    table = page.readable_table(result.table)
+    table = STARDIST.score_tables(result)["Scores on the test images, all objects together"]
     assert table["AP"].tolist() == result.table["AP"].tolist()
     assert table["AP, 95 % interval"].tolist() == ["-"] * 10  # one test image tells nothing about others
 
 
 def test_counts_in_words(result):
     true, predicted = result.scores.per_image.loc[0, ["true objects", "predicted objects"]]
-    assert f"off by {abs(true - predicted):.1f} on average" in page.count_sentence(result)
+    assert f"off by {abs(true - predicted):.1f} on average" in STARDIST.remarks(result)[0]
 
 
 def test_figures_and_report(result, finder, forms):
-    figures = page.evaluation_figures(result)
+    figures = STARDIST.evaluation_figures(result)
     assert all(isinstance(figure, Figure) for figure in figures.values())
     assert [name for name in figures if name.startswith("Errors in")] == [
         f"Errors in {result.test_set.examples[0].name}"
     ]
-    text = page.report(finder.folder, result, ["Beware of this."]).read_text(encoding="utf-8")
+    text = report.write(STARDIST, finder.folder, result, ["Beware of this."]).read_text(encoding="utf-8")
     assert "Beware of this." in text
     assert f"{result.headline['value']:.2f}" in text
     assert "images set aside before training" in text
 
 
 def test_preview_of_augmentation(finder, forms):
-    figure = page.augmentation_preview(finder, forms["training"] | SMALL, forms["augmentation"])
+    figure = STARDIST.augmentation_preview(finder, forms["training"] | SMALL, forms["augmentation"])
     assert isinstance(figure, Figure)
 
 
@@ -86,7 +87,7 @@ def test_a_broken_label_is_told(finder, forms):
     torn[np.isin(torn, [1, 2])] = 1
     finder.dataset.examples[0] = type(one)(one.name, one.image, torn, one.group, one.mask_path)
     try:
-        told = page.problems(finder, forms["training"])
+        told = STARDIST.problems(finder, forms["training"])
     finally:
         finder.dataset.examples[0] = one
     assert any("piece" in problem.what for problem in told)

@@ -18,8 +18,8 @@ from utils.files import file_sha256
 from utils.images.image import read_mask, write_tiff
 from utils.pages.pictures import label_overlay
 from utils.tasks.objects import predict as objects_predict
-from utils.tasks.objects.predict import predict_objects
-from utils.tasks.results import GrowingTable
+from utils.tasks.objects.predict import ObjectResults
+from utils.tasks.results import GrowingTable, predict_folder
 
 RNG = np.random.default_rng(0)
 ANGLES = np.linspace(0, 2 * np.pi, 8, endpoint=False)
@@ -74,8 +74,9 @@ def images(tmp_path):
 
 def predict(images, out, stub=None, channels=1, trained_at=None, **options):
     names = [f"channel {i + 1}" for i in range(channels)]
-    description = {"channels": names, "pixel_size_um": trained_at}
-    return predict_objects(out.parent / "model", stub or Stub(), description, images, out, **options)
+    stub = stub or Stub()
+    stub.description = {"channels": names, "pixel_size_um": trained_at}
+    return predict_folder(ObjectResults(stub, out.parent / "model", images, out, **options))
 
 
 def tables(out):
@@ -101,7 +102,7 @@ def test_labels_tables_rois_and_overlays_agree(tmp_path, images):
     expected = ["counts.csv", "labels", "objects.csv", "overlays", "prediction.json", "rois"]
     assert sorted(os.listdir(tmp_path / "out")) == expected
     assert predicted.warnings == []
-    pd.testing.assert_frame_equal(counts, predicted.counts, check_dtype=False)
+    pd.testing.assert_frame_equal(counts, predicted.table, check_dtype=False)
     assert counts["file"].tolist() == ["a.tif", "b.tif", "empty.tif"]
     assert counts["objects"].tolist()[2] == 0
     for _, row in counts.iterrows():
@@ -196,7 +197,7 @@ def test_only_16_bits_for_65535_and_32_for_more(tmp_path):
         array[::2, ::2].flat[:n] = 200
         write_tiff(tmp_path / f"{n}" / "many.tif", array)
         write_tiff(tmp_path / "labels.tif", ndimage.label(array > 100)[0].astype(dtype))
-        assert predict(tmp_path / f"{n}", tmp_path / f"out{n}", Quick()).counts["objects"].tolist() == [n]
+        assert predict(tmp_path / f"{n}", tmp_path / f"out{n}", Quick()).table["objects"].tolist() == [n]
         found = read_mask(tmp_path / f"out{n}" / "labels" / "many.tif")
         assert found.dtype == dtype
         np.testing.assert_array_equal(found, read_mask(tmp_path / "labels.tif"))

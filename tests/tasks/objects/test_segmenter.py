@@ -8,12 +8,13 @@ from stardist.matching import matching
 from tests.tiny_objects import discs
 from utils.tasks.objects import predict
 from utils.tasks.objects.measure import Objects
-from utils.tasks.objects.predict import load_segmenter, tiles
+from utils.tasks.objects.predict import tiles
+from utils.tasks.registry import STARDIST
 
 
 @pytest.fixture(scope="module")
 def segmenter(finder):
-    return load_segmenter(finder.folder)
+    return STARDIST.load(finder.folder)
 
 
 def test_it_finds_what_stardist_finds(segmenter):

@@ -21,18 +21,17 @@ from utils.errors import DataError, ModelError
 from utils.images.image import read_mask, write_tiff
 from utils.patching.augmentation import Augmentation
 from utils.patching.batches import Source
-from utils.tasks.held_out import find_test_set
+from utils.tasks.held_out import evaluate, find_test_set
 from utils.tasks.objects import network
 from utils.tasks.objects import train as objects_train
-from utils.tasks.objects.evaluate import evaluate
 from utils.tasks.objects.network import TrainingObjects, ValidationObjects, targets
-from utils.tasks.objects.predict import load_segmenter
-from utils.tasks.objects.train import object_sources, optimise_thresholds, patch_size, starting_note, train
+from utils.tasks.objects.train import object_sources, optimise_thresholds
+from utils.tasks.registry import STARDIST
 from utils.training import model_folder
 from utils.training.fit import TrainingStopped
 
-STARDIST = ["config.json", "thresholds.json", "weights_best.h5"]
-FILES = sorted(["history.csv", "model.json", "parameters.json", "split.csv", *STARDIST])
+OWN = ["config.json", "thresholds.json", "weights_best.h5"]
+FILES = sorted(["history.csv", "model.json", "parameters.json", "split.csv", *OWN])
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +118,7 @@ def test_a_finished_folder_is_one_that_stardist_itself_opens(trained):
     assert said.startswith("Trained for 3 epochs")
     assert sorted(os.listdir(project.folder)) == FILES
     description = model_folder.read_model(project.folder, "stardist")
-    assert set(description["sha256"]) == set(STARDIST)
+    assert set(description["sha256"]) == set(OWN)
     assert description["input"]["patch"] == [32, 32]
     assert description["pixel_size_um"] == 0.5
     assert json.loads((project.folder / "parameters.json").read_text()) == given
@@ -128,7 +127,7 @@ def test_a_finished_folder_is_one_that_stardist_itself_opens(trained):
     assert {"loss", "val_loss", "learning_rate"} <= set(history)
     with contextlib.redirect_stdout(io.StringIO()):
         theirs = StarDist2D(None, name="model", basedir=str(project.folder.parent))
-    ours = load_segmenter(project.folder).model
+    ours = STARDIST.load(project.folder).model
     assert (ours.thresholds.prob, ours.thresholds.nms) == (theirs.thresholds.prob, theirs.thresholds.nms)
     assert description["threshold"] == pytest.approx(theirs.thresholds.prob)
     for one, other in zip(ours.keras_model.get_weights(), theirs.keras_model.get_weights(), strict=True):
@@ -148,7 +147,7 @@ def test_the_stop_button_leaves_a_usable_model_and_the_training_goes_on(trained,
     with pytest.raises(TrainingStopped, match="You stopped the training in epoch 2 of 3"):
         open_and_train(given, [Stop(1, 1)])
     assert sorted(os.listdir(tmp_path / "model")) == sorted([*FILES, "training"])
-    assert load_segmenter(tmp_path / "model").find(discs(np.random.default_rng(0))[0]).labels.shape == (64, 64)
+    assert STARDIST.load(tmp_path / "model").find(discs(np.random.default_rng(0))[0]).labels.shape == (64, 64)
     project, said = open_and_train(given)
     assert said.startswith("Trained for 3 epochs")
     assert_same_model(project.folder, trained[0].folder)
@@ -171,7 +170,7 @@ def test_a_second_run_uses_the_model_and_another_parameter_is_refused(trained):
     assert "already trained" in open_and_train(given)[1]
     other = {"overrides": given["overrides"] | {"training": given["overrides"]["training"] | {"n_rays": 16}}}
     with pytest.raises(ModelError, match="training.n_rays was 8 and is now 16"):
-        train(project, other)
+        STARDIST.train(project, other)
     assert tree(project.folder.parent) == before
 
 
@@ -186,13 +185,13 @@ def test_no_pixel_of_validation_or_test_images_is_trained_on(trained, monkeypatc
     monkeypatch.setattr(TrainingObjects, "__init__", spy)
     moved = Project(project.dataset, project.roles, project.split, project.folder.with_name("other"))
     with pytest.raises(TrainingStopped):
-        train(moved, given, [Stop()])
+        STARDIST.train(moved, given, [Stop()])
     assert {id(one.image) for one in drawn} == {id(one.image.array) for one in project.examples("training")}
 
 
 def test_learning_works(finder):
     """Discs on a dark ground: after some hundred steps most are found."""
-    segmenter = load_segmenter(finder.folder)
+    segmenter = STARDIST.load(finder.folder)
     (example,) = finder.examples("test")
     assert abs(segmenter.find(example.image.array).labels.max() - example.mask.max()) <= 2
 
@@ -200,7 +199,7 @@ def test_learning_works(finder):
 class TestPatch:
     def test_it_is_the_largest_multiple_that_fits(self, source, tmp_path):
         given = parameters(source, tmp_path, training={"patch_height": 0, "patch_width": 0})
-        assert patch_size(opened(given), given["overrides"]["training"]) == (64, 64)
+        assert STARDIST.patch_size(opened(given), given["overrides"]["training"]) == (64, 64)
 
     @pytest.mark.parametrize(
         ("side", "grid", "expected"), [(100, 2, 96), (100, 4, 96), (90, 1, 88), (300, 2, 256), (40, 2, 64)]
@@ -211,13 +210,13 @@ class TestPatch:
         labels = {"mask_type": "instance labels"}
         given = parameters(tmp_path / "data", tmp_path, data=labels, training=automatic)
         project = opened(given)
-        assert patch_size(project, given["overrides"]["training"]) == (expected, expected)
+        assert STARDIST.patch_size(project, given["overrides"]["training"]) == (expected, expected)
         assert len(objects_train.padded(project, (expected, expected))) == (3 if side == 40 else 0)
 
     def test_a_side_that_cannot_be_halved_is_refused(self, source, tmp_path):
         given = parameters(source, tmp_path, training={"patch_height": 40})
         with pytest.raises(DataError, match="40 x 32 .* multiples of 16"):
-            patch_size(opened(given), given["overrides"]["training"])
+            STARDIST.patch_size(opened(given), given["overrides"]["training"])
 
     def test_a_small_image_is_mirrored_and_not_dropped(self, source, tmp_path):
         given = parameters(source, tmp_path)
@@ -267,7 +266,7 @@ class TestStartingModel:
         monkeypatch.setattr(network, "PLACED", trained[0].folder.parent)
         monkeypatch.setattr(network, "PUBLISHED", ("model",))
         given = parameters(source, tmp_path, data={"starting_model": "model"})["overrides"]
-        said = starting_note(opened({"overrides": given}), given["data"], given["training"])
+        said = STARDIST.starting_note(opened({"overrides": given}), given["data"], given["training"])
         assert said == "Training starts from the weights of model."
 
     def test_without_internet_it_is_said_how_to_place_it(self, tmp_path, monkeypatch):
@@ -280,14 +279,14 @@ class TestStartingModel:
             network.published("2D_versatile_fluo")
 
 
-@pytest.mark.parametrize("name", STARDIST)
+@pytest.mark.parametrize("name", OWN)
 def test_a_damaged_model_is_refused(trained, tmp_path, name):
     folder = tmp_path / "copy"
     folder.mkdir()
     for path in trained[0].folder.iterdir():
         (folder / path.name).write_bytes(path.read_bytes()[: 20 if path.name == name else None])
     with pytest.raises(ModelError, match=f"{name} was changed or damaged"):
-        load_segmenter(folder)
+        STARDIST.load(folder)
     with pytest.raises(ModelError, match="could not be loaded"):
         network.load(folder)
 
@@ -307,7 +306,7 @@ def test_a_graphics_card_computes_in_half_precision_up_to_the_outputs(trained, m
     project, _, given = trained
     moved = Project(project.dataset, project.roles, project.split, project.folder.with_name("gpu"))
     with pytest.raises(TrainingStopped):
-        train(moved, given, [Look()])
+        STARDIST.train(moved, given, [Look()])
     optimizer, dtypes, loss = seen[0]
     assert isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     assert (dtypes["prob"], dtypes["dist"], dtypes["features"]) == ("float32", "float32", "float16")
@@ -355,10 +354,10 @@ def test_objects_of_several_classes(tmp_path):
     description = model_folder.read_model(project.folder, "stardist")
     assert [one["name"] for one in description["classes"]] == ["background", "oval", "round"]
     assert description["network"]["n_classes"] == 2
-    found = load_segmenter(project.folder).find(project.dataset.examples[0].image.array)
+    found = STARDIST.load(project.folder).find(project.dataset.examples[0].image.array)
     assert found.class_ids is not None
     assert set(found.class_ids) <= {1, 2}
-    result = evaluate(project.folder, find_test_set(project.folder))
+    result = evaluate(STARDIST, project.folder, find_test_set(STARDIST, project.folder))
     assert result.scores.class_confusion.shape == (2, 2)
     assert result.scores.class_confusion.sum() == result.table["TP"][0]
     (tmp_path / "classes.csv").write_text("\n".join(rows).replace("oval", "old").replace("round", "oval"))

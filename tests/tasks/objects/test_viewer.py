@@ -18,8 +18,9 @@ from skimage.measure import label
 from utils.errors import DataError
 from utils.images.image import write_tiff
 from utils.pages.pictures import display_image, label_overlay
-from utils.tasks.objects.predict import predict_objects
+from utils.tasks.objects.predict import ObjectResults
 from utils.tasks.objects.viewer import add_bar, viewer
+from utils.tasks.results import predict_folder
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 CLASSES = [{"id": 0, "name": "background"}, {"id": 1, "name": "dim"}, {"id": 2, "name": "bright"}]
@@ -30,6 +31,7 @@ class Bright:
 
     def __init__(self, with_classes=False):
         self.classes, self.with_classes = CLASSES if with_classes else CLASSES[:2], with_classes
+        self.description = {"channels": ["DNA"], "network": {"channels": 1}, "pixel_size_um": None}
 
     def find(self, array):
         labels = label(np.asarray(array)[..., 0] > 100).astype(np.int32)
@@ -60,8 +62,7 @@ def predicted(folder, with_classes=False):
         tifffile.imwrite(data / f"{name}.tif", picture_of(seed))
     frames = np.stack([picture_of(seed) for seed in (5, 6, 7)])
     tifffile.imwrite(data / "b.tif", frames, imagej=True, metadata={"axes": "TYX"})
-    description = {"channels": ["DNA"], "network": {"channels": 1}, "pixel_size_um": None}
-    predict_objects(folder / "model", Bright(with_classes), description, data, results)
+    predict_folder(ObjectResults(Bright(with_classes), folder / "model", data, results))
     return results
 
 
@@ -186,6 +187,5 @@ def test_the_bar_is_there_where_the_pixel_size_is_known(tmp_path):
     for pixel_size, told in ((None, False), (0.5, True)):
         folder = tmp_path / str(told)
         write_tiff(folder / "data" / "a.tif", picture_of(1, (80, 100)), pixel_size)
-        description = {"channels": ["DNA"], "network": {"channels": 1}, "pixel_size_um": None}
-        predict_objects(folder, Bright(), description, folder / "data", folder / "results")
+        predict_folder(ObjectResults(Bright(), folder, folder / "data", folder / "results"))
         assert ("white bar: 10 µm" in viewer(folder / "results").title.value) is told

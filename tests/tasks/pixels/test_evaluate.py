@@ -16,7 +16,8 @@ from utils.data.project import open_project
 from utils.errors import DataError, ModelError
 from utils.images.image import Image, read_image, write_tiff
 from utils.tasks import held_out
-from utils.tasks.pixels import evaluate
+from utils.tasks.held_out import evaluate, find_test_set
+from utils.tasks.registry import UNET
 from utils.training import model_folder
 
 
@@ -41,7 +42,7 @@ def project(request, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def result(project):
-    return evaluate.evaluate(project.folder, held_out.find_test_set(project.folder))
+    return evaluate(UNET, project.folder, find_test_set(UNET, project.folder))
 
 
 def test_the_images_set_aside_are_scored(project, result):
@@ -51,7 +52,7 @@ def test_the_images_set_aside_are_scored(project, result):
 
 
 def test_scores_are_those_of_scikit_learn(project, result):
-    segmenter = evaluate.load_segmenter(project.folder)
+    segmenter = UNET.load(project.folder)
     truth = {one.name: one.mask for one in project.examples("test")}
     predicted = {one.name: segmenter.class_ids(one.image.array) for one in project.examples("test")}
     assert any(0 < (ids > 0).mean() < 1 for ids in predicted.values())  # the scores are neither 0 nor 1
@@ -85,19 +86,19 @@ def test_scores_are_those_of_scikit_learn(project, result):
 
 
 def test_the_worst_images_come_first(result):
-    names = [one.name for one in result.worst(2)]
+    names = [one.name for one in UNET.worst(result, 2)]
     table = result.scores.per_image
-    columns = [f"iou_{one['name']}" for one in result.segmenter.classes[1:]]
+    columns = [f"iou_{one['name']}" for one in result.predictor.classes[1:]]
     assert names == table.iloc[np.argsort(table[columns].mean(axis=1), kind="stable")]["file"].tolist()[:2]
 
 
 def test_intervals_where_there_are_enough_images(project, tmp_path):
     classes = len(project.dataset.classes)
     other = write_data(tmp_path / "test", 5, seed=9, classes=classes)
-    found = held_out.find_test_set(project.folder, str(other / "images"), str(other / "masks"))
+    found = find_test_set(UNET, project.folder, str(other / "images"), str(other / "masks"))
     assert found.independent
     assert len(found.examples) == 5
-    scored = evaluate.evaluate(project.folder, found)
+    scored = evaluate(UNET, project.folder, found)
     assert scored.headline["low"] < scored.headline["value"] < scored.headline["high"]
 
 
@@ -108,8 +109,8 @@ def test_a_class_absent_from_the_test_set(project, tmp_path):
     for path in (other / "masks").iterdir():
         mask = read_image(path).array[..., 0]
         write_tiff(path, np.where(mask == mask.max(), 0, mask).astype(mask.dtype))
-    found = held_out.find_test_set(project.folder, str(other / "images"), str(other / "masks"))
-    scored = evaluate.evaluate(project.folder, found)
+    found = find_test_set(UNET, project.folder, str(other / "images"), str(other / "masks"))
+    scored = evaluate(UNET, project.folder, found)
     assert len(scored.scores.per_image) == 3
     json.loads((project.folder / "scores.json").read_text(), parse_constant=pytest.fail)
 
@@ -121,13 +122,13 @@ def test_images_that_were_trained_on_are_refused(project, tmp_path):
         shutil.copy(seen.image.path, other / "images" / f"renamed_{role}.tif")
         shutil.copy(seen.mask_path, other / "masks" / f"renamed_{role}.tif")
         with pytest.raises(DataError, match=f"renamed_{role}.tif.* used in training.*Take them out"):
-            held_out.find_test_set(project.folder, str(other / "images"), str(other / "masks"))
+            find_test_set(UNET, project.folder, str(other / "images"), str(other / "masks"))
         (other / "images" / f"renamed_{role}.tif").unlink()
         (other / "masks" / f"renamed_{role}.tif").unlink()
     aside = project.examples("test")[0]
     shutil.copy(aside.image.path, other / "images")
     shutil.copy(aside.mask_path, other / "masks")
-    assert len(held_out.find_test_set(project.folder, str(other / "images"), str(other / "masks")).examples) == 3
+    assert len(find_test_set(UNET, project.folder, str(other / "images"), str(other / "masks")).examples) == 3
 
 
 def test_a_copy_of_a_training_image_among_those_set_aside_is_refused(tmp_path):
@@ -138,17 +139,17 @@ def test_a_copy_of_a_training_image_among_those_set_aside_is_refused(tmp_path):
     project = model_of(tmp_path, source)
     assert project.split.groupby("sha256")["role"].nunique().max() > 1
     with pytest.raises(DataError, match="(copy|image)_[012].tif.* used in training"):
-        held_out.find_test_set(project.folder)
+        find_test_set(UNET, project.folder)
 
 
 def test_without_test_images_the_figures_are_called_optimistic(tmp_path):
     project = model_of(tmp_path, write_data(tmp_path / "data", 4), percentage_test=0)
-    found = held_out.find_test_set(project.folder)
+    found = find_test_set(UNET, project.folder)
     assert not found.independent
     assert "no independent test" in found.origin
     assert "optimistic" in found.origin
     assert [one.name for one in found.examples] == [one.name for one in project.examples("validation")]
-    evaluate.evaluate(project.folder, found)
+    evaluate(UNET, project.folder, found)
     assert json.loads((project.folder / "scores.json").read_text())["independent"] is False
 
 
@@ -160,13 +161,11 @@ def test_a_sample_is_scored_on_its_own_test_images_and_other_models_never(tmp_pa
     monkeypatch.setattr(held_out, "SAMPLES", samples.SAMPLES)
     project = model_of(tmp_path / "models", source)
     assert "test" not in project.roles
-    found = held_out.find_test_set(project.folder)
+    found = find_test_set(UNET, project.folder)
     assert {one.image.path.parent for one in found.examples} == {test / "images"}
     assert found.independent
     assert "sample tiny" in found.origin
-    assert {one.image.path.parent for one in held_out.find_test_set(own.folder).examples} == {
-        tmp_path / "data" / "images"
-    }
+    assert {one.image.path.parent for one in find_test_set(UNET, own.folder).examples} == {tmp_path / "data" / "images"}
 
 
 def test_changed_or_lost_test_images_are_told(tmp_path):
@@ -175,24 +174,24 @@ def test_changed_or_lost_test_images_are_told(tmp_path):
     gone.image.path.unlink()
     gone.mask_path.unlink()
     with pytest.raises(DataError, match="1 of the test images are no longer in .*data.*Put them back"):
-        held_out.find_test_set(project.folder)
+        find_test_set(UNET, project.folder)
 
 
 def test_images_without_their_masks_folder_are_told(project, tmp_path):
     other = write_data(tmp_path / "test", 2, seed=9, classes=len(project.dataset.classes))
     for given in ((str(other / "images"), ""), ("", str(other / "masks"))):
         with pytest.raises(DataError, match="test_source and test_target"):
-            held_out.find_test_set(project.folder, *given)
+            find_test_set(UNET, project.folder, *given)
 
 
 def test_test_images_that_do_not_fit_are_told(project, tmp_path):
     colour = write_data(tmp_path / "colour", 2, channels=3, classes=len(project.dataset.classes))
     with pytest.raises(DataError, match="image_0.tif has 3 channels, the model was trained on 1"):
-        held_out.find_test_set(project.folder, str(colour / "images"), str(colour / "masks"))
+        find_test_set(UNET, project.folder, str(colour / "images"), str(colour / "masks"))
     if len(project.dataset.classes) == 3:
         other = write_data(tmp_path / "other", 2, seed=3, classes=4)
         with pytest.raises(DataError, match="image_0.tif.*unexpected values 300|unexpected value"):
-            held_out.find_test_set(project.folder, str(other / "images"), str(other / "masks"))
+            find_test_set(UNET, project.folder, str(other / "images"), str(other / "masks"))
 
 
 @pytest.mark.parametrize("text", [None, "", "[]", "{}", '{"overrides": {"data": 3}}'])
@@ -203,7 +202,7 @@ def test_damaged_parameters_are_told(text, tmp_path):
     else:
         (project.folder / "parameters.json").write_text(text)
     with pytest.raises(ModelError, match="parameters.json is missing or damaged"):
-        held_out.find_test_set(project.folder)
+        find_test_set(UNET, project.folder)
 
 
 class Fixed:
@@ -221,7 +220,7 @@ def example(name, truth, answer):
 
 
 def test_disagreement_names_the_images_to_look_at(monkeypatch, tmp_path):
-    monkeypatch.setattr(evaluate, "load_segmenter", lambda folder: Fixed())
+    monkeypatch.setattr(UNET, "load", lambda folder: Fixed())
     examples = [
         example("agrees", [[1, 1], [0, 2]], [[1, 1], [0, 2]]),
         example("half", [[1, 1], [0, 0]], [[1, 0], [0, 0]]),
@@ -229,7 +228,7 @@ def test_disagreement_names_the_images_to_look_at(monkeypatch, tmp_path):
         example("empty", [[0, 0], [0, 0]], [[0, 0], [0, 0]]),
         example("added", [[0, 0], [0, 0]], [[1, 0], [0, 0]]),
     ]
-    table = evaluate.disagreement(tmp_path, examples, ["training"] * 5).set_index("file")
+    table = UNET.disagreement(tmp_path, examples, ["training"] * 5).set_index("file")
     assert list(table.index[:2]) in (["other class", "added"], ["added", "other class"])
     assert list(table.index[2:]) == ["half", "agrees", "empty"]
     assert table.loc["half", ["foreground_iou", "missed_percent", "added_percent"]].tolist() == [0.5, 25, 0]

@@ -13,10 +13,10 @@ from tests.tiny import parameters, write_data
 from utils.data.project import open_project
 from utils.images.image import write_tiff
 from utils.pages.page import overlays
-from utils.tasks.held_out import TestSet, find_test_set
+from utils.tasks import report
+from utils.tasks.held_out import TestSet, evaluate, find_test_set
 from utils.tasks.pixels import page
-from utils.tasks.pixels.evaluate import evaluate
-from utils.tasks.pixels.page import augmentation_preview, per_image
+from utils.tasks.registry import UNET
 from utils.tasks.report import lookalikes, overview, verdict, with_roles
 from utils.training import model_folder
 
@@ -29,7 +29,7 @@ def project(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def result(project):
-    return evaluate(project.folder, find_test_set(project.folder))
+    return evaluate(UNET, project.folder, find_test_set(UNET, project.folder))
 
 
 def set_preset(project, preset):
@@ -45,9 +45,9 @@ def test_try_out_is_said_to_be_no_result(project, result):
     set_preset(project, "Try out")
     assert "**Warning:** " in verdict(result, project.folder)
     assert "this is no result" in verdict(result, project.folder)
-    report = page.report(project.folder, result, ["one more"]).read_text()
-    assert "this is no result" in report
-    assert "one more" in report
+    written = report.write(UNET, project.folder, result, ["one more"]).read_text()
+    assert "this is no result" in written
+    assert "one more" in written
 
 
 def test_a_test_that_is_not_independent_is_said_on_the_page(project, result):
@@ -57,11 +57,11 @@ def test_a_test_that_is_not_independent_is_said_on_the_page(project, result):
 
 
 def test_shares_of_each_image_are_those_of_the_masks(result):
-    table = per_image(result).set_index("file")
+    table = page._per_image(result).set_index("file")
     for one in result.test_set.examples:
-        predicted = result.segmenter.class_ids(one.image.array)
-        for name in (entry["name"] for entry in result.segmenter.classes[1:]):
-            i = next(entry["id"] for entry in result.segmenter.classes if entry["name"] == name)
+        predicted = result.predictor.class_ids(one.image.array)
+        for name in (entry["name"] for entry in result.predictor.classes[1:]):
+            i = next(entry["id"] for entry in result.predictor.classes if entry["name"] == name)
             assert table.loc[one.name, f"{name}, true [%]"] == pytest.approx(100 * np.mean(one.mask == i))
             assert table.loc[one.name, f"{name}, predicted [%]"] == pytest.approx(100 * np.mean(predicted == i))
 
@@ -96,7 +96,7 @@ def test_a_test_image_that_is_a_flipped_training_image_is_found(project):
 def test_preview_shows_patches_as_they_are_beside_augmented_ones(tmp_path):
     given = parameters(write_data(tmp_path / "data", 6), tmp_path)["overrides"]
     project = open_project(given["data"])
-    figure = augmentation_preview(project, given["training"], given["augmentation"])
+    figure = UNET.augmentation_preview(project, given["training"], given["augmentation"])
     assert len([axes for axes in figure.axes if axes.images]) == 8
 
 

@@ -15,8 +15,8 @@ from utils.images.decoders import read_pixels
 from utils.images.image import Image, read_image, read_mask, write_tiff
 from utils.pages.colours import class_colours
 from utils.tasks.pixels import predict
-from utils.tasks.pixels.evaluate import load_segmenter
-from utils.tasks.pixels.predict import measure, predict_folder
+from utils.tasks.pixels.predict import measure
+from utils.tasks.registry import UNET
 
 RNG = np.random.default_rng(0)
 SHAPES = {"a": (40, 50), "ragged": (37, 61), "tiny": (5, 7)}
@@ -39,8 +39,8 @@ def counts_of(mask, values):
 def test_masks_hold_the_values_of_the_training_masks(tmp_path, images, untrained_model):
     values = (0, 50, 200)
     folder, _, description = untrained_model(values=values)
-    predict_folder(folder, images, tmp_path / "out")
-    segmenter, seen = load_segmenter(folder), set()
+    UNET.predict(folder, images, tmp_path / "out")
+    segmenter, seen = UNET.load(folder), set()
     for name, shape in SHAPES.items():
         mask = read_mask(tmp_path / "out" / "masks" / f"{name}.tif")
         assert mask.shape == shape
@@ -60,7 +60,7 @@ def test_masks_hold_the_values_of_the_training_masks(tmp_path, images, untrained
 
 def test_values_above_255_are_written_as_16_bit_with_a_display_range(tmp_path, images, untrained_model):
     folder, *_ = untrained_model(values=(0, 3, 1000))
-    predict_folder(folder, images, tmp_path / "out")
+    UNET.predict(folder, images, tmp_path / "out")
     mask = read_mask(tmp_path / "out" / "masks" / "a.tif")
     assert mask.dtype == np.uint16
     assert set(np.unique(mask)) <= {0, 3, 1000}
@@ -72,9 +72,9 @@ def test_values_above_255_are_written_as_16_bit_with_a_display_range(tmp_path, i
 def test_measurements_agree_with_the_masks(tmp_path, images, untrained_model):
     values = (0, 50, 200)
     folder, *_ = untrained_model(values=values)
-    predicted = predict_folder(folder, images, tmp_path / "out")
+    predicted = UNET.predict(folder, images, tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "measurements.csv")
-    pd.testing.assert_frame_equal(table, predicted.measurements, check_dtype=False)
+    pd.testing.assert_frame_equal(table, predicted.table, check_dtype=False)
     assert table["file"].tolist() == ["a.tif", "ragged.tif", "tiny.tif"]
     for _, row in table.iterrows():
         mask = read_mask(tmp_path / "out" / "masks" / row["file"])
@@ -129,7 +129,7 @@ def test_probabilities_sum_to_1_and_give_the_mask(tmp_path, images, untrained_mo
     monkeypatch.setattr("utils.tasks.pixels.predict.TILE", 16)  # several bands of tiles
     monkeypatch.setattr("utils.tasks.pixels.predict.OVERLAP", 4)
     folder, *_ = untrained_model(values=values)
-    predict_folder(folder, images, tmp_path / "out", save_probabilities=True)
+    UNET.predict(folder, images, tmp_path / "out", save_probabilities=True)
     for name, shape in SHAPES.items():
         path = tmp_path / "out" / "probabilities" / f"{name}.tif"
         with tifffile.TiffFile(path) as tif:
@@ -148,13 +148,13 @@ def test_probabilities_sum_to_1_and_give_the_mask(tmp_path, images, untrained_mo
 
 
 def test_probabilities_are_only_written_when_asked_for(tmp_path, images, untrained_model):
-    predict_folder(untrained_model()[0], images, tmp_path / "out")
+    UNET.predict(untrained_model()[0], images, tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["masks", "measurements.csv", "overlays"]
 
 
 def test_overlays_are_pictures_of_the_image_thinned_where_large(tmp_path, images, untrained_model, monkeypatch):
     monkeypatch.setattr(predict, "OVERLAY_SIDE", 30)
-    predict_folder(untrained_model()[0], images, tmp_path / "out")
+    UNET.predict(untrained_model()[0], images, tmp_path / "out")
     for name, (height, width) in SHAPES.items():
         with PIL.Image.open(tmp_path / "out" / "overlays" / f"{name}.png") as picture:
             step = -(-max(height, width) // 30)
@@ -167,7 +167,7 @@ def test_the_threshold_of_the_model_is_used(tmp_path, images, untrained_model):
     areas = []
     for threshold in (0.0, 0.5, 1.0):
         folder, *_ = untrained_model(f"m{threshold}", threshold=threshold)
-        table = predict_folder(folder, images, tmp_path / f"out{threshold}").measurements
+        table = UNET.predict(folder, images, tmp_path / f"out{threshold}").table
         areas.append(table["foreground [% of image]"].mean())
     assert areas[0] == 100 > areas[1] > areas[2] == 0
 
@@ -177,8 +177,8 @@ def test_rgb_png_and_jpeg_beside_each_other(tmp_path, untrained_model):
     array = RNG.integers(0, 256, (30, 20, 3)).astype(np.uint8)
     PIL.Image.fromarray(array).save(tmp_path / "images" / "one.png")
     PIL.Image.fromarray(array).save(tmp_path / "images" / "two.JPG", format="JPEG")
-    predicted = predict_folder(untrained_model(channels=3)[0], tmp_path / "images", tmp_path / "out")
-    assert predicted.measurements["file"].tolist() == ["one.png", "two.JPG"]
+    predicted = UNET.predict(untrained_model(channels=3)[0], tmp_path / "images", tmp_path / "out")
+    assert predicted.table["file"].tolist() == ["one.png", "two.JPG"]
     assert sorted(os.listdir(tmp_path / "out" / "masks")) == ["one.tif", "two.tif"]
 
 
@@ -188,9 +188,9 @@ def test_a_bad_image_is_named_and_the_others_are_done(tmp_path, images, untraine
     write_tiff(images / "colour.tif", RNG.integers(0, 256, (20, 20, 3)).astype(np.uint8))
     (images / ".ipynb_checkpoints").mkdir()
     (images / "desktop.ini").write_text("x")
-    predicted = predict_folder(untrained_model()[0], images, tmp_path / "out")
+    predicted = UNET.predict(untrained_model()[0], images, tmp_path / "out")
     assert sorted(os.listdir(tmp_path / "out" / "masks")) == ["a.tif", "ragged.tif", "tiny.tif"]
-    assert sorted(predicted.measurements["file"]) == ["a.tif", "ragged.tif", "tiny.tif"]
+    assert sorted(predicted.table["file"]) == ["a.tif", "ragged.tif", "tiny.tif"]
     broken, colour = predicted.warnings
     assert "broken.tif" in broken
     assert "truncated" in broken
@@ -201,14 +201,14 @@ def test_only_bad_images_is_an_error(tmp_path, untrained_model):
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "broken.tif").write_bytes(b"II*\0nothing")
     with pytest.raises(DataError, match=r"No image could be predicted.*broken\.tif"):
-        predict_folder(untrained_model()[0], tmp_path / "images", tmp_path / "out")
+        UNET.predict(untrained_model()[0], tmp_path / "images", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_two_images_of_one_name_are_refused_before_anything_is_written(tmp_path, images, untrained_model):
     PIL.Image.fromarray(RNG.integers(0, 256, (9, 9)).astype(np.uint8)).save(images / "ragged.png")
     with pytest.raises(DataError, match="called ragged"):
-        predict_folder(untrained_model()[0], images, tmp_path / "out")
+        UNET.predict(untrained_model()[0], images, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -218,14 +218,14 @@ def test_annotations_are_never_overwritten(tmp_path, images, untrained_model):
     write_tiff(tmp_path / "masks" / "a.tif", annotation)
     before = file_sha256(tmp_path / "masks" / "a.tif")
     with pytest.raises(DataError, match=r"a\.tif exists and was not written by a prediction.*result_folder"):
-        predict_folder(untrained_model()[0], images, tmp_path)
+        UNET.predict(untrained_model()[0], images, tmp_path)
     assert file_sha256(tmp_path / "masks" / "a.tif") == before
     assert not (tmp_path / "overlays").exists()
 
 
 def test_predicting_again_replaces_the_results(tmp_path, images, untrained_model):
-    predict_folder(untrained_model("first", threshold=0.0)[0], images, tmp_path / "out")
-    predict_folder(untrained_model("second", threshold=1.0)[0], images, tmp_path / "out")
+    UNET.predict(untrained_model("first", threshold=0.0)[0], images, tmp_path / "out")
+    UNET.predict(untrained_model("second", threshold=1.0)[0], images, tmp_path / "out")
     assert read_mask(tmp_path / "out" / "masks" / "a.tif").max() == 0
     assert (pd.read_csv(tmp_path / "out" / "measurements.csv")["foreground [px]"] == 0).all()
 
@@ -235,7 +235,7 @@ def test_originals_and_working_directory_stay_as_they_are(tmp_path, images, untr
     before = {path.name: (file_sha256(path), path.stat().st_mtime_ns) for path in images.iterdir()}
     model = untrained_model()[0]
     model_before = {path.name: file_sha256(path) for path in model.iterdir()}
-    predict_folder(model, images, images / "out", save_probabilities=True)  # even inside the folder of the images
+    UNET.predict(model, images, images / "out", save_probabilities=True)  # even inside the folder of the images
     assert {p.name: (file_sha256(p), p.stat().st_mtime_ns) for p in images.iterdir() if p.is_file()} == before
     assert {path.name: file_sha256(path) for path in model.iterdir()} == model_before
     assert Path.cwd() == tmp_path
@@ -271,7 +271,7 @@ def test_a_full_disk_while_writing_probabilities_is_told_and_leaves_nothing(
 
     monkeypatch.setattr(Path, "open", full)
     with pytest.raises(DataError, match="No space left"):
-        predict_folder(untrained_model()[0], images, tmp_path / "out", save_probabilities=True)
+        UNET.predict(untrained_model()[0], images, tmp_path / "out", save_probabilities=True)
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
 
 
@@ -287,7 +287,7 @@ def test_one_image_is_in_memory_at_a_time(tmp_path, images, untrained_model, mon
             order.append((path.name, len(alive), len(list((tmp_path / "out").rglob("masks/*.tif")))))
             yield path
 
-    predict_folder(untrained_model()[0], images, tmp_path / "out", progress=progress)
+    UNET.predict(untrained_model()[0], images, tmp_path / "out", progress=progress)
     assert order == [("a.tif", 0, 0), ("ragged.tif", 1, 1), ("tiny.tif", 2, 2)]  # each written before the next is read
 
 
@@ -295,7 +295,7 @@ def test_one_image_is_in_memory_at_a_time(tmp_path, images, untrained_model, mon
     ("trained", "doubtful"), [(0.5, False), (0.55, False), (0.25, True), (1.0, True), (None, False)]
 )
 def test_another_pixel_size_than_in_training_is_doubted(tmp_path, images, untrained_model, trained, doubtful):
-    predicted = predict_folder(untrained_model(pixel_size_um=trained)[0], images, tmp_path / "out")
+    predicted = UNET.predict(untrained_model(pixel_size_um=trained)[0], images, tmp_path / "out")
     assert len(predicted.warnings) == doubtful
     if doubtful:
         assert "1 images have another pixel size (for example 0.5 um)" in predicted.warnings[0]

@@ -25,9 +25,9 @@ from utils.patching import augmentation, batches
 from utils.patching.batches import TrainingPatches
 from utils.paths import ROOT
 from utils.tasks.pixels import train
-from utils.tasks.pixels.evaluate import load_segmenter
 from utils.tasks.pixels.predict import Segmenter
-from utils.tasks.pixels.train import LOSSES, class_weights, segmentation_loss
+from utils.tasks.pixels.train import LOSSES, pixel_class_weights, segmentation_loss
+from utils.tasks.registry import UNET
 from utils.training import model_folder, networks, progress
 from utils.training.checkpoints import TrainingState, load_state
 from utils.training.fit import TrainingStopped
@@ -51,7 +51,7 @@ def trained(source, tmp_path_factory):
 
 
 def weights(folder) -> list[np.ndarray]:
-    return networks.load_network(folder, model_folder.read_model(folder, "unet")).get_weights()
+    return networks.load_network(folder, model_folder.read_model(folder, "unet"), UNET.untrained).get_weights()
 
 
 def assert_same_model(folder, expected):
@@ -125,7 +125,7 @@ def test_another_parameter_is_refused_and_nothing_is_touched(trained):
     before = tree(project.folder.parent)
     other = {"overrides": given["overrides"] | {"training": given["overrides"]["training"] | {"batch_size": 3}}}
     with pytest.raises(ModelError, match="training.batch_size was 2 and is now 3"):
-        train.train(project, other)
+        UNET.train(project, other)
     assert tree(project.folder.parent) == before
 
 
@@ -146,7 +146,7 @@ def test_the_stop_button_leaves_a_usable_model_and_the_training_goes_on(trained,
         open_and_train(given, [Stop(1, 1)])
     assert sorted(os.listdir(tmp_path / "model")) == sorted([*FILES, "training"])
     image, mask = blobs(np.random.default_rng(5))
-    assert load_segmenter(tmp_path / "model").class_ids(image).shape == mask.shape
+    assert UNET.load(tmp_path / "model").class_ids(image).shape == mask.shape
     assert len(pd.read_csv(tmp_path / "model" / "history.csv")) == 1
     project, said = open_and_train(given)
     assert said.startswith("Trained for 3 epochs")
@@ -171,7 +171,7 @@ def test_no_pixel_of_validation_or_test_images_is_trained_on(trained, monkeypatc
     monkeypatch.setattr(TrainingPatches, "__init__", spy)
     moved = Project(project.dataset, project.roles, project.split, project.folder.with_name("other"))
     with pytest.raises(TrainingStopped):
-        train.train(moved, given, [Stop()])
+        UNET.train(moved, given, [Stop()])
     assert sorted(project.roles) == ["test"] + 4 * ["training"] + ["validation"]
     expected = {id(one.image.array) for one in project.examples("training")}
     assert {id(one.image) for one in drawn} == expected
@@ -233,7 +233,7 @@ def test_a_starting_model_that_does_not_fit_is_refused(message, source, tmp_path
         open_and_train(given)
     forms = given["overrides"]
     with pytest.raises(ModelError, match=message):
-        train.starting_note(open_project(forms["data"]), forms["data"], forms["training"])
+        UNET.starting_note(open_project(forms["data"]), forms["data"], forms["training"])
     assert tree(tmp_path) == before
 
 
@@ -286,7 +286,7 @@ def test_losses_are_scaled_where_gradients_have_half_precision(trained, monkeypa
     project, _, given = trained
     moved = Project(project.dataset, project.roles, project.split, project.folder.with_name("gpu"))
     with pytest.raises(TrainingStopped):
-        train.train(moved, given, [Look()])
+        UNET.train(moved, given, [Look()])
     optimizer, dtype = seen[0]
     assert dtype == "float16"
     assert isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
@@ -420,7 +420,7 @@ def test_gradients_are_finite_at_extreme_logits(name, scale, present):
     logits = tf.constant(scale * rng.choice([-1, 1], (2, 6, 6, 3)), tf.float32)
     with tf.GradientTape() as tape:
         tape.watch(logits)
-        value = segmentation_loss(name, class_weights(list(y_true), 3))(y_true, logits)
+        value = segmentation_loss(name, pixel_class_weights(list(y_true), 3))(y_true, logits)
     assert np.isfinite(value.numpy())
     assert np.isfinite(tape.gradient(value, logits).numpy()).all()
 
@@ -445,14 +445,14 @@ def test_unknown_loss_is_refused():
 def test_class_weights_by_hand():
     # shares 3/4 and 1/4 -> 1/sqrt: 1.1547 and 2; mean over pixels 0.75 * 1.1547 + 0.25 * 2 = 1.3660
     masks = [np.array([[0, 0], [0, 1]], np.uint8)]
-    np.testing.assert_allclose(class_weights(masks, 2), [1.1547 / 1.3660, 2 / 1.3660], rtol=1e-4)
+    np.testing.assert_allclose(pixel_class_weights(masks, 2), [1.1547 / 1.3660, 2 / 1.3660], rtol=1e-4)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_class_weights_have_mean_1_over_all_pixels_of_all_masks(seed):
     rng = np.random.default_rng(seed)
     masks = [rng.choice(4, rng.integers(5, 40, 2), p=[0.7, 0.2, 0.1, 0]).astype(np.uint8) for _ in range(4)]
-    weights = class_weights(masks, 4)
+    weights = pixel_class_weights(masks, 4)
     pixels = np.concatenate([mask.ravel() for mask in masks])
     assert weights.dtype == np.float32
     assert weights[pixels].mean() == pytest.approx(1, rel=1e-5)

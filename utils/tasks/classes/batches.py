@@ -12,21 +12,10 @@ from utils.patching.augmentation import Augmentation, draw_image
 
 
 def fitted(array: np.ndarray, size: tuple[int, int], fit: str) -> np.ndarray:
-    """Bring an image to the size that the network was trained with.
+    """Bring an image (Y, X, C) of any dtype to the `size` (height, width) that the network was trained with.
 
-    Parameters
-    ----------
-    array
-        (Y, X, C), any dtype.
-    size
-        Height and width wanted.
-    fit
-        "pad": what is missing is filled with the median of the border, what is too much is cut off, evenly on both
-        sides, so that a cell keeps its size; "resize": stretched or shrunk.
-
-    Returns
-    -------
-    (size[0], size[1], C), float32 where resized, else the dtype of `array`.
+    `fit` is "pad": what is missing is filled with the median of the border, what is too much is cut off, evenly on both
+    sides, so that a cell keeps its size; or "resize": stretched or shrunk, which gives float32.
     """
     if array.shape[:2] == tuple(size):
         return array
@@ -43,18 +32,9 @@ def fitted(array: np.ndarray, size: tuple[int, int], fit: str) -> np.ndarray:
 
 
 def prepared(array: np.ndarray, description: Mapping) -> np.ndarray:
-    """An image as the network wants it: the one preprocessing of training, evaluation and prediction.
+    """An image (Y, X, C) as the network wants it, float32: the same in training, evaluation and prediction.
 
-    Parameters
-    ----------
-    array
-        (Y, X, C) as read.
-    description
-        Content of model.json; used are input and normalisation.
-
-    Returns
-    -------
-    float32 (Y, X, C).
+    Of the `description`, content of model.json, input and normalisation are used.
     """
     normalisation, shape = description["normalisation"], description["input"]
     if normalisation["per"] == "image":
@@ -67,16 +47,8 @@ def prepared(array: np.ndarray, description: Mapping) -> np.ndarray:
 class TrainingCrops(keras.utils.PyDataset):
     """Random augmented images; those of epoch e, and their order, depend only on (seed, e).
 
-    Parameters
-    ----------
-    images, class_ids
-        float32 (n, Y, X, C), prepared, and int (n,).
-    weights
-        (classes,) weight of each class in the loss.
-    batch_size, steps
-        Images per batch and batches per epoch.
-    augmentation, seed
-        Random changes, and the seed of everything that is drawn.
+    `images` are float32 (n, Y, X, C), prepared, `class_ids` int (n,), `weights` (classes,) those of the classes in the
+    loss; `steps` are the batches per epoch.
     """
 
     def __init__(self, images, class_ids, weights, batch_size: int, steps: int, augmentation: Augmentation, seed: int):
@@ -121,16 +93,9 @@ class ValidationCrops(keras.utils.PyDataset):
 
 
 def class_weights(class_ids: Sequence[int], n_classes: int, balance: str) -> np.ndarray:
-    """Weight of each class in the loss, float32 (classes,), mean 1 over the images.
+    """Weight of each class in the loss, float32 (classes,), mean 1 over the training images that `class_ids` are of.
 
-    Parameters
-    ----------
-    class_ids
-        Of the training images.
-    n_classes
-        Number of classes.
-    balance
-        "balanced": every class counts alike in all; "square root": half-way; "none": every image counts alike.
+    `balance` is "balanced": every class counts alike in all; "square root": half-way; "none": every image counts alike.
     """
     power = {"balanced": 1.0, "square root": 0.5, "none": 0.0}[balance]
     counts = np.bincount(class_ids, minlength=n_classes)

@@ -1,15 +1,14 @@
 """The objects of segmented images, cut out one by one and classified: a table, and pictures in the classes' colours."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.image import imread
 from skimage.measure import regionprops_table
 from skimage.segmentation import relabel_sequential
 
@@ -18,28 +17,20 @@ from utils.errors import DataError
 from utils.files import atomic, write_json
 from utils.images.image import Image, read_mask, whole_numbers
 from utils.images.stacks import Planes, read_planes
-from utils.pages.figures import add_legend, add_picture, class_entries, picture_grid, png
-from utils.pages.page import overlays
+from utils.pages.figures import add_legend, class_entries, png
 from utils.pages.pictures import label_overlay, write_png
 from utils.paths import resolve, shown_path
-from utils.tasks.classes.predict import (
-    CLASS_ORIGIN,
-    Classifier,
-    Predicted,
-    check_tables,
-    class_table,
-    classify_folder,
-    keep_corrected,
-)
+from utils.tasks.classes.predict import CLASS_ORIGIN, Classifier, check_tables, keep_corrected, prediction_table
 from utils.tasks.results import (
     ORIGIN,
+    Found,
     GrowingTable,
+    Results,
     check_channels,
     check_names,
     foreign_file,
     keep_earlier,
-    origin,
-    pixel_size_doubts,
+    left_out,
 )
 
 TABLE = "object_classes.csv"
@@ -47,7 +38,6 @@ FIRST_COLUMNS = ("file", "plane", "label", "class", "group", "uncertain")
 OVERLAYS = "class_overlays"  # overlays/ may hold those of the segmentation
 LEGEND = "class_legend.png"
 BLOCK = 256  # crops in memory at a time
-MONTAGE_HEIGHT, MONTAGE_WIDTH = 3.2, 5.5  # inches
 
 
 def object_boxes(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -121,128 +111,105 @@ def crops_of_objects(
 
 
 @dataclass
-class _Found:
-    """What is told of one file: rows of the table, a picture, how many objects do not fit into their crops."""
+class FoundCells(Found):
+    """What is told of one file: also a picture, and how many objects do not fit into their crops."""
 
-    rows: list[pd.DataFrame] = field(default_factory=list)
     picture: np.ndarray | None = None
     cut: int = 0
 
 
-def classify_objects(
-    classifier: "Classifier",
-    model_folder: Path,
-    description: Mapping,
-    data_folder: str | Path,
-    label_folder: str | Path,
-    result_folder: Path,
-    axes: str = "automatic",
-    crop_size: tuple[int, int] | None = None,
-    context: float = 0.0,
-    progress: Callable[[Iterable], Iterator] = iter,
-) -> Predicted:
-    """Classify each object of segmented images and stacks, one plane in memory at a time.
+class CellResults(Results):
+    """Classifies each object of segmented images and stacks, one plane in memory at a time.
+
+    Writes object_classes.csv (a row per object: file, plane, label, then as `prediction_table`; can be corrected and
+    trained on in the StarDist notebook), class_overlays/<image>.png (of the middle plane), class_legend.png and
+    classification.json. The folder may be that of the segmentation.
 
     Parameters
     ----------
-    classifier
-        Gives the probabilities.
-    model_folder
-        Where the classifier comes from, to be told in classification.json.
-    description
-        Content of model.json; used are channels, input and pixel_size_um.
-    data_folder, label_folder
-        Images and label images, see `utils.tasks.classes.cells.find_segmented`.
-    result_folder
-        Gets object_classes.csv (one row per object: file, plane, label, then as
-        `utils.tasks.classes.predict.class_table`; can be corrected and trained on in the StarDist notebook),
-        class_overlays/<image>.png (of the middle plane), class_legend.png and classification.json. It may be the folder
-        of the segmentation.
-    axes
-        Of the images, see `utils.images.stacks.read_planes`.
+    labels
+        Label images of the same names, or a folder that a StarDist prediction has written; where it is given as the
+        folder of the images too, these are the images that prediction was made from.
     crop_size, context
         See `crops_of_objects`; None takes the size that the network sees.
-    progress
-        Wraps the list of pairs, for a progress bar.
-
-    Returns
-    -------
-    Predicted
-        An image that cannot be read is named among the warnings; the others are classified all the same.
-
-    Raises
-    ------
-    DataError
-        No image could be classified, or a file would be overwritten that is no result.
     """
-    pairs, warnings = find_segmented(data_folder, label_folder)
-    files = [image for image, _ in pairs]
-    _check_files(result_folder, files)
-    size = tuple(crop_size or description["input"]["size"])
-    table, rows, sizes, cut = GrowingTable(result_folder / TABLE), [], [], 0
-    for image_path, label_path in progress(pairs):
-        try:
-            planes = read_planes(image_path, axes)
-            found = _classify(classifier, description, planes, labelled_planes(planes, label_path, axes), size, context)
-        except DataError as error:
-            warnings.append(f"Left out: {error}")
-            continue
-        if not rows:
-            warnings += keep_earlier(result_folder, [one.name for one in files], [TABLE])
-            warnings += keep_corrected(result_folder, [TABLE])
-            told = origin(model_folder, image_path.parent, axes, classifier.classes)
-            write_json(result_folder / CLASS_ORIGIN, told | {"label_folder": shown_path(label_folder)})
-            _write_legend(result_folder / LEGEND, classifier.classes)
-        write_png(result_folder / OVERLAYS / f"{image_path.stem}.png", found.picture)
-        table.append(found.rows)
-        rows += found.rows
-        sizes.append(planes.pixel_size_um)
-        cut += found.cut
-    if not rows:
-        raise DataError("No image could be classified. " + " ".join(warnings[:3]))
-    warnings += _cut_doubt(cut) + pixel_size_doubts(sizes, description.get("pixel_size_um"))
-    return Predicted(pd.concat(rows, ignore_index=True), warnings)
 
+    verb = "classified"
 
-def _check_files(folder: Path, files: Iterable[Path]) -> None:
-    """Refuse to write over tables and pictures that no classification has written."""
-    check_tables(folder, {TABLE: FIRST_COLUMNS})
-    if (folder / TABLE).exists():
-        return
-    for path in (folder / LEGEND, *(folder / OVERLAYS / f"{file.stem}.png" for file in files)):
-        if path.exists():
-            raise foreign_file(path)
+    def __init__(self, *given, labels: Path, crop_size: tuple | None = None, context: float = 0.0, **more):
+        super().__init__(*given, **more)
+        self.labels, self.context = labels, context
+        self.size = tuple(crop_size or self.description["input"]["size"])
+        self.table, self.cut = GrowingTable(self.folder / TABLE), 0
 
+    def files(self) -> list[tuple[Path, Path]]:
+        """See `Results`; pairs of image and label image."""
+        pairs, self.warnings = find_segmented(self.images, self.labels)
+        check_tables(self.folder, {TABLE: FIRST_COLUMNS})
+        pictures = (self.folder / LEGEND, *(self._overlay(image) for image, _ in pairs))
+        if not (self.folder / TABLE).exists() and (found := [path for path in pictures if path.exists()]):
+            raise foreign_file(found[0])
+        self.images = pairs[0][0].parent
+        return pairs
 
-def _classify(
-    classifier: "Classifier",
-    description: Mapping,
-    planes: Planes,
-    pairs: Iterable[tuple[Image, np.ndarray]],
-    size: tuple[int, int],
-    context: float,
-) -> _Found:
-    """Classify the objects of all planes of one file; nothing is written, so that any DataError is about the file."""
-    found = _Found()
-    for number, (image, labels) in enumerate(pairs):
-        check_channels(image.array, image.path, description)
+    def _overlay(self, image: Path) -> Path:
+        return self.folder / OVERLAYS / f"{image.stem}.png"
+
+    def told(self) -> dict:
+        """See `Results`."""
+        return super().told() | {"label_folder": shown_path(self.labels)}
+
+    def begin(self, files: list[tuple[Path, Path]]) -> None:
+        """See `Results`; a table with corrections is set aside too."""
+        self.warnings += keep_earlier(self.folder, [image.name for image, _ in files], [TABLE])
+        self.warnings += keep_corrected(self.folder, [TABLE])
+        write_json(self.folder / CLASS_ORIGIN, self.told())
+        _write_legend(self.folder / LEGEND, self.predictor.classes)
+
+    def predict_one(self, file: tuple[Path, Path]) -> FoundCells:
+        """See `Results`."""
+        with left_out():
+            planes = read_planes(file[0], self.axes)
+            found = FoundCells(pixel_size_um=planes.pixel_size_um)
+            for number, (image, labels) in enumerate(labelled_planes(planes, file[1], self.axes)):
+                check_channels(image.array, image.path, self.description)
+                probabilities = self._classify(planes, number, image, labels, found)
+                if number == len(planes) // 2:
+                    found.picture = _coloured(image.array, labels, probabilities)
+        write_png(self._overlay(file[0]), found.picture)
+        return found
+
+    def _classify(self, planes: Planes, number: int, image: Image, labels: np.ndarray, found: FoundCells) -> np.ndarray:
+        """Add the objects of a plane to `found`; returns their probabilities (n, classes)."""
         numbers, boxes = object_boxes(labels)
-        crops = (crop for _, crop in crops_of_objects(image.array, labels, size, context))
-        probabilities = np.concatenate(list(_in_blocks(classifier, crops)))
+        crops = (crop for _, crop in crops_of_objects(image.array, labels, self.size, self.context))
+        probabilities = np.concatenate(list(_in_blocks(self.predictor, crops)))
         n = len(numbers)
         places = {"file": [planes.path.name] * n, "plane": [number + 1] * n, "label": numbers}
-        found.rows.append(class_table(places, probabilities, classifier.classes))
-        seen = crop_sizes(boxes, size, context)
-        if description["input"]["fit"] == "pad":  # such a network cuts off what is larger than it
-            seen = np.minimum(seen, description["input"]["size"])
+        found.rows.append(prediction_table(places, probabilities, self.predictor.classes))
+        seen = crop_sizes(boxes, self.size, self.context)
+        if self.description["input"]["fit"] == "pad":  # such a network cuts off what is larger than it
+            seen = np.minimum(seen, self.description["input"]["size"])
         found.cut += int((boxes[:, 2:] - boxes[:, :2] > seen).any(axis=1).sum())
-        if number == len(planes) // 2:
-            shown = dict(zip(numbers.tolist(), (probabilities.argmax(axis=1) + 1).tolist(), strict=True))
-            found.picture = label_overlay(image.array, labels, class_ids=shown)  # colour 0 is that of background
-    return found
+        return probabilities
+
+    def append(self, found: FoundCells, rows: list[pd.DataFrame]) -> None:
+        """See `Results`."""
+        self.table.append(found.rows)
+        self.cut += found.cut
+
+    def end(self, table: pd.DataFrame) -> None:
+        """See `Results`."""
+        self.warnings += _cut_doubt(self.cut)
 
 
-def _in_blocks(classifier: "Classifier", crops: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+def _coloured(array: np.ndarray, labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Picture (Y, X, 3) of a plane with its objects in the colours of their classes."""
+    class_ids = (probabilities.argmax(axis=1) + 1).tolist()  # colour 0 is that of background
+    return label_overlay(array, labels, class_ids=dict(zip(object_boxes(labels)[0].tolist(), class_ids, strict=True)))
+
+
+def _in_blocks(classifier: Classifier, crops: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
     """Probabilities (n, classes) of some crops after the other; at least once, of none."""
     block = list(islice(crops, BLOCK))
     yield classifier.probabilities(block)
@@ -268,15 +235,13 @@ def _write_legend(path: Path, classes: Sequence[dict]) -> None:
         temporary.write_bytes(png(figure))
 
 
-def find_segmented(data_folder: str | Path, label_folder: str | Path) -> tuple[list[tuple[Path, Path]], list[str]]:
+def find_segmented(images: Path, labels: Path) -> tuple[list[tuple[Path, Path]], list[str]]:
     """Images and their label images.
 
     Parameters
     ----------
-    data_folder
-        Images; "" takes the folder that a StarDist prediction in `label_folder` was made from.
-    label_folder
-        Label images of the same names, or a folder that a StarDist prediction has written.
+    images, labels
+        See `CellResults`.
 
     Returns
     -------
@@ -290,8 +255,7 @@ def find_segmented(data_folder: str | Path, label_folder: str | Path) -> tuple[l
     DataError
         No such folder, no image has a label image, or two images of one name.
     """
-    labels = resolve(label_folder)
-    images = resolve(data_folder) if data_folder else _segmented_folder(labels)
+    images = _segmented_folder(labels) if images == labels else images
     if (labels / ORIGIN).exists():
         labels = labels / "labels"
     pairs, problems = pair(find_images(images), find_images(labels), images, labels)
@@ -357,49 +321,3 @@ def _label_planes(labels: Planes) -> Iterator[np.ndarray]:
         if image.array.shape[-1] > 1:
             raise DataError(f"{labels.path} has several channels, but a label image has one. Export it again.")
         yield whole_numbers(image.array[..., 0], labels.path)
-
-
-def predict(
-    classifier: Classifier,
-    model_folder: Path,
-    settings: Mapping,
-    progress: Callable[[Iterable], Iterator] = iter,
-) -> Predicted:
-    """Classify what the form asks for.
-
-    Parameters
-    ----------
-    classifier, model_folder
-        The model and where it lies.
-    settings
-        Values of the form `prediction`; with a label_folder every object of the images is classified.
-    progress
-        Wraps the list of files, for a progress bar.
-    """
-    given = classifier, model_folder, classifier.description, settings["data_folder"]
-    result_folder, options = resolve(settings["result_folder"]), {"axes": settings["axes"], "progress": progress}
-    if settings["label_folder"]:
-        return classify_objects(*given, settings["label_folder"], result_folder, **options)
-    return classify_folder(*given, result_folder, **options)
-
-
-def pictures(result_folder: Path, predicted: pd.DataFrame, segmented: bool) -> Figure:
-    """The montages of the classes, or the first pictures with coloured objects.
-
-    Parameters
-    ----------
-    result_folder
-        Of `predict`.
-    predicted
-        Its table, with the column file.
-    segmented
-        Whether objects of segmented images were classified.
-    """
-    if segmented:
-        return overlays(result_folder, predicted["file"], folder="class_overlays")
-    files = sorted((result_folder / "montages").glob("*.png"))
-    columns = 2
-    figure, axes = picture_grid(-(-len(files) // columns), columns, (MONTAGE_HEIGHT, MONTAGE_WIDTH))
-    for axis, path in zip(axes.flat, files, strict=False):
-        add_picture(axis, imread(path), path.stem)
-    return figure

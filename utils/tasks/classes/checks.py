@@ -18,21 +18,10 @@ FEWEST_TO_JUDGE = 10
 
 
 def class_counts(crop_set: CropSet, roles: Sequence[str], test: CropSet | None = None) -> pd.DataFrame:
-    """Count the images of each class.
+    """Count the images of each class: class, group (of classes, "" for none), training, validation, test, total.
 
-    Parameters
-    ----------
-    crop_set : CropSet
-    roles : sequence of str
-        "training", "validation" or "test" for each of its crops.
-    test : CropSet, optional
-        Test images from a folder of their own, read with the same classes.
-
-    Returns
-    -------
-    DataFrame
-        Columns class, group (of classes, "" for none), training, validation, test, total; one row per class in the
-        order of the class table, then the row "all" of totals.
+    One row per class in the order of the class table, then the row "all" of totals. `roles` has "training",
+    "validation" or "test" for each crop; `test` are images from a folder of their own, read with the same classes.
     """
     crops = [*zip(crop_set.crops, roles, strict=True), *((crop, "test") for crop in (test.crops if test else ()))]
     counts = np.zeros((len(crop_set.classes), len(ROLES)), int)
@@ -46,19 +35,11 @@ def class_counts(crop_set: CropSet, roles: Sequence[str], test: CropSet | None =
 
 
 def amount_problems(crop_set: CropSet, roles: Sequence[str], test: CropSet | None = None) -> list[Problem]:
-    """Tell which classes have too few images.
+    """Warn of classes that have too few images; arguments as in `class_counts`.
 
-    Parameters
-    ----------
-    crop_set, roles, test
-        As in `class_counts`.
-
-    Returns
-    -------
-    list of Problem
-        Warnings: a class with fewer than `FEWEST_TO_LEARN` training images, none for validation, or fewer than
-        `FEWEST_TO_JUDGE` test images, with the 95 % interval that its recall would have. Without any test image there
-        is nothing to judge, and nothing is said about that.
+    A class may have fewer than `FEWEST_TO_LEARN` training images, none for validation, or fewer than `FEWEST_TO_JUDGE`
+    test images, told with the 95 % interval that its recall would have. Without any test image there is nothing to
+    judge, and nothing is said about that.
     """
     counts = class_counts(crop_set, roles, test)
     judged = counts["test"].iloc[-1] > 0
@@ -100,15 +81,8 @@ def _too_few_to_judge(row: dict) -> Problem:
 def shared_groups(crop_set: CropSet, test: CropSet) -> list[Problem]:
     """Tell which groups (patients, slides, days) have images both in a test folder and among those trained on.
 
-    Parameters
-    ----------
-    crop_set, test : CropSet
-        Images that stand alone do not count: their group is their own name.
-
-    Returns
-    -------
-    list of Problem
-        At most one warning: groups of one name may be different ones, which only the user knows.
+    At most one warning: groups of one name may be different ones, which only the user knows. Images that stand alone do
+    not count: their group is their own name.
     """
     shared = sorted(_named_groups(crop_set.crops) & _named_groups(test.crops))
     if not shared:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,18 +14,19 @@ from utils.metrics.classes import (
     PER_CLASS,
     TOTALS,
     ClassScores,
+    class_headline,
     class_scores,
     group_names,
     groups_of_classes,
-    headline,
     one_hot_confusions,
     roll_up,
     scores_of_confusion,
 )
-from utils.metrics.intervals import bootstrap_difference
+from utils.metrics.intervals import Judgement, bootstrap_difference
 from utils.tasks.classes.forest import fit_forest
-from utils.tasks.classes.predict import Classifier, load_classifier
-from utils.tasks.held_out import TestSet, write_scores
+from utils.tasks.classes.predict import Classifier
+from utils.tasks.task import Evaluation, TestSet
+from utils.training.stages import kept_classes
 
 READABLE = {
     "accuracy": "Accuracy (share of images with the right class)",
@@ -40,54 +40,84 @@ FEW_TEST_IMAGES = 10
 
 
 @dataclass(frozen=True)
-class ClassEvaluation:
-    """Scores of a classifier on its test set, beside those of a random forest where that was asked for."""
+class ClassEvaluation(Evaluation):
+    """Scores of a classifier, beside those of a random forest where that was asked for."""
 
-    test_set: TestSet
-    scores: ClassScores
-    table: pd.DataFrame
-    headline: dict
-    classifier: Classifier
-    forest: ClassScores | None
-    comparison: pd.DataFrame | None
+    forest: ClassScores | None = None
+    comparison: pd.DataFrame | None = None
 
 
-def evaluate(folder: Path, test_set: TestSet, training: Sequence[Crop] = (), seed: int = 0) -> ClassEvaluation:
-    """Score a model and write evaluation.csv and scores.json into its folder.
+class ClassScoring:
+    """How a classifier is judged: a part of `utils.tasks.classes.task.Classification`."""
 
-    Parameters
-    ----------
-    folder
-        Model folder.
-    test_set
-        From `held_out.find_test_set`.
-    training
-        The images that the network was trained on: a random forest on classical features learns from the same ones and
-        is scored on the same test images. Empty: no forest.
-    seed
-        Of the forest.
-    """
-    classifier = load_classifier(folder)
-    crops, classes = test_set.examples, classifier.classes
-    scores = scores_of(crops, classifier.probabilities([one.image.array for one in crops]), classes)
-    forest = comparison = None
-    if len(training):
-        forest = scores_of(crops, fit_forest(training, classes, seed).predict_proba(crops), classes)
-        comparison = compare(scores, forest)
-    best = headline(scores.table)
-    write_scores(
-        folder,
-        test_set,
-        best,
-        scores.per_image,
-        temperature=classifier.description["temperature"],
-        expected_calibration_error=expected_calibration_error(scores.y_true, scores.p),
-        scores=scores.table.to_dict("records"),
-        confusion_matrix=scores.confusion,
-        group_confusion=scores.group_confusion,
-        random_forest=None if comparison is None else comparison.to_dict("records"),
-    )
-    return ClassEvaluation(test_set, scores, scores.table, best, classifier, forest, comparison)
+    headline = staticmethod(class_headline)
+
+    def scores(self, predictor: Classifier, examples: Sequence[Crop], classes: Sequence[dict] | None = None):
+        """See `Task`; a model of more classes answers among the given ones."""
+        classes = classes or predictor.classes
+        return scores_of(examples, self.probabilities(predictor, examples, classes), classes)
+
+    def probabilities(self, predictor: Classifier, crops: Sequence[Crop], classes: Sequence[dict]) -> np.ndarray:
+        """Probabilities (n, classes) of the given classes among those that the model knows."""
+        p = predictor.probabilities([one.image.array for one in crops])
+        if predictor.classes is classes:
+            return p
+        p = p[:, kept_classes(predictor.classes, classes)]
+        return p / np.maximum(p.sum(axis=1, keepdims=True), np.finfo(p.dtype).tiny)
+
+    def score_table(self, scores: ClassScores) -> pd.DataFrame:
+        """See `Task`."""
+        return scores.table
+
+    def evaluation(
+        self, predictor: Classifier, test_set: TestSet, training: Sequence[Crop] = (), seed: int = 0
+    ) -> ClassEvaluation:
+        """See `Task`.
+
+        Parameters
+        ----------
+        predictor, test_set
+            As in `Task`.
+        training
+            The images that the network was trained on: a random forest on classical features learns from the same ones
+            and is scored on the same test images. Empty: no forest.
+        seed
+            Of the forest.
+        """
+        plain = super().evaluation(predictor, test_set)
+        forest = comparison = None
+        if len(training):
+            trees, crops = fit_forest(training, predictor.classes, seed), test_set.examples
+            forest = scores_of(crops, trees.predict_proba(crops), predictor.classes)
+            comparison = compare(plain.scores, forest)
+        return ClassEvaluation(**vars(plain), forest=forest, comparison=comparison)
+
+    def further_scores(self, evaluation: ClassEvaluation) -> dict:
+        """See `Task`."""
+        scores, comparison = evaluation.scores, evaluation.comparison
+        return {
+            "temperature": evaluation.predictor.description["temperature"],
+            "expected_calibration_error": expected_calibration_error(scores.y_true, scores.p),
+            "scores": scores.table.to_dict("records"),
+            "confusion_matrix": scores.confusion,
+            "group_confusion": scores.group_confusion,
+            "random_forest": None if comparison is None else comparison.to_dict("records"),
+        }
+
+    def score_name(self, classes: Sequence[dict]) -> str:
+        """See `Tunable`."""
+        return "Balanced accuracy"
+
+    def judgement(self, scores: ClassScores) -> Judgement:
+        """See `Tunable`: balanced accuracy."""
+        confusions = one_hot_confusions(scores.y_true, scores.p.argmax(axis=1), len(scores.classes))
+        place = TOTALS.index("balanced_accuracy")
+        return Judgement(
+            class_headline(scores.table),
+            confusions,
+            lambda sums: scores_of_confusion(sums)[..., place],
+            scores.per_image["group"].tolist(),
+        )
 
 
 def scores_of(crops: Sequence[Crop], p: np.ndarray, classes: Sequence[dict]) -> ClassScores:

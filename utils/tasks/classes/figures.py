@@ -45,18 +45,10 @@ def add_bars(ax: Axes, crops: Sequence[Crop], length_um: float | None) -> None:
 
 
 def place(ax: Axes, picture: np.ndarray, column: float, row: float, frame: tuple | None = None) -> None:
-    """Draw a picture into a unit square, its sides in proportion, small ones enlarged.
+    """Draw a picture (Y, X, 3), 0 to 1 or uint8, into a unit square, its sides in proportion, small ones enlarged.
 
-    Parameters
-    ----------
-    ax : Axes
-        Rows count downwards; its limits and its aspect are left to the caller.
-    picture : ndarray, shape (Y, X, 3)
-        Red, green and blue, 0 to 1 or uint8.
-    column, row : float
-        Left and upper edge of the square.
-    frame : (red, green, blue), optional
-        Colour of a frame around the picture.
+    `column` and `row` are the left and upper edge of the square; rows count downwards, and limits and aspect of the
+    axes are left to the caller. `frame` is the colour of a frame around the picture.
     """
     height, width = FILLED * np.array(picture.shape[:2]) / max(picture.shape[:2])
     left, top = column + (1 - width) / 2, row + (1 - height) / 2
@@ -72,25 +64,10 @@ def gallery(
     title: str = "",
     frames: Sequence[tuple | None] | None = None,
 ) -> Figure:
-    """Crops of any size beside and below each other, each with its own contrast and a text above.
+    """Crops (Y, X, C) of any size and dtype in a grid, each with its own contrast and a text above.
 
-    Parameters
-    ----------
-    images : sequence of ndarray, shape (Y, X, C)
-        Any dtype.
-    titles : sequence of str
-        Text of each; as many lines as wanted, long ones are shortened in their middle.
-    columns : int
-        Pictures beside each other.
-    title : str
-        Of the figure.
-    frames : sequence of (red, green, blue) or None, optional
-        Colour of a frame around each crop.
-
-    Returns
-    -------
-    Figure
-        Without any crop, one that says so.
+    A text has as many lines as wanted, long ones are shortened in their middle; `frames` are colours of frames around
+    the crops, None for no frame. Without any crop the figure says so.
     """
     frames = [None] * len(images) if frames is None else frames
     n_lines = max((text.count("\n") + 1 for text in titles), default=1)
@@ -113,23 +90,7 @@ def gallery(
 
 
 def show_classes(crops: Sequence[Crop], classes: Sequence[dict], n: int = COLUMNS, seed: int = 0) -> Figure:
-    """Randomly drawn crops, a row for each class.
-
-    Parameters
-    ----------
-    crops : sequence of Crop
-        Crops.
-    classes : sequence of dict
-        Class table as in model.json.
-    n : int
-        Crops drawn of each class; fewer where there are fewer.
-    seed : int
-        Of the draw: another seed shows others.
-
-    Returns
-    -------
-    Figure
-    """
+    """Randomly drawn crops, a row for each class, of `n` crops where there are as many; another seed shows others."""
     rng, length = np.random.default_rng(seed), bar_length(crops)
     figure, axes = picture_grid(len(classes), 1, (WIDTH / (n + 1), WIDTH))
     for ax, one in zip(axes[:, 0], classes, strict=True):
@@ -148,19 +109,8 @@ def show_classes(crops: Sequence[Crop], classes: Sequence[dict], n: int = COLUMN
 def worst_mistakes(crops: Sequence[Crop], scores: ClassScores, n: int = 24) -> Figure:
     """Wrongly classified test images, those first of which the model was most sure that they are not what they are.
 
-    Parameters
-    ----------
-    crops : sequence of Crop
-        Test images, in the order in which they were scored.
-    scores : ClassScores
-        Their scores.
-    n : int
-        How many at most.
-
-    Returns
-    -------
-    Figure
-        Above each crop its file, its true class and what it was called, with the probability.
+    `crops` are in the order in which they were scored. Above each of at most `n` crops stand its file, its true class
+    and what it was called, with the probability.
     """
     table = scores.per_image.assign(p_true=scores.p[np.arange(len(scores.p)), scores.y_true])
     wrong = table[~table["correct"]].sort_values("p_true", kind="stable")
@@ -179,21 +129,10 @@ def worst_mistakes(crops: Sequence[Crop], scores: ClassScores, n: int = 24) -> F
 
 
 def grad_cam_figure(images: Sequence[np.ndarray], maps: Sequence[np.ndarray], titles: Sequence[str]) -> Figure:
-    """Images, each above what of it speaks for a class, in colour.
+    """At most COLUMNS images, each above what of it speaks for a class, in colour.
 
-    Parameters
-    ----------
-    images : sequence of ndarray, shape (Y, X, C)
-        As the network gets them.
-    maps : sequence of ndarray, shape (Y, X)
-        Results of grad_cam, 0 to 1.
-    titles : sequence of str
-        Text above each image, such as the class that was explained.
-
-    Returns
-    -------
-    Figure
-        At most COLUMNS images.
+    `images` are (Y, X, C) as the network gets them, `maps` (Y, X), 0 to 1, the results of `grad_cam`, `titles` such as
+    the class that was explained.
     """
     n = min(COLUMNS, len(images))
     cell = WIDTH / max(n, 4)
@@ -214,28 +153,11 @@ def classes_before_after(
 ) -> Figure:
     """Test images that at least one model takes for another class, hardest first, with the answer of every model.
 
-    Parameters
-    ----------
-    crops : sequence of Crop
-        Test images.
-    answers : mapping of str to ndarray, shape (n_crops, n_classes)
-        Probabilities by each model, 0 to 1, in the order of `crops` and of `classes`.
-    classes : sequence of dict
-        Class table as in model.json.
-    n : int
-        How many images at most.
-
-    Returns
-    -------
-    Figure
-        The hardest image is the one with the lowest probability of its true class, averaged over the models. Beside
-        each image: its file, its true class and a line for each model, right or wrong by sign and colour. Without any
-        mistake, a figure that says so.
-
-    Raises
-    ------
-    ValueError
-        If there is no model or no image, or the answers of one are not one for each image.
+    `answers` are the probabilities (n_crops, n_classes) by each model, 0 to 1, in the order of `crops` and of
+    `classes`. At most `n` images are shown; the hardest is the one with the lowest probability of its true class,
+    averaged over the models. Beside each image: its file, its true class and a line for each model, right or wrong by
+    sign and colour. Without any mistake the figure says so. ValueError if there is no model or no image, or the answers
+    of one are not one for each image.
     """
     _check(len(crops), answers)
     y_true = np.array([crop.class_id for crop in crops], dtype=np.int64)

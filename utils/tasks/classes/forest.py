@@ -24,21 +24,10 @@ TREES = 300
 
 
 def object_features(plane: np.ndarray) -> np.ndarray:
-    """Number, sizes, common shape and brightness of the objects in the middle, brighter than Otsu's threshold [1]_.
+    """Number, sizes, common shape and brightness of the objects in the middle, brighter than Otsu's threshold.
 
-    Parameters
-    ----------
-    plane : ndarray of float64, shape (Y, X)
-        One channel.
-
-    Returns
-    -------
-    ndarray of float64, shape (23,)
-        All 0 where nothing is in the middle.
-
-    References
-    ----------
-    .. [1] Otsu N (1979) A threshold selection method from gray-level histograms, doi:10.1109/TSMC.1979.4310076
+    `plane` is one channel, float64 (Y, X); float64 (23,), all 0 where nothing is in the middle. Source: Otsu N (1979)
+    A threshold selection method from gray-level histograms, doi:10.1109/TSMC.1979.4310076
     """
     objects = label(plane > threshold_otsu(plane))
     y, x = (np.linspace(-0.5, 0.5, side) for side in plane.shape)
@@ -57,21 +46,11 @@ def object_features(plane: np.ndarray) -> np.ndarray:
 
 
 def features(image: np.ndarray) -> np.ndarray:
-    """Classical description of a crop: histograms of oriented gradients [1]_, intensity, and shape, per channel.
+    """Classical description of a crop: histograms of oriented gradients, intensity, and shape, per channel.
 
-    Parameters
-    ----------
-    image : ndarray, shape (Y, X, C)
-        Any numeric dtype and size.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_features,)
-        Finite; as many numbers for every image of C channels.
-
-    References
-    ----------
-    .. [1] Dalal N, Triggs B (2005) Histograms of oriented gradients for human detection, doi:10.1109/CVPR.2005.177
+    `image` is (Y, X, C) of any numeric dtype and size; float64 (n_features,), finite, as many for every image of C
+    channels. Source: Dalal N, Triggs B (2005) Histograms of oriented gradients for human detection,
+    doi:10.1109/CVPR.2005.177
     """
     found = []
     for plane in np.moveaxis(image.astype(np.float64), -1, 0):
@@ -98,26 +77,10 @@ class Forest:
 
 
 def fit_forest(crops: Sequence[Crop], classes: Sequence[dict], seed: int = 0) -> Forest:
-    """Train a random forest [1]_ of 300 trees in which rare classes weigh as much as frequent ones.
+    """Train a random forest of 300 trees in which rare classes weigh as much as frequent ones.
 
-    Parameters
-    ----------
-    crops : sequence of Crop
-        Training images, all of the same number of channels: those that the network learns from, so that the two can be
-        compared.
-    classes : sequence of dict
-        Class table as in model.json.
-    seed : int
-        Of the forest.
-
-    Returns
-    -------
-    Forest
-        Its `predict_proba` takes crops and returns probabilities.
-
-    References
-    ----------
-    .. [1] Breiman L (2001) Random forests, Machine Learning 45:5, doi:10.1023/A:1010933404324
+    `crops` are all of the same number of channels: those that the network learns from, so that the two can be compared.
+    Source: Breiman L (2001) Random forests, Machine Learning 45:5, doi:10.1023/A:1010933404324
     """
     trees = RandomForestClassifier(TREES, class_weight="balanced_subsample", random_state=seed)
     trees.fit(np.stack([features(one.image.array) for one in crops]), [one.class_id for one in crops])

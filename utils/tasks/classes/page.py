@@ -8,20 +8,23 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 from matplotlib.figure import Figure
+from matplotlib.image import imread
 from skimage.transform import resize
 
 from utils.data.copies import near_duplicates
 from utils.data.crops import Crop, CropSet
-from utils.data.problems import Problem
+from utils.data.problems import Problem, problem_table
 from utils.data.project import Project
+from utils.data.uneven import crop_features, uneven_crops
 from utils.metrics.calibration import calibration_curve, expected_calibration_error
 from utils.metrics.classes import CLASSES, GROUPS, TOTALS, ClassScores, group_names
 from utils.pages.colours import BLUE, ORANGE, VERMILION
-from utils.pages.figures import WIDTH, short_name
-from utils.pages.page import in_groups
+from utils.pages.figures import WIDTH, add_picture, picture_grid, short_name
+from utils.pages.page import in_groups, overlays
 from utils.pages.score_figures import confusion_figure
 from utils.patching.augmentation import Augmentation, draw_image
 from utils.tasks.classes.batches import prepared
+from utils.tasks.classes.cells import OVERLAYS
 from utils.tasks.classes.checks import amount_problems, class_counts, shared_groups, size_note
 from utils.tasks.classes.evaluate import (
     READABLE,
@@ -31,11 +34,17 @@ from utils.tasks.classes.evaluate import (
     per_class_table,
     totals_table,
 )
-from utils.tasks.classes.figures import gallery, grad_cam_figure, show_classes, worst_mistakes
-from utils.tasks.classes.train import describe, image_size
-from utils.tasks.held_out import TestSet
-from utils.tasks.report import archive
-from utils.training import model_folder
+from utils.tasks.classes.figures import (
+    classes_before_after,
+    gallery,
+    grad_cam_figure,
+    show_classes,
+    worst_mistakes,
+)
+from utils.tasks.classes.predict import MONTAGES
+from utils.tasks.classes.train import image_size
+from utils.tasks.report import warnings_of
+from utils.tasks.task import Checks, TestSet
 
 PREVIEWS = 8
 LOOKED_AT = 8  # images whose Grad-CAM is shown
@@ -43,34 +52,163 @@ SURE = "probability of the predicted class"
 HISTOGRAM_BINS = np.linspace(0, 1, 21)
 
 
-def overview(project: Project, training: Mapping) -> str:
-    """Markdown on what was found and what every image is brought to."""
-    sizes = [one.image.array.shape[:2] for one in project.dataset.examples]
-    size, how = image_size(project, training), {"pad": "padded or cut", "resize": "resized"}[training["fit"]]
-    groups = in_groups(project.split["group"].nunique(), len(sizes))
-    return (
-        f"**{len(sizes)} images** in {len(project.dataset.classes)} classes{groups}. "
-        f"{size_note(sizes)}\n\nEvery image is {how} to **{size[0]} x {size[1]} pixels**."
-    )
+MONTAGE_HEIGHT, MONTAGE_WIDTH = 3.2, 5.5  # inches
 
 
-def counts(project: Project, test: TestSet | None) -> pd.DataFrame:
-    """Images of each class in training, validation and test."""
-    return class_counts(project.dataset, project.roles, _as_set(project, test))
+class ClassPage:
+    """What a classifier shows: a part of `utils.tasks.classes.task.Classification`."""
+
+    def overview(self, project: Project, training: Mapping) -> str:
+        """See `Task`."""
+        sizes = [one.image.array.shape[:2] for one in project.dataset.examples]
+        size, how = image_size(project, training), {"pad": "padded or cut", "resize": "resized"}[training["fit"]]
+        groups = in_groups(project.split["group"].nunique(), len(sizes))
+        return (
+            f"**{len(sizes)} images** in {len(project.dataset.classes)} classes{groups}. "
+            f"{size_note(sizes)}\n\nEvery image is {how} to **{size[0]} x {size[1]} pixels**."
+        )
+
+    def counts(self, project: Project, test_set: TestSet | None = None) -> pd.DataFrame:
+        """See `Task`: images of each class."""
+        return class_counts(project.dataset, project.roles, _as_set(project, test_set))
+
+    def show_data(self, project: Project) -> Figure:
+        """See `Task`."""
+        return self.show_examples(project.examples("training"), project.dataset.classes)
+
+    def show_examples(self, examples: Sequence[Crop], classes: Sequence[dict]) -> Figure:
+        """See `Task`; some of each class."""
+        return show_classes(examples, classes)
+
+    def checks(self, project: Project, training: Mapping, test_set: TestSet | None = None) -> Checks:
+        """See `Task`."""
+        if (project.roles == "test").any():  # set aside: looked at with the others
+            test_set = None
+        problems = _problems(project, _as_set(project, test_set))
+        uneven = uneven_crops(crop_features(project.dataset.crops, project.dataset.classes))
+        tables = {
+            "Problems": problem_table(problems),
+            "Uneven images and groups": uneven,
+            "Near-duplicates": _copies(project, test_set),
+        }
+        return Checks(tables, warnings_of(problems, uneven))
+
+    def lookalikes(self, project: Project, test_set: TestSet) -> pd.DataFrame:
+        """See `Task`; whichever folder the images are from."""
+        return near_duplicates(project.examples("training") + project.examples("validation"), test_set.examples)
+
+    def augmentation_preview(self, project: Project, training: Mapping, augmentation: Mapping, seed: int = 0) -> Figure:
+        """See `Task`."""
+        description = self.describe(project, training)
+        examples = project.examples("training")
+        chosen = np.random.default_rng(seed).choice(len(examples), min(PREVIEWS, len(examples)), replace=False)
+        before = [prepared(examples[i].image.array, description) for i in chosen]
+        changes = Augmentation(**augmentation)
+        after = [draw_image(one, changes, np.random.default_rng((seed, i))) for i, one in enumerate(before)]
+        names = [project.dataset.classes[examples[i].class_id]["name"] for i in chosen]
+        title = "Training images as they are (above) and as the network may see them (below)"
+        return gallery([*before, *after], [*names, *[f"{name}\naugmented" for name in names]], len(before), title)
+
+    def score_tables(self, evaluation: ClassEvaluation) -> dict[str, pd.DataFrame]:
+        """See `Task`."""
+        return {
+            "Scores on the test images": totals_table(evaluation.table),
+            "Scores of each class": per_class_table(evaluation.table),
+            "Scores of each group of classes": per_class_table(evaluation.table, GROUPS),
+        }
+
+    def cautions(self, evaluation: ClassEvaluation) -> list[str]:
+        """See `Task`."""
+        caution = interval_caution(evaluation.table)
+        return [caution] if caution else []
+
+    def remarks(self, evaluation: ClassEvaluation) -> list[str]:
+        """See `Task`: how far the probabilities can be believed, and whether the network is worth it."""
+        worth = [] if evaluation.comparison is None else [comparison_verdict(evaluation.comparison)]
+        return [self._calibration(evaluation), *(f"**Is it worth it?** {one}" for one in worth)]
+
+    def _calibration(self, evaluation: ClassEvaluation) -> str:
+        """How far the probabilities can be believed, in words."""
+        error = expected_calibration_error(evaluation.scores.y_true, evaluation.scores.p)
+        return (
+            f"**Can the probabilities be believed?** They differ from the share that is right by {100 * error:.0f} "
+            f"percentage points on average (expected calibration error); a temperature of "
+            f"{evaluation.predictor.description['temperature']:.2f}, fitted on validation images, makes them honest."
+        )
+
+    def evaluation_figures(self, evaluation: ClassEvaluation) -> dict[str, Figure]:
+        """See `Task`: confusions, worst mistakes, calibration, comparison with the forest."""
+        figures = confusions(evaluation.scores)
+        figures["The worst mistakes"] = worst_mistakes(evaluation.test_set.examples, evaluation.scores)
+        figures["Probability and share that is right"] = calibration_figure(
+            evaluation.scores.y_true, evaluation.scores.p
+        )
+        if evaluation.forest is not None:
+            figures["The network beside a random forest"] = comparison_figure(evaluation.table, evaluation.forest.table)
+        return figures
+
+    def looked_at(self, evaluation: ClassEvaluation, names: Sequence[str] = ()) -> Figure:
+        """Grad-CAM of chosen test images: what of each speaks for its predicted class.
+
+        Parameters
+        ----------
+        evaluation
+            From `utils.tasks.held_out.evaluate`.
+        names
+            Files; none: the first test image of each class.
+        """
+        crops = evaluation.test_set.examples
+        chosen = [i for i, one in enumerate(crops) if one.name in names] or _first_of_each_class(crops)
+        predicted = evaluation.scores.p[chosen].argmax(axis=1)
+        images = [evaluation.predictor.prepare(crops[i].image.array) for i in chosen]
+        maps = [
+            grad_cam(evaluation.predictor.network, image, int(class_id))
+            for image, class_id in zip(images, predicted, strict=True)
+        ]
+        classes = evaluation.predictor.classes
+        titles = [
+            f"{classes[crops[i].class_id]['name']}\ncalled {classes[class_id]['name']}"
+            for i, class_id in zip(chosen, predicted, strict=True)
+        ]
+        return grad_cam_figure(images, maps, titles)
+
+    def show_errors(self, predictors: Mapping, test_set: TestSet, classes: Sequence[dict]) -> dict[str, Figure]:
+        """See `Tunable`."""
+        crops = test_set.examples
+        answers = {name: self.probabilities(model, crops, classes) for name, model in predictors.items()}
+        return {"The same test images, as each model names them": classes_before_after(crops, answers, classes)}
+
+    def result_figure(self, folder: Path, table: pd.DataFrame) -> Figure:
+        """See `Task`: the montages of the classes, or pictures with coloured objects of segmented images."""
+        if "label" in table:
+            return overlays(folder, table["file"], folder=OVERLAYS)
+        files = sorted((folder / MONTAGES).glob("*.png"))
+        columns = 2
+        figure, axes = picture_grid(-(-len(files) // columns), columns, (MONTAGE_HEIGHT, MONTAGE_WIDTH))
+        for axis, path in zip(axes.flat, files, strict=False):
+            add_picture(axis, imread(path), path.stem)
+        return figure
+
+    def summary(self, description: Mapping, number_of_epochs: int) -> str:
+        """See `Task`."""
+        names = ", ".join(one["name"] for one in description["classes"])
+        return (
+            f"A classifier ({description['network']['network']}) that sorts images into {len(description['classes'])} "
+            f"classes ({names}), trained for {number_of_epochs} epochs."
+        )
 
 
-def problems(project: Project, test: TestSet | None) -> list[Problem]:
+def _problems(project: Project, test: CropSet | None) -> list[Problem]:
     """Everything odd about the images, the amount of each class, and groups that stand on both sides."""
-    other = _as_set(project, test)
-    shared = [] if other is None else shared_groups(project.dataset, other)
-    return [*project.dataset.problems, *amount_problems(project.dataset, project.roles, other), *shared]
+    shared = [] if test is None else shared_groups(project.dataset, test)
+    return [*project.dataset.problems, *amount_problems(project.dataset, project.roles, test), *shared]
 
 
 def _as_set(project: Project, test: TestSet | None) -> CropSet | None:
     return None if test is None else CropSet(list(test.examples), project.dataset.classes)
 
 
-def copies(project: Project, test: TestSet | None) -> pd.DataFrame:
+def _copies(project: Project, test: TestSet | None) -> pd.DataFrame:
     """Near-duplicates, with the role of each image, those across roles first: they make the score too good."""
     roles = dict(zip((one.name for one in project.dataset.crops), project.roles, strict=True))
     tables = [near_duplicates(project.dataset.crops).assign(role_b="")]
@@ -83,111 +221,9 @@ def copies(project: Project, test: TestSet | None) -> pd.DataFrame:
     return table.loc[across]
 
 
-def lookalikes(project: Project, test_set: TestSet) -> pd.DataFrame:
-    """Pairs of an image that was trained on and a test image, whichever folder it is from, that look like copies."""
-    return near_duplicates(project.examples("training") + project.examples("validation"), test_set.examples)
-
-
-def augmentation_preview(project: Project, training: Mapping, augmentation: Mapping, seed: int = 0) -> Figure:
-    """Training images as they are and, below, as the network may see them."""
-    description = describe(project, training)
-    examples = project.examples("training")
-    chosen = np.random.default_rng(seed).choice(len(examples), min(PREVIEWS, len(examples)), replace=False)
-    before = [prepared(examples[i].image.array, description) for i in chosen]
-    changes = Augmentation(**augmentation)
-    after = [draw_image(one, changes, np.random.default_rng((seed, i))) for i, one in enumerate(before)]
-    names = [project.dataset.classes[examples[i].class_id]["name"] for i in chosen]
-    title = "Training images as they are (above) and as the network may see them (below)"
-    return gallery([*before, *after], [*names, *[f"{name}\naugmented" for name in names]], len(before), title)
-
-
-def example_figure(project: Project) -> Figure:
-    """Some training images of each class."""
-    return show_classes(project.examples("training"), project.dataset.classes)
-
-
-def calibration_sentence(evaluation: ClassEvaluation) -> str:
-    """How far the probabilities can be believed, in words."""
-    error = expected_calibration_error(evaluation.scores.y_true, evaluation.scores.p)
-    return (
-        f"**Can the probabilities be believed?** They differ from the share that is right by {100 * error:.0f} "
-        f"percentage points on average (expected calibration error); a temperature of "
-        f"{evaluation.classifier.description['temperature']:.2f}, fitted on validation images, makes them honest."
-    )
-
-
-def verdict_on_forest(evaluation: ClassEvaluation) -> str:
-    """Whether the network is worth it, in words; empty where no forest was made."""
-    return "" if evaluation.comparison is None else f"**Is it worth it?** {comparison_verdict(evaluation.comparison)}"
-
-
-def evaluation_figures(evaluation: ClassEvaluation) -> dict[str, Figure]:
-    """Caption -> figure: confusions, worst mistakes, calibration, comparison with the forest."""
-    figures = confusions(evaluation.scores)
-    figures["The worst mistakes"] = worst_mistakes(evaluation.test_set.examples, evaluation.scores)
-    figures["Probability and share that is right"] = calibration_figure(evaluation.scores.y_true, evaluation.scores.p)
-    if evaluation.forest is not None:
-        figures["The network beside a random forest"] = comparison_figure(evaluation.table, evaluation.forest.table)
-    return figures
-
-
-def looked_at(evaluation: ClassEvaluation, names: Sequence[str] = ()) -> Figure:
-    """Grad-CAM of chosen test images: what of each speaks for its predicted class.
-
-    Parameters
-    ----------
-    evaluation
-        From `class_evaluation.evaluate`.
-    names
-        Files; none: the first test image of each class.
-    """
-    crops = evaluation.test_set.examples
-    chosen = [i for i, one in enumerate(crops) if one.name in names] or _first_of_each_class(crops)
-    predicted = evaluation.scores.p[chosen].argmax(axis=1)
-    images = [evaluation.classifier.prepare(crops[i].image.array) for i in chosen]
-    maps = [
-        grad_cam(evaluation.classifier.network, image, int(class_id))
-        for image, class_id in zip(images, predicted, strict=True)
-    ]
-    classes = evaluation.classifier.classes
-    titles = [
-        f"{classes[crops[i].class_id]['name']}\ncalled {classes[class_id]['name']}"
-        for i, class_id in zip(chosen, predicted, strict=True)
-    ]
-    return grad_cam_figure(images, maps, titles)
-
-
 def _first_of_each_class(crops: Sequence[Crop]) -> list[int]:
     ids = [one.class_id for one in crops]
     return [ids.index(class_id) for class_id in sorted(set(ids))][:LOOKED_AT]
-
-
-def report(folder: Path, evaluation: ClassEvaluation, warnings: list[str], more: Mapping | None = None) -> Path:
-    """Write report.html into the model folder; see `pages.archive`."""
-    description, history = model_folder.read_model(folder, "classification"), pd.read_csv(folder / model_folder.HISTORY)
-    names = ", ".join(one["name"] for one in description["classes"])
-    summary = (
-        f"A classifier ({description['network']['network']}) that sorts images into {len(description['classes'])} "
-        f"classes ({names}), trained for {len(history)} epochs. {calibration_sentence(evaluation)} "
-        f"{verdict_on_forest(evaluation)}"
-    ).replace("**", "")
-    cautions = [text for text in (interval_caution(evaluation.table),) if text]
-    return archive(
-        folder,
-        evaluation,
-        f"Classification model {folder.name}",
-        summary,
-        {
-            "Scores on the test images": totals_table(evaluation.table),
-            "Scores of each class": per_class_table(evaluation.table),
-        },
-        {
-            "Test images": show_classes(evaluation.test_set.examples, description["classes"]),
-            **evaluation_figures(evaluation),
-        },
-        [*cautions, *warnings],
-        more,
-    )
 
 
 def _last_maps(network: keras.Model):

@@ -1,7 +1,6 @@
 """A trained classifier with the preprocessing and the calibration that were saved with it."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -12,21 +11,22 @@ import tensorflow as tf
 from utils.data.folders import find_images
 from utils.errors import DataError
 from utils.files import write_csv, write_json
-from utils.images.image import Image, read_image
+from utils.images.image import read_image
 from utils.pages.pictures import file_stems, montage, thumbnail, write_png
-from utils.paths import resolve, set_aside
+from utils.paths import set_aside
 from utils.tasks.classes.batches import prepared
 from utils.tasks.results import (
+    Found,
     GrowingTable,
+    Results,
     check_channels,
     foreign_file,
     is_own_table,
     keep_earlier,
-    origin,
-    pixel_size_doubts,
+    left_out,
 )
 from utils.training.model_folder import read_model
-from utils.training.networks import load_network
+from utils.training.networks import classifier, load_network
 
 BATCH = 64  # images computed together in `Classifier.probabilities`
 PREDICTIONS = "predictions.csv"
@@ -95,98 +95,77 @@ class Classifier:
 def load_classifier(folder: Path) -> Classifier:
     """Read a classification model folder into a `Classifier`."""
     description = read_model(folder, "classification")
-    return Classifier(load_network(folder, description), description)
+    network = load_network(folder, description, lambda one: classifier(**one["network"]))
+    return Classifier(network, description)
 
 
-@dataclass
-class Predicted:
-    """Table of predictions, and what went wrong or looks doubtful, one sentence each."""
+class CropResults(Results):
+    """Writes predictions.csv, review.csv (the most uncertain images first), montages and classification.json.
 
-    table: pd.DataFrame
-    warnings: list[str] = field(default_factory=list)
-
-
-def classify_folder(
-    classifier: "Classifier",
-    model_folder: Path,
-    description: Mapping,
-    data_folder: str | Path,
-    result_folder: Path,
-    axes: str = "automatic",
-    progress: Callable[[Iterable], Iterator] = iter,
-) -> Predicted:
-    """Classify all images of a folder and its sub-folders, one in memory at a time.
-
-    Parameters
-    ----------
-    classifier
-        Gives the probabilities.
-    model_folder
-        Where the classifier comes from, to be told in classification.json.
-    description
-        Content of model.json; used are channels and pixel_size_um.
-    data_folder
-        Images of one object each, of any size.
-    result_folder
-        Gets predictions.csv (see `utils.tasks.classes.predict.class_table`), review.csv (the most uncertain images
-        first), montages/<class>.png (at most 100 images each, from the most to the least probable) and
-        classification.json.
-    axes
-        See `utils.images.image.read_image`.
-    progress
-        Wraps the list of files, for a progress bar.
-
-    Returns
-    -------
-    Predicted
-        An image that cannot be read is named among the warnings; the others are classified all the same.
-
-    Raises
-    ------
-    DataError
-        No image could be classified, or a file would be overwritten that is no result.
+    Images, in sub-folders too, are of one object each; for the columns of the table see `prediction_table`. A montage
+    of each class shows at most 100 images, from the most to the least probable.
     """
-    data_folder, result_folder = resolve(data_folder), resolve(result_folder)
-    earlier = _check_files(result_folder, classifier.classes)
-    files = _find(data_folder, result_folder)
-    table, rows, sizes, warnings = GrowingTable(result_folder / PREDICTIONS), [], [], []
-    for path in progress(files):
-        try:
-            image = _read(path, axes, description)
-        except DataError as error:
-            warnings.append(f"Left out: {error}")
-            continue
-        name = path.relative_to(data_folder).as_posix()
-        row = class_table({"file": [name]}, classifier.probabilities([image.array]), classifier.classes)
-        if not rows:
-            warnings += _begin(result_folder, [one.relative_to(data_folder).as_posix() for one in files])
-            write_json(result_folder / CLASS_ORIGIN, origin(model_folder, data_folder, axes, classifier.classes))
-        table.append([row])
-        rows.append(row)
-        sizes.append(image.pixel_size_um)
-    if not rows:
-        raise DataError("No image could be classified. " + " ".join(warnings[:3]))
-    predictions = pd.concat(rows, ignore_index=True)
-    write_csv(result_folder / REVIEW, review_table(predictions))
-    for path in earlier:
-        path.unlink(missing_ok=True)
-    _write_montages(predictions, classifier.classes, data_folder, result_folder, axes)
-    return Predicted(predictions, warnings + pixel_size_doubts(sizes, description.get("pixel_size_um")))
 
+    verb = "classified"
 
-def _find(data_folder: Path, result_folder: Path) -> list[Path]:
-    """Images of a folder and its sub-folders, without pictures that are results of earlier predictions."""
-    results = result_folder if data_folder in result_folder.parents else result_folder / MONTAGES
-    files = [path for path in find_images(data_folder, recursive=True) if not path.is_relative_to(results)]
-    if not files:
-        raise DataError(f"The folder {data_folder} holds no image but results. Check the field data_folder.")
-    return files
+    def __init__(self, *given, **more):
+        super().__init__(*given, **more)
+        self.table, self.earlier = GrowingTable(self.folder / PREDICTIONS), []
 
+    def files(self) -> list[Path]:
+        """See `Results`; pictures that are results of earlier predictions are no images."""
+        check_tables(self.folder, FIRST_COLUMNS)
+        self.earlier = _montage_files(self.folder, earlier_classes(self.folder / PREDICTIONS))
+        for path in self._montages():
+            if path.exists() and path not in self.earlier:
+                raise foreign_file(path)
+        results = self.folder if self.images in self.folder.parents else self.folder / MONTAGES
+        files = [path for path in find_images(self.images, recursive=True) if not path.is_relative_to(results)]
+        if not files:
+            raise DataError(f"The folder {self.images} holds no image but results. Check the field data_folder.")
+        return files
 
-def _read(path: Path, axes: str, description: Mapping) -> Image:
-    image = read_image(path, axes)
-    check_channels(image.array, path, description)
-    return image
+    def begin(self, files: list[Path]) -> None:
+        """See `Results`; tables with corrections are set aside too."""
+        tables = PREDICTIONS, REVIEW
+        self.warnings += keep_earlier(self.folder, [self._name(one) for one in files], tables)
+        self.warnings += keep_corrected(self.folder, tables)
+        write_json(self.folder / CLASS_ORIGIN, self.told())
+
+    def predict_one(self, file: Path) -> Found:
+        """See `Results`."""
+        with left_out():
+            image = read_image(file, self.axes)
+            check_channels(image.array, file, self.description)
+        probabilities = self.predictor.probabilities([image.array])
+        row = prediction_table({"file": [self._name(file)]}, probabilities, self.predictor.classes)
+        return Found([row], image.pixel_size_um)
+
+    def append(self, found: Found, rows: list[pd.DataFrame]) -> None:
+        """See `Results`."""
+        self.table.append(found.rows)
+
+    def end(self, table: pd.DataFrame) -> None:
+        """See `Results`."""
+        write_csv(self.folder / REVIEW, review_table(table))
+        for path in self.earlier:
+            path.unlink(missing_ok=True)
+        for one, path in zip(self.predictor.classes, self._montages(), strict=True):
+            self._write_montage(path, table[table["class"] == one["name"]], PREFIX + one["name"])
+
+    def _name(self, file: Path) -> str:
+        return file.relative_to(self.images).as_posix()
+
+    def _montages(self) -> list[Path]:
+        return _montage_files(self.folder, [one["name"] for one in self.predictor.classes])
+
+    def _write_montage(self, path: Path, table: pd.DataFrame, column: str) -> None:
+        """Write a montage of one class if it was found; images are read again, as all of them may be too many."""
+        mine = table.sort_values(column, ascending=False, kind="stable")
+        shown = np.linspace(0, len(mine) - 1, min(len(mine), MOST_SHOWN)).round().astype(int)
+        pictures = [thumbnail(read_image(self.images / name, self.axes).array) for name in mine["file"].iloc[shown]]
+        if pictures:
+            write_png(path, montage(pictures))
 
 
 def _montage_files(folder: Path, names: Sequence[str]) -> list[Path]:
@@ -194,32 +173,9 @@ def _montage_files(folder: Path, names: Sequence[str]) -> list[Path]:
     return [folder / MONTAGES / f"{stem}.png" for stem in file_stems(names)]
 
 
-def _check_files(folder: Path, classes: Sequence[dict]) -> list[Path]:
-    """Refuse to write over what no prediction has written; returns the montages of an earlier prediction."""
-    check_tables(folder, FIRST_COLUMNS)
-    earlier = _montage_files(folder, earlier_classes(folder / PREDICTIONS))
-    for path in _montage_files(folder, [one["name"] for one in classes]):
-        if path.exists() and path not in earlier:
-            raise foreign_file(path)
-    return earlier
-
-
-def _begin(folder: Path, files: Sequence[str]) -> list[str]:
-    """Set aside the tables of an earlier prediction that hold what will not be predicted again, or corrections."""
-    return keep_earlier(folder, files, (PREDICTIONS, REVIEW)) + keep_corrected(folder, (PREDICTIONS, REVIEW))
-
-
-def _write_montages(table: pd.DataFrame, classes: Sequence[dict], data: Path, folder: Path, axes: str) -> None:
-    """Write a montage of each class that was found; the images are read again, as all of them may be too many."""
-    for one, path in zip(classes, _montage_files(folder, [one["name"] for one in classes]), strict=True):
-        mine = table[table["class"] == one["name"]].sort_values(PREFIX + one["name"], ascending=False, kind="stable")
-        shown = np.linspace(0, len(mine) - 1, min(len(mine), MOST_SHOWN)).round().astype(int)
-        pictures = [thumbnail(read_image(data / name, axes).array) for name in mine["file"].iloc[shown]]
-        if pictures:
-            write_png(path, montage(pictures))
-
-
-def class_table(places: Mapping[str, Sequence], probabilities: np.ndarray, classes: Sequence[dict]) -> pd.DataFrame:
+def prediction_table(
+    places: Mapping[str, Sequence], probabilities: np.ndarray, classes: Sequence[dict]
+) -> pd.DataFrame:
     """Table of predictions.
 
     Parameters

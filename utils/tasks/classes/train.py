@@ -14,10 +14,10 @@ from utils.metrics.calibration import fit_temperature
 from utils.patching.augmentation import Augmentation
 from utils.paths import resolve
 from utils.tasks.classes.batches import TrainingCrops, ValidationCrops, class_weights, prepared
-from utils.training import model_folder, networks
+from utils.training import networks
 from utils.training.fit import history_table
-from utils.training.networks import load_network
-from utils.training.run import Ingredients, run, training_precision
+from utils.training.model_folder import read_model, save_model
+from utils.training.run import Ingredients, training_precision
 
 SMALLEST_BATCH = 8  # no image is twice in a batch, unless there are fewer than this
 FEWEST_STEPS = 30  # per epoch: few images need no fewer steps to learn from
@@ -29,16 +29,81 @@ def image_size(project: Project, training: Mapping) -> tuple[int, int]:
     return training["patch_height"] or frequent[0], training["patch_width"] or frequent[1]
 
 
-def describe(project: Project, training: Mapping) -> dict:
-    """Content of model.json but for what is known only after training (temperature, checksums)."""
-    images = describe_images(project)
-    network = {name: training[name] for name in ("network", "filters", "levels", "half_resolution")}
-    return images | {
-        "task": "classification",
-        "network": {"channels": len(images["channels"]), "classes": len(images["classes"]), **network},
-        "normalisation": _normalisation(project, training["normalisation"]),
-        "input": {"size": list(image_size(project, training)), "fit": training["fit"]},
-    }
+class ClassTraining:
+    """How a classifier is trained: a part of `utils.tasks.classes.task.Classification`."""
+
+    def describe(self, project: Project, training: Mapping) -> dict:
+        """See `Task`."""
+        images = describe_images(project)
+        network = {name: training[name] for name in ("network", "filters", "levels", "half_resolution")}
+        return images | {
+            "task": self.name,
+            "notebook": self.notebook,
+            "network": {"channels": len(images["channels"]), "classes": len(images["classes"]), **network},
+            "normalisation": _normalisation(project, training["normalisation"]),
+            "input": {"size": list(image_size(project, training)), "fit": training["fit"]},
+        }
+
+    def untrained(self, description: Mapping) -> keras.Model:
+        """See `Task`."""
+        return networks.classifier(**description["network"])
+
+    def starting_network(self, name: str, description: Mapping) -> keras.Model | None:
+        """See `Task`."""
+        if not name:
+            return None
+        folder = resolve(name)
+        old = read_model(folder, self.name)
+        names = [[one["name"] for one in each["classes"]] for each in (old, description)]
+        if names[0] != names[1]:
+            raise ModelError(
+                f"The starting model {folder} knows the classes {', '.join(names[0])}, your data have "
+                f"{', '.join(names[1])}. Choose another starting model, or use the fine-tuning notebook."
+            )
+        for field, value in old["network"].items():
+            if value != description["network"][field]:
+                raise ModelError(
+                    f"The starting model {folder} was made with {field} {value!r}, your data and form ask for "
+                    f"{description['network'][field]!r}. Choose the same, or another starting model."
+                )
+        return networks.load_network(folder, old, self.untrained)
+
+    def ingredients(
+        self, project: Project, forms: Mapping, description: Mapping, starting: keras.Model | None = None
+    ) -> Ingredients:
+        """See `Task`; the logits are what is trained, a backbone starts from ImageNet's weights."""
+        training = forms["training"]
+        images, class_ids = arrays(project.examples("training"), description)
+        validation = arrays(project.examples("validation"), description)
+        weights = class_weights(class_ids, len(description["classes"]), training["class_weights"])
+        batch = min(training["batch_size"], max(SMALLEST_BATCH, len(images)))
+        steps = training["number_of_steps"] or max(FEWEST_STEPS, -(-len(images) // batch))
+        with training_precision():
+            network = _network(description, starting)
+            logits = keras.Model(network.input, network.get_layer("logits").output)
+        augmentation = Augmentation(**forms["augmentation"])
+
+        def compile() -> None:
+            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+            logits.compile(keras.optimizers.Adam(), loss, weighted_metrics=["accuracy"])
+
+        return Ingredients(
+            logits,
+            compile,
+            TrainingCrops(images, class_ids, weights, batch, steps, augmentation, training["seed"]),
+            ValidationCrops(*validation, weights, batch),
+            lambda state: self._publish(project, network, description, history_table(state)),
+        )
+
+    def _publish(self, project, network, description, history) -> None:
+        """Write the model folder from the trained network, with a temperature fitted on validation images only."""
+        plain = self.untrained(description)
+        plain.set_weights(network.get_weights())
+        images, class_ids = arrays(project.examples("validation"), description)
+        logits = keras.Model(plain.input, plain.get_layer("logits").output).predict(images, verbose=0)
+        save_model(
+            project.folder, plain, description | {"temperature": float(fit_temperature(logits, class_ids))}, history
+        )
 
 
 def _normalisation(project: Project, per: str) -> dict:
@@ -50,65 +115,10 @@ def _normalisation(project: Project, per: str) -> dict:
     return NORMALISATION | {"per": "training set", "range": [low.tolist(), high.tolist()]}
 
 
-def train(project: Project, parameters: Mapping, callbacks: Sequence[keras.callbacks.Callback] = ()) -> str:
-    """Train a classifier, or go on with it, or say that it is done.
-
-    Parameters
-    ----------
-    project, parameters, callbacks
-        As of `utils.training.run.run`, which also says what is returned and raised; besides, ModelError where the
-        starting model does not fit.
-    """
-    forms = parameters["overrides"]
-    description = describe(project, forms["training"])
-    starting = starting_model(forms["data"]["starting_model"], description)
-    return run(project, parameters, lambda: ingredients(project, forms, description, starting), callbacks)
-
-
 def arrays(crops: Sequence[Crop], description: Mapping) -> tuple[np.ndarray, np.ndarray]:
     """Prepared images float32 (n, Y, X, C) and class ids (n,)."""
     return np.stack([prepared(one.image.array, description) for one in crops]), np.array(
         [one.class_id for one in crops]
-    )
-
-
-def ingredients(
-    project: Project, forms: Mapping, description: Mapping, starting: keras.Model | None = None
-) -> Ingredients:
-    """Network and batches; the logits of the network are what is trained.
-
-    Parameters
-    ----------
-    project
-        From `projects.open_crops`.
-    forms
-        Values of the forms augmentation and training.
-    description
-        From `describe`.
-    starting
-        The same network with weights to start from; None: ImageNet's for a backbone, else random ones.
-    """
-    training = forms["training"]
-    images, class_ids = arrays(project.examples("training"), description)
-    validation = arrays(project.examples("validation"), description)
-    weights = class_weights(class_ids, len(description["classes"]), training["class_weights"])
-    batch = min(training["batch_size"], max(SMALLEST_BATCH, len(images)))
-    steps = training["number_of_steps"] or max(FEWEST_STEPS, -(-len(images) // batch))
-    with training_precision():
-        network = _network(description, starting)
-        logits = keras.Model(network.input, network.get_layer("logits").output)
-    augmentation = Augmentation(**forms["augmentation"])
-
-    def compile() -> None:
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        logits.compile(keras.optimizers.Adam(), loss, weighted_metrics=["accuracy"])
-
-    return Ingredients(
-        logits,
-        compile,
-        TrainingCrops(images, class_ids, weights, batch, steps, augmentation, training["seed"]),
-        ValidationCrops(*validation, weights, batch),
-        lambda state: _publish(project, network, description, history_table(state)),
     )
 
 
@@ -127,42 +137,3 @@ def _network(description: Mapping, starting: keras.Model | None) -> keras.Model:
     if starting is not None:
         network.set_weights(starting.get_weights())
     return network
-
-
-def _publish(project, network, description, history) -> None:
-    """Write the model folder from the trained network, with a temperature fitted on validation images only."""
-    plain = networks.classifier(**description["network"])
-    plain.set_weights(network.get_weights())
-    images, class_ids = arrays(project.examples("validation"), description)
-    logits = keras.Model(plain.input, plain.get_layer("logits").output).predict(images, verbose=0)
-    model_folder.save_model(
-        project.folder, plain, description | {"temperature": float(fit_temperature(logits, class_ids))}, history
-    )
-
-
-def starting_model(name: str, description: Mapping) -> keras.Model | None:
-    """Network to start from, with its weights, None for ""; ModelError where it is not the network of `description`."""
-    if not name:
-        return None
-    folder = resolve(name)
-    old = model_folder.read_model(folder, "classification")
-    names = [[one["name"] for one in each["classes"]] for each in (old, description)]
-    if names[0] != names[1]:
-        raise ModelError(
-            f"The starting model {folder} knows the classes {', '.join(names[0])}, your data have "
-            f"{', '.join(names[1])}. Choose another starting model, or use the fine-tuning notebook."
-        )
-    for field, value in old["network"].items():
-        if value != description["network"][field]:
-            raise ModelError(
-                f"The starting model {folder} was made with {field} {value!r}, your data and form ask for "
-                f"{description['network'][field]!r}. Choose the same, or another starting model."
-            )
-    return load_network(folder, old)
-
-
-def starting_note(project: Project, data: Mapping, training: Mapping) -> str:
-    """One sentence on the model that training starts from; ModelError where it does not fit the data."""
-    if starting_model(data["starting_model"], describe(project, training)) is None:
-        return "Training starts from scratch."
-    return f"Training starts from the weights in {resolve(data['starting_model'])}."

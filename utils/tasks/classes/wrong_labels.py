@@ -24,7 +24,7 @@ from utils.pages.page import tidy
 from utils.patching.augmentation import Augmentation
 from utils.tasks.classes.batches import TrainingCrops, class_weights, prepared
 from utils.tasks.classes.figures import gallery
-from utils.tasks.classes.train import describe
+from utils.tasks.task import Task
 from utils.training import networks
 
 FOLDS = 5
@@ -41,37 +41,16 @@ def suspects(
     seed: int = 0,
     progress: Callable[[Iterable], Iterator] = iter,
 ) -> pd.DataFrame:
-    """Find images that probably bear the wrong class, by confident learning [1]_.
+    """Find images that probably bear the wrong class, by confident learning.
 
     Five small networks are trained, each on four fifths of the images (whole groups), and asked about the other fifth.
     This takes minutes on a processor of two cores. An image of a class that is in one group only cannot be judged.
 
-    Parameters
-    ----------
-    crops : sequence of Crop
-        All images of which the classes are to be checked.
-    description : mapping
-        Content of model.json, of which classes, normalisation and input are used; see
-        `utils.tasks.classes.train.describe`.
-    seed : int
-        Of the folds and the trainings.
-    progress : callable
-        Wraps the list of all epochs of all trainings, for a progress bar.
-
-    Returns
-    -------
-    DataFrame
-        file, class and suggested class (names), probability of the given class (0 to 1); the most suspicious first.
-
-    Raises
-    ------
-    DataError
-        Where there are fewer than two groups.
-
-    References
-    ----------
-    .. [1] Northcutt CG, Jiang L, Chuang IL (2021) Confident learning: estimating uncertainty in dataset labels,
-       doi:10.1613/jair.1.12125
+    Of the `description`, content of model.json (`Task.describe`), classes, normalisation and input are used. `progress`
+    wraps the list of all epochs of all trainings, for a progress bar. Columns: file, class and suggested class (names),
+    probability of the given class (0 to 1); the most suspicious first. DataError where there are fewer than two groups.
+    Source: Northcutt CG, Jiang L, Chuang IL (2021) Confident learning: estimating uncertainty in dataset labels,
+    doi:10.1613/jair.1.12125
     """
     class_ids = np.array([one.class_id for one in crops])
     p, judged = out_of_fold(crops, description, seed, progress)
@@ -83,19 +62,10 @@ def suspects(
 
 
 def wrong_labels(class_ids: np.ndarray, p: np.ndarray) -> np.ndarray:
-    """Choose the images whose class is probably wrong.
+    """Choose the images whose class is probably wrong: indices, the largest lead of another class first.
 
-    Parameters
-    ----------
-    class_ids : ndarray of int, shape (n,)
-        The given classes.
-    p : ndarray of float, shape (n, classes)
-        Probabilities from networks that were not trained on the image.
-
-    Returns
-    -------
-    ndarray of int
-        Indices, the largest lead of another class first. How many they are, cleanlab estimates from the probabilities.
+    `p`, (n, classes), are probabilities from networks that were not trained on the image, `class_ids` (n,) the given
+    classes. How many they are, cleanlab estimates from the probabilities.
     """
     present, labels = np.unique(class_ids, return_inverse=True)
     if len(present) < 2:
@@ -108,19 +78,9 @@ def wrong_labels(class_ids: np.ndarray, p: np.ndarray) -> np.ndarray:
 def out_of_fold(
     crops: Sequence[Crop], description: Mapping, seed: int = 0, progress: Callable[[Iterable], Iterator] = iter
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities of the classes of each image, from a network that saw neither it nor its group.
+    """Probabilities of the classes of each image, from a network that saw neither it nor its group; see `suspects`.
 
-    Parameters
-    ----------
-    crops, description, seed, progress
-        See `suspects`.
-
-    Returns
-    -------
-    p : ndarray of float32, shape (n, classes)
-        Rows sum to 1.
-    judged : ndarray of bool, shape (n,)
-        False where no image of its class was left to train on.
+    float32 (n, classes), rows sum to 1; and bool (n,), False where no image of its class was left to train on.
     """
     description = {**description, "input": _input(description["input"])}
     images = np.stack([prepared(one.image.array, description) for one in crops])
@@ -200,13 +160,13 @@ def _probabilities(network: keras.Model, images: np.ndarray) -> np.ndarray:
     return keras.ops.convert_to_numpy(keras.ops.softmax(keras.ops.mean(keras.ops.stack(logits), axis=0)))
 
 
-def button(project: Project, training: Mapping, path: str) -> widgets.VBox:
+def button(task: Task, project: Project, training: Mapping, path: Path) -> widgets.VBox:
     """Button that searches the project's images for wrong labels when it is pressed; nothing happens before.
 
     Parameters
     ----------
-    project
-        From `projects.open_crops`.
+    task, project
+        Classification, and what it has opened.
     training
         Values of the form, for size and range of the images and the seed.
     path
@@ -220,7 +180,7 @@ def button(project: Project, training: Mapping, path: str) -> widgets.VBox:
         page.clear_output()
         try:
             with page:
-                search(project, training, path)
+                search(task, project, training, path)
         finally:
             press.disabled = False
 
@@ -228,10 +188,10 @@ def button(project: Project, training: Mapping, path: str) -> widgets.VBox:
     return widgets.VBox([press, page])
 
 
-def search(project: Project, training: Mapping, path: str) -> None:
+def search(task: Task, project: Project, training: Mapping, path: Path) -> None:
     """Find suspected wrong labels, show them, and write them to `path` for a person to correct."""
     try:
-        table = suspects(project.dataset.crops, describe(project, training), training["seed"], tqdm)
+        table = suspects(project.dataset.crops, task.describe(project, training), training["seed"], tqdm)
         said = write_review(path, table)
     except UserError as error:
         print(f"{error.title}: {error}")
@@ -243,21 +203,9 @@ def search(project: Project, training: Mapping, path: str) -> None:
 
 
 def suspects_gallery(crops: Sequence[Crop], table: pd.DataFrame, n: int = 48) -> Figure:
-    """Suspected images, the most suspicious first.
+    """At most `n` suspected images, the most suspicious first; `table` is that of `suspects`.
 
-    Parameters
-    ----------
-    crops : sequence of Crop
-        Among them those of the table.
-    table : DataFrame
-        See `utils.tasks.classes.wrong_labels.suspects`.
-    n : int
-        How many at most.
-
-    Returns
-    -------
-    Figure
-        Above each image its file, the class it was given, and what the networks see in it.
+    Above each image stand its file, the class it was given, and what the networks see in it.
     """
     arrays = {one.name: one.image.array for one in crops}
     shown = table.head(n)

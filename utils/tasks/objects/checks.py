@@ -27,18 +27,8 @@ def object_problems(examples: Sequence[Example]) -> list[Problem]:
     """Warnings about the objects of each image; one for each image and kind, with the places of the first five.
 
     Looked for are objects in several pieces, holes (background that one object alone encloses), specks (under 10
-    pixels and a tenth of the median area), regions that look like objects but have no label
-    (`utils.tasks.objects.checks`), and 8-bit label images whose 255 numbers are all used.
-
-    Parameters
-    ----------
-    examples : sequence of Example
-        With labels.
-
-    Returns
-    -------
-    list of Problem
-        Of severity "warning".
+    pixels and a tenth of the median area), regions that look like objects but have no label (`unlabelled`), and 8-bit
+    label images whose 255 numbers are all used.
     """
     tables = [_measurements(example.mask) for example in examples]
     areas = np.concatenate([table["area"] for table in tables]) if tables else np.zeros(0)
@@ -150,19 +140,11 @@ def _ran_out(example: Example) -> Problem | None:
 
 
 def object_sizes(examples: Sequence[Example]) -> pd.DataFrame:
-    """Number and size of the objects of each image.
+    """Number and size of the objects of each image; both sizes are NaN for an image without objects.
 
-    Parameters
-    ----------
-    examples : sequence of Example
-        With labels.
-
-    Returns
-    -------
-    DataFrame
-        file, group, objects, cut by the border (both numbers), median diameter [px] (of a circle of equal area; objects
-        that are cut are left out where there are others), largest extent [px] (height or width of the bounding box).
-        Both sizes are NaN for an image without objects.
+    Columns: file, group, objects, cut by the border (both numbers), median diameter [px] (of a circle of equal area;
+    objects that are cut are left out where there are others), largest extent [px] (height or width of the bounding
+    box).
     """
     return pd.DataFrame([_sizes(example) for example in examples], columns=SIZE_COLUMNS)
 
@@ -179,24 +161,12 @@ def _sizes(example: Example) -> tuple:
 def size_problems(
     examples: Sequence[Example], patch: tuple[int, int], field_of_view: tuple[int, int], grid: int
 ) -> list[Problem]:
-    """Warnings about objects too large for the network or for a patch, or too small for the grid.
+    """At most three warnings: objects too large for the network or for a patch, or too small for the grid.
 
-    Parameters
-    ----------
-    examples : sequence of Example
-        With labels; images without objects play no part.
-    patch : (int, int)
-        Height and width of a training patch in pixels.
-    field_of_view : (int, int)
-        Height and width in pixels of what the network sees around a pixel (StarDist's `_axes_tile_overlap`).
-    grid : int
-        Distance in pixels of the points at which StarDist looks for objects.
-
-    Returns
-    -------
-    list of Problem
-        At most three, about the folder of masks. The first is StarDist's own rule: the median extents must fit the
-        field of view.
+    The first is StarDist's own rule: the median extents must fit the field of view, what the network sees around a
+    pixel (StarDist's `_axes_tile_overlap`). `patch` and `field_of_view` are height and width in pixels, `grid` is the
+    distance in pixels of the points at which StarDist looks for objects. Images without objects
+    play no part. The warnings are about the folder of masks.
     """
     from stardist.utils import calculate_extents  # here, because it takes seconds to import
 
@@ -226,25 +196,12 @@ def _extents(sides: Sequence[float]) -> str:
 def unlabelled(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Find places outside all labels that look like the labelled objects of the same image.
 
-    Blobs are found by the Laplacian of Gaussian at the size of the median object [1]_, in the channel in which objects
-    and background differ most (objects may be darker). A blob counts if it is more distinct from what surrounds it, and
-    brighter, than a quarter of the labelled objects, and farther than half a radius from labels and from the border.
-
-    Parameters
-    ----------
-    image : ndarray
-        Shape (Y, X, C).
-    labels : ndarray
-        Shape (Y, X), integers, 0 is background.
-
-    Returns
-    -------
-    ndarray
-        Shape (n, 2): y and x in pixels. Empty for fewer than 5 labelled objects.
-
-    References
-    ----------
-    .. [1] Lindeberg (1998) Feature detection with automatic scale selection, https://doi.org/10.1023/A:1008045108935
+    Blobs are found by the Laplacian of Gaussian at the size of the median object (Lindeberg (1998) Feature detection
+    with automatic scale selection, https://doi.org/10.1023/A:1008045108935), in the channel of `image` (Y, X, C) in
+    which objects and background differ most (objects may be darker). A blob counts if it is more distinct from what
+    surrounds it, and brighter, than a quarter of the labelled objects, and farther than half a radius from `labels`
+    (Y, X; 0 is background) and from the border. Returns (n, 2), y and x in pixels; empty for fewer than 5
+    labelled objects.
     """
     areas = np.bincount(labels.ravel())[1:]
     areas = areas[areas > 0]

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from utils.metrics.objects import ObjectScores, classify_objects, count_error, object_scores
+from utils.metrics.objects import ObjectScores, count_error, kinds_of_objects, object_scores
 from utils.pages.colours import BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILION, YELLOW
 from utils.pages.figures import (
     PANEL_PIXELS,
@@ -45,18 +45,7 @@ OBJECTS_NOTE = "AP at IoU 0.5 = found / (annotated + wrong). Filled: predicted; 
 def show_objects(examples: Sequence, n: int = 4, seed: int = 0) -> Figure:
     """Randomly drawn images, each above the same image with its objects painted over, touching ones in two colours.
 
-    Parameters
-    ----------
-    examples : sequence of Example
-        With attributes name, image.array (Y, X, C), image.pixel_size_um and mask (Y, X) of labels.
-    n : int
-        How many to draw.
-    seed : int
-        Of the draw: another seed shows others.
-
-    Returns
-    -------
-    Figure
+    The masks (Y, X) of `examples` are labels; the arguments are those of `image_pairs`.
     """
     figure = image_pairs(examples, lambda one: label_overlay(one.image.array, one.mask, max_side=PANEL_PIXELS), n, seed)
     figure.supxlabel(COLOUR_NOTE, fontsize=11)
@@ -70,20 +59,9 @@ def show_augmented_objects(
     labels_after: np.ndarray,
     pixel_size_um: float | None = None,
 ) -> Figure:
-    """Training patches before and after augmentation, with their objects painted over.
+    """Training patches (N, Y, X, C) before and after augmentation, their labels (N, Y, X) painted over.
 
-    Parameters
-    ----------
-    patches_before, patches_after : ndarray, shape (N, Y, X, C)
-        Patches; those of a column share one contrast, so that a change of intensity shows. At most six are drawn.
-    labels_before, labels_after : ndarray of integers, shape (N, Y, X)
-        Labels.
-    pixel_size_um : float, optional
-        For the scale bars.
-
-    Returns
-    -------
-    Figure
+    See `augmented_pairs`.
     """
     pairs = (patches_before, patches_after), (labels_before, labels_after)
     figure = augmented_pairs(*pairs, label_overlay, pixel_size_um)
@@ -98,25 +76,12 @@ def object_errors(
     pixel_size_um: float | None = None,
     name: str = "",
 ) -> Figure:
-    """An image, with both outlines, and with its annotated and predicted objects by what became of them.
+    """An image (Y, X, C), with both outlines, and with its annotated and predicted objects by what became of them.
 
-    Parameters
-    ----------
-    image : ndarray, shape (Y, X, C)
-        Image.
-    labels_true, labels_pred : ndarray of integers, shape (Y, X)
-        Annotated and predicted labels, 0 = background.
-    pixel_size_um : float, optional
-        For the scale bar.
-    name : str
-        Name of the image, for the title.
-
-    Returns
-    -------
-    Figure
-        Kinds of error as in `classify_objects`, at an intersection over union of 0.5; their numbers above the panels.
+    Labels are (Y, X), 0 = background. Kinds of error are those of `kinds_of_objects`, at an intersection over union of
+    0.5; their numbers stand above the panels, `name` is the title.
     """
-    kinds = classify_objects(labels_true, labels_pred)
+    kinds = kinds_of_objects(labels_true, labels_pred)
     size = thinned_pixel_size(image, pixel_size_um)
     image, labels_true, labels_pred = (thin(array, PANEL_PIXELS) for array in (image, labels_true, labels_pred))
     picture = display_image(image)
@@ -143,24 +108,10 @@ def _both_outlines(picture: np.ndarray, labels_true: np.ndarray, labels_pred: np
 def paint_kinds(
     picture: np.ndarray, labels: np.ndarray, kinds: Mapping[int, str], dim: float = 0.4, opacity: float = 0.6
 ) -> np.ndarray:
-    """Paint each object in the colour of its kind: a tint and an outline.
+    """Paint each object in the colour of its kind, one of KINDS: a tint of `opacity` (0 to 1) and an outline.
 
-    Parameters
-    ----------
-    picture : ndarray of float32, shape (Y, X, 3)
-        0 to 1; left as it is.
-    labels : ndarray of integers, shape (Y, X)
-        0 = background.
-    kinds : mapping of int to str
-        Label of each object -> one of KINDS.
-    dim : float
-        What the picture is multiplied with first, so that the objects stand out.
-    opacity : float
-        Of the tint, 0 to 1.
-
-    Returns
-    -------
-    ndarray of float32, shape (Y, X, 3)
+    `picture`, float32 (Y, X, 3), 0 to 1, is left as it is and multiplied with `dim` in the result, so that the objects
+    stand out; `labels` are (Y, X), 0 = background, `kinds` label -> kind.
     """
     colours = np.zeros((max(kinds, default=0) + 1, 3))
     for label, kind in kinds.items():
@@ -181,17 +132,9 @@ def _counted(what: str, kinds: Mapping[int, str]) -> str:
 
 
 def ap_curve(table: pd.DataFrame) -> Figure:
-    """AP, precision, recall, F1 and PQ by the overlap asked for.
+    """AP with its interval (left), precision, recall, F1 and PQ (right) by the overlap asked for.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Result of object_scores.score_table.
-
-    Returns
-    -------
-    Figure
-        Left AP with its interval, right the others.
+    `table` is the result of `object_score_table`.
     """
     figure = Figure(figsize=(WIDTH, 4), layout="constrained")
     ap_ax, others_ax = figure.subplots(1, 2, sharex=True, sharey=True)
@@ -216,17 +159,7 @@ def _score_axes(ax: Axes) -> None:
 
 
 def count_agreement(per_image: pd.DataFrame) -> Figure:
-    """True against predicted number of objects, one point per image.
-
-    Parameters
-    ----------
-    per_image : DataFrame
-        With the columns true objects and predicted objects, as in ObjectScores.
-
-    Returns
-    -------
-    Figure
-    """
+    """True against predicted number of objects, one point per image; `per_image` as in ObjectScores."""
     figure = Figure(figsize=(5, 5), layout="constrained")
     ax, error = figure.subplots(), count_error(per_image)
     agreement(ax, per_image["true objects"], per_image["predicted objects"], BLUE, "number of objects")
@@ -239,25 +172,11 @@ def objects_before_after(
 ) -> Figure:
     """Images with the lowest scores, each in a row: as it is, annotated, and the objects of every model by kind.
 
-    Parameters
-    ----------
-    examples : sequence of Example
-        Test images: attributes name, image.array (Y, X, C), image.pixel_size_um and mask (Y, X) of labels.
-    predictions : mapping of str to sequence of ndarray of integers, shape (Y, X)
-        Labels by each model, in the order of `examples`.
-    n : int
-        How many images at most.
-
-    Returns
-    -------
-    Figure
-        Above each panel the AP at IoU 0.5 and its numbers of objects (see `utils.metrics.objects`); images are ranked
-        by the mean AP over the models. Predicted objects are filled, annotated ones that none matches are outlined.
-
-    Raises
-    ------
-    ValueError
-        If there is no model or no image, or the answers of one are not one for each image, or of another size.
+    `examples` have the attributes name, image.array (Y, X, C), image.pixel_size_um and mask (Y, X) of labels;
+    `predictions` holds the labels (Y, X) by each model in their order. At most `n` images are shown, ranked by the mean
+    AP over the models. Above each panel stand the AP at IoU 0.5 and its numbers of objects (see
+    `utils.metrics.objects`). Predicted objects are filled, annotated ones that none matches are outlined. ValueError if
+    there is no model or no image, or the answers of one are not one for each image, or of another size.
     """
     _check(len(examples), predictions)
     pairs = {name: list(zip(examples, answers, strict=True)) for name, answers in predictions.items()}
@@ -293,7 +212,7 @@ def _annotated_objects(one: SimpleNamespace) -> np.ndarray:
 
 def _paint_objects(one: SimpleNamespace, labels: np.ndarray) -> tuple[np.ndarray, set[str]]:
     """Picture (Y, X, 3) of an example with predicted objects, and of missed ones the outlines; the kinds in it."""
-    kinds = classify_objects(one.mask, labels)
+    kinds = kinds_of_objects(one.mask, labels)
     unmatched = {label: kind for label, kind in kinds.true.items() if kind != "matched"}
     picture, y_true, y_pred = (thin(array, PANEL_PIXELS) for array in (one.image.array, one.mask, labels))
     painted = paint_kinds(display_image(picture), y_pred, kinds.predicted)

@@ -35,27 +35,15 @@ MEASURED = (
 def measure_objects(
     labels: np.ndarray, array: np.ndarray, channels: Sequence[str], pixel_size_um: float | None = None
 ) -> pd.DataFrame:
-    """Measure each object with `skimage.measure.regionprops`.
+    """Measure each object with `skimage.measure.regionprops`: a row per object in order of its label.
 
-    Parameters
-    ----------
-    labels : ndarray
-        Shape (Y, X), unsigned integers, 0 is background.
-    array : ndarray
-        The image, shape (Y, X, C), as read; may be memory-mapped.
-    channels : sequence of str
-        Name of each of the C channels.
-    pixel_size_um : float, optional
-        Width of a pixel in micrometres; where unknown the columns in um and um2 are NaN.
+    `labels` are (Y, X), unsigned, 0 is background; `array` is the image (Y, X, C) as read, may be memory-mapped. Where
+    the width of a pixel in micrometres is unknown, the columns in um and um2 are NaN.
 
-    Returns
-    -------
-    DataFrame
-        One row per object in order of its label. Columns: label; centroid_x and centroid_y, area, equivalent diameter
-        (of a circle of that area) and perimeter (Crofton's formula) in px and um; eccentricity (0 circle, to 1 line);
-        solidity (area by that of the convex hull); orientation (of the long axis in degrees, 0 to 180,
-        counter-clockwise from the x axis as in Fiji); touches border; mean, min and max of each channel. The centre of
-        the upper left pixel is (0, 0).
+    Columns: label; centroid_x and centroid_y, area, equivalent diameter (of a circle of that area) and perimeter
+    (Crofton's formula) in px and um; eccentricity (0 circle, to 1 line); solidity (area by that of the convex hull);
+    orientation (of the long axis in degrees, 0 to 180, counter-clockwise from the x axis as in Fiji); touches border;
+    mean, min and max of each channel. The centre of the upper left pixel is (0, 0).
     """
     if not labels.any():
         return pd.DataFrame(columns=column_names(channels))
@@ -93,10 +81,7 @@ def column_names(channels: Sequence[str]) -> list[str]:
 def numbered(objects: "Objects") -> "Objects":
     """The same objects numbered 1 to n without gaps, those left out of which no pixel is seen.
 
-    Returns
-    -------
-    Objects
-        Its labels are uint16, or uint32 where there are more than 65535.
+    Labels are uint16, or uint32 where there are more than 65535.
     """
     labels, _, inverse = relabel_sequential(objects.labels)
     rows = np.asarray(inverse)[1:] - 1
@@ -108,25 +93,10 @@ def numbered(objects: "Objects") -> "Objects":
 def object_table(
     objects: "Objects", image: Image, channels: Sequence[str], names: Mapping[int, str], place: Mapping
 ) -> pd.DataFrame:
-    """Rows of objects.csv.
+    """Rows of objects.csv: file, plane, label, class (where there are classes), probability, then `measure_objects`.
 
-    Parameters
-    ----------
-    objects
-        Of `numbered`.
-    image
-        The plane they were found in.
-    channels
-        Name of each channel.
-    names
-        Name of each class id.
-    place
-        Has file and plane.
-
-    Returns
-    -------
-    DataFrame
-        file, plane, label, class (where there are classes), probability, then the rest of `measure_objects`.
+    `objects` come from `numbered`, `image` is the plane they were found in, `names` those of the classes by id, and
+    `place` has file and plane.
     """
     table = measure_objects(objects.labels, image.array, channels, image.pixel_size_um)
     table.insert(1, "probability", objects.probability)
@@ -140,14 +110,7 @@ def object_table(
 def count_objects(objects: "Objects", image: Image, names: Mapping[int, str]) -> dict:
     """Number of objects (of each class too), share of the image they cover, and density where the pixel size is known.
 
-    Parameters
-    ----------
-    objects
-        Of `numbered`.
-    image
-        The plane they were found in.
-    names
-        Name of each class id.
+    `objects` come from `numbered`, `image` is the plane they were found in, `names` those of the classes by id.
     """
     labels, size, n = objects.labels, image.pixel_size_um, len(objects.probability)
     row = {"width [px]": labels.shape[1], "height [px]": labels.shape[0], "pixel size [um]": size, "objects": n}
@@ -167,10 +130,8 @@ class Objects:
     labels
         (Y, X) int32, 0 is background; label i belongs to row i - 1 of the others. A label may be absent where other
         objects cover it.
-    outlines
-        float32 (n, 2, n_rays), y and x of the outline in pixels.
-    probability
-        float32 (n,).
+    outlines, probability
+        float32 (n, 2, n_rays), y and x of the outline in pixels; float32 (n,).
     class_ids
         int (n,) from 1, None where the model knows no classes.
     """

@@ -15,7 +15,7 @@ from stardist.models import Config2D, StarDist2D, StarDistData2D
 
 from utils.errors import ModelError
 from utils.patching.batches import TrainingPatches, ValidationPatches
-from utils.paths import ROOT
+from utils.paths import ROOT, resolve
 from utils.training import model_folder
 from utils.training.checkpoints import make_room
 
@@ -35,10 +35,7 @@ def quiet() -> Iterator[None]:
 def build(network: Mapping) -> StarDist2D:
     """Untrained StarDist network in float32 that writes nothing by itself.
 
-    Parameters
-    ----------
-    network
-        Arguments of `stardist.models.Config2D`, as in model.json.
+    `network` are arguments of `stardist.models.Config2D`, as in model.json.
     """
     with quiet():
         return StarDist2D(Config2D(train_tensorboard=False, **network), basedir=None)
@@ -47,16 +44,8 @@ def build(network: Mapping) -> StarDist2D:
 def save(folder: Path, model: StarDist2D, description: Mapping, history: pd.DataFrame) -> None:
     """Write a model folder that `StarDist2D(None, name, basedir)` of any StarDist program opens, too.
 
-    Parameters
-    ----------
-    folder
-        Made ready by `models.open_folder`.
-    model
-        With its weights and thresholds.
-    description
-        Content of model.json, see `models.save_model`.
-    history
-        One row per epoch.
+    `folder` was made ready by `model_folder.open_folder`, `model` has its weights and thresholds, `description` is the
+    content of model.json (see `model_folder.save_model`), `history` has a row per epoch.
     """
     files = {CONFIG: vars(model.config), THRESHOLDS: model.thresholds._asdict()}
     model_folder.save_model(folder, model.keras_model, description, history, WEIGHTS, files, _save_weights)
@@ -69,12 +58,9 @@ def _save_weights(network: keras.Model, path: Path) -> None:
 
 
 def load(folder: Path) -> StarDist2D:
-    """Read a checked StarDist model folder (`models.read_model`), or the folder of a published model.
+    """Read a checked StarDist model folder (`model_folder.read_model`), or the folder of a published model.
 
-    Raises
-    ------
-    ModelError
-        Files are missing or damaged.
+    ModelError where files are missing or damaged.
     """
     try:
         config = Config2D(**Config2D.update_loaded_config(load_json(str(folder / CONFIG))))
@@ -113,15 +99,19 @@ def published(name: str) -> StarDist2D:
     return load(folder)
 
 
+def open_network(name: str) -> StarDist2D:
+    """A published model by its name, or that of a StarDist model folder; ModelError where it is not there."""
+    if name in PUBLISHED:
+        return published(name)
+    model_folder.read_model(resolve(name), "stardist")
+    return load(resolve(name))
+
+
 class _WithTargets:
     """Gives StarDist's targets in place of masks; the arguments `patches` are those of the class it is mixed with.
 
-    Parameters
-    ----------
-    config
-        Of the StarDist model: rays, grid, classes.
-    object_classes
-        Class id of each label of each source (label -> 1 .. n_classes); None where objects have no classes.
+    `config` is that of the StarDist model (rays, grid, classes), `object_classes` holds the class id of each label of
+    each source (label -> 1 .. n_classes), None where objects have no classes.
     """
 
     def __init__(self, config: Config2D, object_classes: Sequence[Mapping[int, int] | None], **patches):
@@ -159,24 +149,12 @@ def targets(
     config: Config2D,
     object_classes: Sequence[Mapping[int, int] | None],
 ) -> tuple[tuple, tuple]:
-    """What a StarDist network is given and what it should answer.
+    """What a StarDist network is given and what it should answer, float32.
 
-    Parameters
-    ----------
-    images
-        float32 (batch, Y, X, C), normalised.
-    labels
-        uint16 (batch, Y, X).
-    config
-        Of the StarDist model.
-    object_classes
-        Per patch, label -> class id; ignored where config.n_classes is None.
-
-    Returns
-    -------
-    inputs, outputs
-        (images,) and (object probability (batch, Y/grid, X/grid, 1), distances and their weight
-        (..., n_rays + 1), with classes also class probability (..., n_classes + 1)), float32.
+    `images` are float32 (batch, Y, X, C), normalised, `labels` uint16 (batch, Y, X); `object_classes` has label ->
+    class id of each patch and is ignored where config.n_classes is None. Returns (images,) and (object probability
+    (batch, Y/grid, X/grid, 1), distances and their weight (..., n_rays + 1), with classes also class probability
+    (..., n_classes + 1)).
     """
     whole = _InOrder(
         X=list(images),

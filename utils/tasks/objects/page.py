@@ -1,72 +1,131 @@
 """What only the StarDist notebook shows and archives."""
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
 
+from utils.data.examples import Example
 from utils.data.problems import Problem
 from utils.data.project import Project, describe_images
 from utils.metrics.objects import count_error
 from utils.pages.score_figures import confusion_figure
 from utils.patching.batches import PREVIEWS, drawn_before_and_after
 from utils.tasks.objects.checks import object_problems, object_sizes, size_problems
-from utils.tasks.objects.evaluate import ObjectEvaluation
-from utils.tasks.objects.figures import ap_curve, count_agreement, object_errors, show_augmented_objects, show_objects
-from utils.tasks.objects.train import describe, field_of_view, object_sources, padded, patch_size
-from utils.tasks.report import archive
-from utils.training import model_folder
+from utils.tasks.objects.figures import (
+    ap_curve,
+    count_agreement,
+    object_errors,
+    objects_before_after,
+    show_augmented_objects,
+    show_objects,
+)
+from utils.tasks.objects.train import field_of_view, object_sources, padded
+from utils.tasks.task import Evaluation, TestSet
 
 
-def problems(project: Project, training: Mapping) -> list[Problem]:
-    """Everything odd about the images, the label images, and their sizes against the network's."""
-    examples, patch = project.dataset.examples, patch_size(project, training)
-    view = field_of_view(describe(project, training, patch))
-    return [
-        *project.dataset.problems,
-        *object_problems(examples),
-        *size_problems(examples, patch, view, training["grid"]),
-        *(
-            Problem(
-                "warning",
-                name,
-                f"the image is smaller than the patch of {patch[0]} x {patch[1]} pixels",
-                "It is mirrored at its border up to that size. Choose smaller patches if most images are like this.",
-            )
-            for name in padded(project, patch)
-        ),
-    ]
+class ObjectPage:
+    """What a StarDist model shows: a part of `utils.tasks.objects.task.StarDist`."""
 
+    def counts(self, project: Project, test_set: TestSet | None = None) -> pd.DataFrame:
+        """See `Task`: number and size of the objects."""
+        table = object_sizes(project.dataset.examples).assign(role=project.roles)
+        rows = [
+            {
+                "role": role,
+                "images": len(own),
+                "objects": int(own["objects"].sum()),
+                "objects per image": own["objects"].mean(),
+                "cut by the border": int(own["cut by the border"].sum()),
+                "median diameter [px]": own["median diameter [px]"].median(),
+                "largest extent [px]": own["largest extent [px]"].max(),
+            }
+            for role, own in table.groupby("role", sort=False)
+        ]
+        return pd.DataFrame(rows)
 
-def sizes_by_role(project: Project) -> pd.DataFrame:
-    """Number and size of the objects that training, validation and test images hold."""
-    table = object_sizes(project.dataset.examples).assign(role=project.roles)
-    rows = [
-        {
-            "role": role,
-            "images": len(own),
-            "objects": int(own["objects"].sum()),
-            "objects per image": own["objects"].mean(),
-            "cut by the border": int(own["cut by the border"].sum()),
-            "median diameter [px]": own["median diameter [px]"].median(),
-            "largest extent [px]": own["largest extent [px]"].max(),
+    def show_data(self, project: Project) -> Figure:
+        """See `Task`."""
+        return self.show_examples(project.examples("training"))
+
+    def show_examples(self, examples: Sequence[Example], classes: Sequence[dict] = ()) -> Figure:
+        """See `Task`."""
+        return show_objects(examples)
+
+    def problems(self, project: Project, training: Mapping) -> list[Problem]:
+        """See `Masks`; also where sizes do not suit the network."""
+        examples, description = project.dataset.examples, self.describe(project, training)
+        patch = tuple(description["input"]["patch"])
+        remedy = "It is mirrored at its border up to that size. Choose smaller patches if most images are like this."
+        smaller = f"the image is smaller than the patch of {patch[0]} x {patch[1]} pixels"
+        return [
+            *project.dataset.problems,
+            *object_problems(examples),
+            *size_problems(examples, patch, field_of_view(description), training["grid"]),
+            *(Problem("warning", name, smaller, remedy) for name in padded(project, patch)),
+        ]
+
+    def augmentation_preview(self, project: Project, training: Mapping, augmentation: Mapping, seed: int = 0) -> Figure:
+        """See `Task`; training patches."""
+        patch = self.patch_size(project, training)
+        chosen = object_sources(project.examples("training")[:PREVIEWS], patch)
+        drawn = drawn_before_and_after(chosen, patch, training["min_fraction"], augmentation, seed)
+        return show_augmented_objects(*drawn, describe_images(project)["pixel_size_um"])
+
+    def score_tables(self, evaluation: Evaluation) -> dict[str, pd.DataFrame]:
+        """See `Task`."""
+        return {
+            "Scores on the test images, all objects together": _with_interval(evaluation.table),
+            "Scores of each test image at IoU 0.5": evaluation.scores.per_image,
         }
-        for role, own in table.groupby("role", sort=False)
-    ]
-    return pd.DataFrame(rows)
+
+    def remarks(self, evaluation: Evaluation) -> list[str]:
+        """See `Task`: how well the objects are counted."""
+        error = count_error(evaluation.scores.per_image)
+        known = error["relative"] == error["relative"]
+        relative = f", {100 * error['relative']:.0f} % of their number" if known else ""
+        return [
+            f"The number of objects per image is off by {error['mean_absolute']:.1f} on average{relative} "
+            "(too many in one place and too few in another cancel out)."
+        ]
+
+    def evaluation_figures(self, evaluation: Evaluation) -> dict[str, Figure]:
+        """See `Task`: the worst images, score against overlap, counts, classes."""
+        figures, scores = {}, evaluation.scores
+        for one in self.worst(evaluation):
+            found = evaluation.predictor.find(one.image.array)
+            figures[f"Errors in {one.name}"] = object_errors(
+                one.image.array, one.mask, found.labels, one.image.pixel_size_um
+            )
+        figures["Score and how exactly the outlines must fit"] = ap_curve(evaluation.table)
+        figures["Number of objects, true and predicted"] = count_agreement(scores.per_image)
+        if scores.class_confusion is not None:
+            names = [one["name"] for one in evaluation.predictor.classes if one["id"] > 0]
+            caption = "Which class is taken for which (objects that were found)"
+            figures[caption] = confusion_figure(scores.class_confusion, names)
+        return figures
+
+    def show_errors(self, predictors: Mapping, test_set: TestSet, classes: Sequence[dict]) -> dict[str, Figure]:
+        """See `Tunable`."""
+        found = {
+            name: [model.find(one.image.array).labels for one in test_set.examples]
+            for name, model in predictors.items()
+        }
+        return {"The same test images, outlined by each model": objects_before_after(test_set.examples, found)}
+
+    def summary(self, description: Mapping, number_of_epochs: int) -> str:
+        """See `Task`."""
+        names = ", ".join(one["name"] for one in description["classes"] if one["id"] > 0)
+        return (
+            f"A StarDist model that finds and outlines single objects ({names}), trained for {number_of_epochs} "
+            f"epochs. A pixel can start an object from a probability of {description['threshold']:.2f}; of two "
+            f"outlines that share more than {100 * description['nms_threshold']:.0f} % of their area one is dropped: "
+            "thresholds chosen on validation images."
+        )
 
 
-def augmentation_preview(project: Project, training: Mapping, augmentation: Mapping, seed: int = 0) -> Figure:
-    """Training patches as cut from the images and as changed; see `segmentation_pages.augmentation_preview`."""
-    patch = patch_size(project, training)
-    chosen = object_sources(project.examples("training")[:PREVIEWS], patch)
-    drawn = drawn_before_and_after(chosen, patch, training["min_fraction"], augmentation, seed)
-    return show_augmented_objects(*drawn, describe_images(project)["pixel_size_um"])
-
-
-def readable_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Table of `object_scores.score_table` with the interval in one column."""
+def _with_interval(table: pd.DataFrame) -> pd.DataFrame:
+    """Table of `object_score_table` with the interval in one column."""
     shown = table.rename(columns={"iou_threshold": "IoU at least"})
     interval = [
         "-" if low != low else f"{low:.2f} to {high:.2f}"
@@ -74,59 +133,3 @@ def readable_table(table: pd.DataFrame) -> pd.DataFrame:
     ]
     shown.insert(2, "AP, 95 % interval", interval)
     return shown.drop(columns=["AP low", "AP high"])
-
-
-def count_sentence(evaluation: ObjectEvaluation) -> str:
-    """How well the objects are counted, in words."""
-    error = count_error(evaluation.scores.per_image)
-    relative = "" if error["relative"] != error["relative"] else f", {100 * error['relative']:.0f} % of their number"
-    return (
-        f"The number of objects per image is off by {error['mean_absolute']:.1f} on average{relative} "
-        "(too many in one place and too few in another cancel out)."
-    )
-
-
-def evaluation_figures(evaluation: ObjectEvaluation) -> dict[str, Figure]:
-    """Caption -> figure of an evaluation: the worst images, score against overlap, counts, classes."""
-    figures = {}
-    for example in evaluation.worst():
-        found = evaluation.segmenter.find(example.image.array)
-        figures[f"Errors in {example.name}"] = object_errors(
-            example.image.array, example.mask, found.labels, example.image.pixel_size_um
-        )
-    figures["Score and how exactly the outlines must fit"] = ap_curve(evaluation.table)
-    figures["Number of objects, true and predicted"] = count_agreement(evaluation.scores.per_image)
-    if evaluation.scores.class_confusion is not None:
-        names = [one["name"] for one in evaluation.segmenter.classes if one["id"] > 0]
-        figures["Which class is taken for which (objects that were found)"] = confusion_figure(
-            evaluation.scores.class_confusion, names
-        )
-    return figures
-
-
-def report(folder: Path, evaluation: ObjectEvaluation, warnings: list[str], more: Mapping | None = None) -> Path:
-    """Write report.html into the model folder; see `pages.archive`."""
-    description, history = model_folder.read_model(folder, "stardist"), pd.read_csv(folder / model_folder.HISTORY)
-    names = ", ".join(one["name"] for one in description["classes"] if one["id"] > 0)
-    summary = (
-        f"A StarDist model that finds and outlines single objects ({names}), trained for {len(history)} epochs. "
-        f"A pixel can start an object from a probability of {description['threshold']:.2f}; of two outlines that "
-        f"share more than {100 * description['nms_threshold']:.0f} % of their area one is dropped: thresholds chosen "
-        f"on validation images. {count_sentence(evaluation)}"
-    )
-    return archive(
-        folder,
-        evaluation,
-        f"StarDist model {folder.name}",
-        summary,
-        {
-            "Scores on the test images, all objects together": readable_table(evaluation.table),
-            "Scores of each test image at IoU 0.5": evaluation.scores.per_image,
-        },
-        {
-            "Test images and their annotation": show_objects(evaluation.test_set.examples),
-            **evaluation_figures(evaluation),
-        },
-        warnings,
-        more,
-    )

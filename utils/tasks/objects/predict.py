@@ -1,8 +1,7 @@
 """Objects in images of any size with a trained StarDist model."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from stardist.models import StarDist2D
 from stardist.utils import export_imagej_rois
 
 from utils.data.folders import find_images
-from utils.errors import DataError
 from utils.files import atomic, write_csv, write_json
 from utils.images.image import Image
 from utils.images.normalise import normalisation_range, normalise
@@ -27,14 +25,15 @@ from utils.tasks.results import (
     COUNTS,
     OBJECTS,
     ORIGIN,
+    Found,
     GrowingTable,
+    Results,
     check_channels,
     check_names,
     foreign_file,
     is_own_table,
     keep_earlier,
-    origin,
-    pixel_size_doubts,
+    left_out,
 )
 from utils.training.model_folder import read_model
 
@@ -128,109 +127,91 @@ def tiles(shape: tuple[int, int, int]) -> tuple[int, int, int]:
     return math.ceil(shape[0] / side), math.ceil(shape[1] / side), 1
 
 
-def load_segmenter(folder: Path) -> ObjectSegmenter:
-    """Read a StarDist model folder into an `ObjectSegmenter`."""
-    description = read_model(folder, "stardist")
-    return ObjectSegmenter(load(folder), description)
-
-
 @dataclass
-class Predicted:
-    """Counts of a folder, one row per plane, and what went wrong or looks doubtful, one sentence each."""
+class FoundObjects(Found):
+    """What is told of one file: rows of counts.csv, rows of objects.csv by plane, whether ROIs are missing."""
 
-    counts: pd.DataFrame
-    warnings: list[str] = field(default_factory=list)
-
-
-@dataclass
-class _Found:
-    """What is told of one file: rows of counts.csv, rows of objects.csv by plane, doubts."""
-
-    counts: list[dict] = field(default_factory=list)
     objects: list[pd.DataFrame] = field(default_factory=list)
-    without_rois: bool = False
+    without_rois: str = ""
 
 
-class _LeftOut(Exception):
-    """An image cannot be read, which stops nothing but this image, unlike a full disk."""
+class ObjectResults(Results):
+    """Writes labels/, rois/, overlays/, objects.csv (a row per object), counts.csv (a row per plane), prediction.json.
 
-
-def predict_objects(
-    model_folder: Path,
-    segmenter: "ObjectSegmenter",
-    description: Mapping,
-    data_folder: str | Path,
-    result_folder: Path,
-    axes: str = "automatic",
-    progress: Callable[[Iterable], Iterator] = iter,
-) -> Predicted:
-    """Find the objects of all images of a folder, one plane in memory at a time.
-
-    Parameters
-    ----------
-    model_folder
-        Where the segmenter comes from, to be told in prediction.json.
-    segmenter
-        Finds the objects of a plane.
-    description
-        Content of model.json; used are channels and pixel_size_um.
-    data_folder
-        Images and stacks of any size.
-    result_folder
-        Gets labels/, rois/, overlays/, objects.csv (one row per object), counts.csv (one row per plane) and
-        prediction.json (model, folder of the images, axes).
-    axes
-        See `utils.images.stacks.read_planes`.
-    progress
-        Wraps the list of files, and the planes of each stack, for a progress bar.
-
-    Returns
-    -------
-    Predicted
-        An image that cannot be read is named among the warnings; the others are predicted all the same.
-
-    Raises
-    ------
-    DataError
-        No image could be predicted, or a result would overwrite another or a file that is no result.
+    Images may be stacks; one plane is in memory at a time.
     """
-    files = find_images(data_folder)
-    check_names(files)
-    _check_files(files, result_folder)
-    predictor = _Predictor(segmenter, description, result_folder, progress)
-    table, counts, warnings, sizes = GrowingTable(result_folder / OBJECTS), [], [], []
-    for path in progress(files):
-        try:
-            planes = _planes(path, axes)
-            found = predictor.predict(planes)
-        except _LeftOut as error:
-            warnings.append(f"Left out: {error}")
-            continue
-        if not counts:
-            warnings += keep_earlier(result_folder, [one.name for one in files])
-            write_json(result_folder / ORIGIN, origin(model_folder, data_folder, axes, segmenter.classes))
-        table.append(found.objects)
-        counts += found.counts
-        sizes.append(planes.pixel_size_um)
-        write_csv(result_folder / COUNTS, pd.DataFrame(counts))
+
+    def __init__(self, *given, **more):
+        super().__init__(*given, **more)
+        self.table = GrowingTable(self.folder / OBJECTS)
+        self.names = {one["id"]: one["name"] for one in self.predictor.classes if one["id"]}
+
+    def files(self) -> list[Path]:
+        """See `Results`; labels, ROIs and tables that no prediction has written are not overwritten."""
+        files = find_images(self.images)
+        check_names(files)
+        for path in files:
+            labels, rois = self.folder / "labels" / f"{path.stem}.tif", self.folder / "rois" / f"{path.stem}.zip"
+            if labels.exists() and not _is_prediction(labels):
+                raise foreign_file(labels)
+            if rois.exists() and not labels.exists():
+                raise foreign_file(rois)
+        for path in (self.folder / OBJECTS, self.folder / COUNTS):
+            if path.exists() and not is_own_table(path):
+                raise foreign_file(path)
+        return files
+
+    def begin(self, files: list[Path]) -> None:
+        """See `Results`."""
+        self.warnings += keep_earlier(self.folder, [one.name for one in files])
+        write_json(self.folder / ORIGIN, self.told())
+
+    def append(self, found: FoundObjects, rows: list[dict]) -> None:
+        """See `Results`."""
+        self.table.append(found.objects)
+        write_csv(self.folder / COUNTS, pd.DataFrame(rows))
         if found.without_rois:
-            warnings.append(f"{path}: not all ROIs are written, ImageJ's files end at coordinate {LARGEST_ROI}.")
-    if not counts:
-        raise DataError("No image could be predicted. " + " ".join(warnings[:3]))
-    return Predicted(pd.DataFrame(counts), warnings + pixel_size_doubts(sizes, description["pixel_size_um"]))
+            self.warnings.append(
+                f"{found.without_rois}: not all ROIs are written, ImageJ's files end at coordinate {LARGEST_ROI}."
+            )
 
+    def predict_one(self, file: Path) -> FoundObjects:
+        """See `Results`: writes overlay, labels, then ROIs of a file, each whole or not at all."""
+        with left_out():
+            planes = read_planes(file, self.axes)
+        found = FoundObjects(pixel_size_um=planes.pixel_size_um)
+        with (
+            atomic(self.folder / "rois" / f"{file.stem}.zip") as rois,
+            label_file(self.folder / "labels" / f"{file.stem}.tif", planes, SOFTWARE) as stack,
+        ):
+            outlines = self._outlines(planes, stack, found)  # StarDist's writer asks for one plane after the other
+            export_imagej_rois(rois, outlines, set_position=bool(planes.axes))
+        return found
 
-def _check_files(files: Sequence[Path], folder: Path) -> None:
-    """Refuse to write over labels, ROIs or tables that no prediction has written, such as annotations."""
-    for path in files:
-        labels, rois = folder / "labels" / f"{path.stem}.tif", folder / "rois" / f"{path.stem}.zip"
-        if labels.exists() and not _is_prediction(labels):
-            raise foreign_file(labels)
-        if rois.exists() and not labels.exists():
-            raise foreign_file(rois)
-    for path in (folder / OBJECTS, folder / COUNTS):
-        if path.exists() and not is_own_table(path):
-            raise foreign_file(path)
+    def _outlines(self, planes: Planes, stack: LabelStack, found: FoundObjects) -> Iterator[np.ndarray]:
+        """Add to `stack` and `found` what each plane holds; yields outlines (n, 2, rays), the i-th is of label i."""
+        for number, image in enumerate(self._images(planes)):
+            objects = numbered(self.predictor.find(image.array))
+            stack.append(objects.labels)
+            place = {"file": planes.path.name, "plane": number + 1}
+            found.rows.append(place | planes.position(number) | count_objects(objects, image, self.names))
+            found.objects.append(object_table(objects, image, self.description["channels"], self.names, place))
+            if number == len(planes) // 2:
+                write_png(self.folder / "overlays" / f"{planes.path.stem}.png", _overlay(objects, image))
+            fits = np.abs(objects.outlines).max(initial=0) <= LARGEST_ROI
+            found.without_rois = found.without_rois if fits else str(planes.path)
+            yield objects.outlines if fits else []
+
+    def _images(self, planes: Planes) -> Iterator[Image]:
+        """Images of a file that the model can take; a bar is shown for a stack."""
+        images = iter(self.progress(planes) if planes.axes else planes)
+        while True:
+            with left_out():
+                image = next(images, None)
+                if image is None:
+                    return
+                check_channels(image.array, image.path, self.description)
+            yield image
 
 
 def _is_prediction(path: Path) -> bool:
@@ -242,65 +223,18 @@ def _is_prediction(path: Path) -> bool:
         return False
 
 
-@contextmanager
-def _left_out() -> Iterator[None]:
-    """Tell errors about an image from those about writing results."""
-    try:
-        yield
-    except DataError as error:
-        raise _LeftOut(str(error)) from error
-
-
-def _planes(path: Path, axes: str) -> Planes:
-    with _left_out():
-        return read_planes(path, axes)
-
-
-class _Predictor:
-    """What stays the same for all files of a folder."""
-
-    def __init__(self, segmenter: "ObjectSegmenter", description: Mapping, folder: Path, progress: Callable):
-        self.segmenter, self.description, self.folder, self.progress = segmenter, description, folder, progress
-        self.names = {one["id"]: one["name"] for one in segmenter.classes if one["id"]}
-
-    def predict(self, planes: Planes) -> _Found:
-        """Predict one file and write its overlay, its labels, then its ROIs, each whole or not at all."""
-        stem, found = planes.path.stem, _Found()
-        with (
-            atomic(self.folder / "rois" / f"{stem}.zip") as rois,
-            label_file(self.folder / "labels" / f"{stem}.tif", planes, SOFTWARE) as stack,
-        ):
-            outlines = self._outlines(planes, stack, found)  # StarDist's writer asks for one plane after the other
-            export_imagej_rois(rois, outlines, set_position=bool(planes.axes))
-        return found
-
-    def _outlines(self, planes: Planes, stack: LabelStack, found: _Found) -> Iterator[np.ndarray]:
-        """Add to `stack` and `found` what each plane holds; yields outlines (n, 2, rays), the i-th is of label i."""
-        for number, image in enumerate(self._images(planes)):
-            objects = numbered(self.segmenter.find(image.array))
-            stack.append(objects.labels)
-            place = {"file": planes.path.name, "plane": number + 1}
-            found.counts.append(place | planes.position(number) | count_objects(objects, image, self.names))
-            found.objects.append(object_table(objects, image, self.description["channels"], self.names, place))
-            if number == len(planes) // 2:
-                write_png(self.folder / "overlays" / f"{planes.path.stem}.png", _overlay(objects, image))
-            fits = np.abs(objects.outlines).max(initial=0) <= LARGEST_ROI
-            found.without_rois |= not fits
-            yield objects.outlines if fits else []
-
-    def _images(self, planes: Planes) -> Iterator[Image]:
-        """Images of a file that the model can take; a bar is shown for a stack."""
-        images = iter(self.progress(planes) if planes.axes else planes)
-        while True:
-            with _left_out():
-                image = next(images, None)
-                if image is None:
-                    return
-                check_channels(image.array, image.path, self.description)
-            yield image
-
-
-def _overlay(objects: "Objects", image: Image) -> np.ndarray:
+def _overlay(objects: Objects, image: Image) -> np.ndarray:
     """Picture (Y, X, 3) uint8 with the objects outlined, in the colours of their classes where there are classes."""
     class_ids = None if objects.class_ids is None else dict(enumerate(objects.class_ids.tolist(), start=1))
     return label_overlay(image.array, objects.labels, class_ids=class_ids)
+
+
+class ObjectPrediction:
+    """How a StarDist model predicts: a part of `utils.tasks.objects.task.StarDist`."""
+
+    results = ObjectResults
+
+    def load(self, folder: Path) -> ObjectSegmenter:
+        """See `Task`."""
+        description = read_model(folder, self.name)
+        return ObjectSegmenter(load(folder), description)

@@ -17,21 +17,10 @@ from utils.errors import DataError, ModelError
 from utils.images.normalise import normalise
 from utils.patching.augmentation import Augmentation
 from utils.patching.batches import Source, automatic_steps, sources
-from utils.paths import resolve
 from utils.tasks.objects.checks import object_sizes
-from utils.tasks.objects.network import (
-    PUBLISHED,
-    TrainingObjects,
-    ValidationObjects,
-    build,
-    load,
-    published,
-    quiet,
-    save,
-)
-from utils.training import model_folder
+from utils.tasks.objects.network import TrainingObjects, ValidationObjects, build, open_network, quiet, save
 from utils.training.fit import history_table
-from utils.training.run import Ingredients, run, training_precision
+from utils.training.run import Ingredients, training_precision
 
 UNET_DEPTH = 3  # StarDist's default: the image is halved three times after the grid
 LARGEST_AUTOMATIC_PATCH = 256  # StarDist's default patch
@@ -49,33 +38,14 @@ FITTING = {  # attributes that must be equal in both networks: name, and the fie
 }
 
 
-def patch_size(project: Project, training: Mapping) -> tuple[int, int]:
-    """Height and width of the training patches: as in the form, or the largest that fits where it says 0.
-
-    Raises
-    ------
-    DataError
-        A side that network and grid cannot halve.
-    """
-    multiple = training["grid"] * 2**UNET_DEPTH
-    shortest = min(min(one.mask.shape) for one in _used(project))
-    largest = min(LARGEST_AUTOMATIC_PATCH, max(shortest, SMALLEST_AUTOMATIC_PATCH)) // multiple * multiple
-    patch = training["patch_height"] or largest, training["patch_width"] or largest
-    if patch[0] % multiple or patch[1] % multiple:
-        raise DataError(
-            f"The patch of {patch[0]} x {patch[1]} pixels (height x width) does not suit the network with grid "
-            f"{training['grid']}. Choose multiples of {multiple} for patch_height and patch_width, or 0."
-        )
-    return patch
-
-
-def _used(project: Project) -> list[Example]:
+def used(project: Project) -> list[Example]:
+    """Training and validation images."""
     return project.examples("training") + project.examples("validation")
 
 
 def padded(project: Project, patch: tuple[int, int]) -> list[str]:
     """Names of the training and validation images that are smaller than the patch and will be padded."""
-    return [one.name for one in _used(project) if (np.array(one.mask.shape) < patch).any()]
+    return [one.name for one in used(project) if (np.array(one.mask.shape) < patch).any()]
 
 
 def object_sources(examples: Sequence[Example], patch: tuple[int, int]) -> list[Source]:
@@ -94,93 +64,110 @@ def _padded(source: Source, patch: tuple[int, int]) -> Source:
     )
 
 
-def describe(project: Project, training: Mapping, patch: tuple[int, int]) -> dict:
-    """Content of model.json but for what is known only after training (thresholds, checksums)."""
-    images, grid = describe_images(project), training["grid"]
-    multi_class = any(one.object_classes is not None for one in project.dataset.examples)
-    network = {
-        "n_rays": training["n_rays"],
-        "grid": [grid, grid],
-        "n_channel_in": len(images["channels"]),
-        "n_classes": len(images["classes"]) - 1 if multi_class else None,
-        "unet_n_depth": UNET_DEPTH,
-        "unet_n_filter_base": training["filters"],
-        "unet_batch_norm": training["batch_normalisation"],
-        "net_conv_after_unet": 4 * training["filters"],  # StarDist's own proportion, 128 to 32
-        "train_patch_size": list(patch),
-        "train_batch_size": training["batch_size"],
-    }
-    largest = object_sizes(_used(project))["largest extent [px]"].max()
-    return images | {
-        "task": "stardist",
-        "mask_type": project.dataset.mask_type,
-        "network": network,
-        "input": {"patch": list(patch), "multiple_of": grid * 2**UNET_DEPTH, "largest_object": float(largest)},
-    }
+class ObjectTraining:
+    """How a StarDist model is trained: a part of `utils.tasks.objects.task.StarDist`."""
 
+    def patch_size(self, project: Project, training: Mapping) -> tuple[int, int]:
+        """Height and width of the training patches: as in the form, or the largest that fits where it says 0.
 
-def train(project: Project, parameters: Mapping, callbacks: Sequence[keras.callbacks.Callback] = ()) -> str:
-    """Train a StarDist model, or go on with it, or say that it is done.
+        Raises
+        ------
+        DataError
+            A side that network and grid cannot halve.
+        """
+        multiple = training["grid"] * 2**UNET_DEPTH
+        shortest = min(min(one.mask.shape) for one in used(project))
+        largest = min(LARGEST_AUTOMATIC_PATCH, max(shortest, SMALLEST_AUTOMATIC_PATCH)) // multiple * multiple
+        patch = training["patch_height"] or largest, training["patch_width"] or largest
+        if patch[0] % multiple or patch[1] % multiple:
+            raise DataError(
+                f"The patch of {patch[0]} x {patch[1]} pixels (height x width) does not suit the network with grid "
+                f"{training['grid']}. Choose multiples of {multiple} for patch_height and patch_width, or 0."
+            )
+        return patch
 
-    Parameters
-    ----------
-    project, parameters, callbacks
-        As of `utils.training.run.run`, which also says what is returned and raised; besides, ModelError where the
-        starting model does not fit.
-    """
-    forms = parameters["overrides"]
-    patch = patch_size(project, forms["training"])
-    description = describe(project, forms["training"], patch)
-    model = starting_model(forms["data"]["starting_model"], description)
-    starting = model and model.keras_model
-    return run(project, parameters, lambda: ingredients(project, forms, description, starting), callbacks)
+    def describe(self, project: Project, training: Mapping) -> dict:
+        """See `Task`."""
+        images, grid, patch = describe_images(project), training["grid"], self.patch_size(project, training)
+        multi_class = any(one.object_classes is not None for one in project.dataset.examples)
+        network = {
+            "n_rays": training["n_rays"],
+            "grid": [grid, grid],
+            "n_channel_in": len(images["channels"]),
+            "n_classes": len(images["classes"]) - 1 if multi_class else None,
+            "unet_n_depth": UNET_DEPTH,
+            "unet_n_filter_base": training["filters"],
+            "unet_batch_norm": training["batch_normalisation"],
+            "net_conv_after_unet": 4 * training["filters"],  # StarDist's own proportion, 128 to 32
+            "train_patch_size": list(patch),
+            "train_batch_size": training["batch_size"],
+        }
+        largest = object_sizes(used(project))["largest extent [px]"].max()
+        return images | {
+            "task": self.name,
+            "notebook": self.notebook,
+            "mask_type": project.dataset.mask_type,
+            "network": network,
+            "input": {"patch": list(patch), "multiple_of": grid * 2**UNET_DEPTH, "largest_object": float(largest)},
+        }
 
+    def untrained(self, description: Mapping) -> keras.Model:
+        """See `Task`."""
+        return build(description["network"]).keras_model
 
-def ingredients(
-    project: Project, forms: Mapping, description: Mapping, starting: keras.Model | None = None
-) -> Ingredients:
-    """Network and batches; StarDist's own losses.
+    def starting_network(self, name: str, description: Mapping) -> keras.Model | None:
+        """See `Task`; `name` may be that of a published model."""
+        if not name:
+            return None
+        start = open_network(name)
+        _check_fit(name, start.config, Config2D(**description["network"]))
+        return start.keras_model
 
-    Parameters
-    ----------
-    project
-        From `projects.open_project`.
-    forms
-        Values of the forms augmentation and training.
-    description
-        From `describe`.
-    starting
-        The same network with weights to start from; None: random ones.
-    """
-    training, patch = forms["training"], tuple(description["input"]["patch"])
-    model = build(description["network"])
-    if starting is not None:
-        model.keras_model.set_weights(starting.get_weights())
-    _use_training_precision(model)
-    kinds = [
-        ([one.object_classes for one in examples], object_sources(examples, patch))
-        for examples in (project.examples("training"), project.examples("validation"))
-    ]
-    common = {"patch": patch, "batch_size": training["batch_size"]}
-    batches = TrainingObjects(
-        model.config,
-        kinds[0][0],
-        sources=kinds[0][1],
-        steps=training["number_of_steps"] or automatic_steps(kinds[0][1], patch, training["batch_size"]),
-        min_fraction=training["min_fraction"],
-        augmentation=Augmentation(**forms["augmentation"]),
-        seed=training["seed"],
-        **common,
-    )
-    validation = ValidationObjects(model.config, kinds[1][0], sources=kinds[1][1], **common)
-    network = model.keras_model
-    return Ingredients(
-        network,
-        lambda: _compile(model),
-        batches,
-        validation,
-        lambda state: _publish(project, network, description, history_table(state)),
-    )
+    def starting_place(self, name: str) -> str:
+        """See `Task`."""
+        return f"of {name}"
+
+    def ingredients(
+        self, project: Project, forms: Mapping, description: Mapping, starting: keras.Model | None = None
+    ) -> Ingredients:
+        """See `Task`; StarDist's own losses."""
+        training, patch = forms["training"], tuple(description["input"]["patch"])
+        model = build(description["network"])
+        if starting is not None:
+            model.keras_model.set_weights(starting.get_weights())
+        _use_training_precision(model)
+        kinds = [
+            ([one.object_classes for one in examples], object_sources(examples, patch))
+            for examples in (project.examples("training"), project.examples("validation"))
+        ]
+        common = {"patch": patch, "batch_size": training["batch_size"]}
+        batches = TrainingObjects(
+            model.config,
+            kinds[0][0],
+            sources=kinds[0][1],
+            steps=training["number_of_steps"] or automatic_steps(kinds[0][1], patch, training["batch_size"]),
+            min_fraction=training["min_fraction"],
+            augmentation=Augmentation(**forms["augmentation"]),
+            seed=training["seed"],
+            **common,
+        )
+        validation = ValidationObjects(model.config, kinds[1][0], sources=kinds[1][1], **common)
+        network = model.keras_model
+        return Ingredients(
+            network,
+            lambda: _compile(model),
+            batches,
+            validation,
+            lambda state: self._publish(project, network, description, history_table(state)),
+        )
+
+    def _publish(self, project, network, description, history) -> None:
+        """Write the model folder from the trained network, with thresholds chosen on validation images only."""
+        model = build(description["network"])
+        model.keras_model.set_weights(network.get_weights())
+        optimise_thresholds(model, project.examples("validation"))
+        chosen = {"threshold": model.thresholds.prob, "nms_threshold": model.thresholds.nms}
+        save(project.folder, model, description | chosen, history)
 
 
 def _use_training_precision(model: StarDist2D) -> None:
@@ -207,15 +194,6 @@ def _with_policy(layer: keras.Layer, policy: keras.DTypePolicy) -> keras.Layer:
     return layer.__class__.from_config(layer.get_config() | {"dtype": dtype})
 
 
-def _publish(project, network, description, history) -> None:
-    """Write the model folder from the trained network, with thresholds chosen on validation images only."""
-    model = build(description["network"])
-    model.keras_model.set_weights(network.get_weights())
-    optimise_thresholds(model, project.examples("validation"))
-    chosen = {"threshold": model.thresholds.prob, "nms_threshold": model.thresholds.nms}
-    save(project.folder, model, description | chosen, history)
-
-
 def optimise_thresholds(model: StarDist2D, examples: Sequence[Example]) -> None:
     """Let StarDist choose its probability and overlap thresholds on validation images; bars show the progress.
 
@@ -238,32 +216,6 @@ def _bars_for_the_page():
         stardist.utils.tqdm = before
 
 
-def starting_model(name: str, description: Mapping) -> StarDist2D | None:
-    """StarDist model to start from, None for "".
-
-    Parameters
-    ----------
-    name
-        "", one of `stardist_models.PUBLISHED`, or a model folder.
-    description
-        Of the model to be trained.
-
-    Raises
-    ------
-    ModelError
-        It is not there, or its network is not the one of `description`.
-    """
-    if not name:
-        return None
-    if name in PUBLISHED:
-        start = published(name)
-    else:
-        model_folder.read_model(resolve(name), "stardist")
-        start = load(resolve(name))
-    _check_fit(name, start.config, Config2D(**description["network"]))
-    return start
-
-
 def _check_fit(name: str | Path, old, new) -> None:
     """ModelError where two StarDist configurations are not those of the same network."""
     for attribute, (what, field) in FITTING.items():
@@ -275,14 +227,6 @@ def _check_fit(name: str | Path, old, new) -> None:
                 f"The starting model {name} has the {what} {before}, your data and form ask for {now}. {remedy}, or "
                 "leave starting_model empty."
             )
-
-
-def starting_note(project: Project, data: Mapping, training: Mapping) -> str:
-    """One sentence on the model that training starts from; ModelError where it does not fit the data."""
-    description = describe(project, training, patch_size(project, training))
-    if starting_model(data["starting_model"], description) is None:
-        return "Training starts from scratch."
-    return f"Training starts from the weights of {data['starting_model']}."
 
 
 def field_of_view(description: Mapping) -> tuple[int, int]:

@@ -30,22 +30,9 @@ CONTOURS, FILLED, NONE = "contours", "filled", "image only"
 class Viewer:
     """One image of a prediction folder at a time, with buttons to step and to switch the contours off.
 
-    Parameters
-    ----------
-    result_folder : str or Path
-        Written by `object_results.predict_objects`.
-
-    Attributes
-    ----------
-    box : ipywidgets.VBox
-        What is shown; made of what ipywidgets 7.7.1 (Colab) and 8 share.
-    planes : list of dict
-        What is stepped through: file, plane (counted from 1), objects.
-
-    Raises
-    ------
-    DataError
-        If the folder holds no prediction.
+    `result_folder` was written by `utils.tasks.objects.predict`; DataError if it holds no prediction of objects. `box`
+    is what is shown, made of what ipywidgets 7.7.1 (Colab) and 8 share; `planes` is what is stepped through: file,
+    plane (counted from 1), objects.
     """
 
     def __init__(self, result_folder: str | Path):
@@ -128,18 +115,7 @@ def viewer(result_folder: str | Path) -> Viewer:
 def add_bar(picture: np.ndarray, pixel_size_um: float) -> tuple[np.ndarray, float]:
     """Draw a white bar with a black rim, about a fifth of the width, into the lower right corner of a picture.
 
-    Parameters
-    ----------
-    picture : ndarray of uint8, shape (Y, X, 3)
-        Changed in place.
-    pixel_size_um : float
-        Of the picture.
-
-    Returns
-    -------
-    picture : ndarray of uint8, shape (Y, X, 3)
-    length : float
-        Of the bar, in micrometres.
+    `picture`, uint8 (Y, X, 3), is changed in place; returns it and the length of the bar in micrometres.
     """
     height, width = picture.shape[:2]
     length = round_length(width * pixel_size_um / 5)

@@ -34,27 +34,12 @@ def pixels_before_after(
 ) -> Figure:
     """Images with the lowest scores, each in a row: as it is, annotated, and right and wrong pixels of every model.
 
-    Parameters
-    ----------
-    examples : sequence of Example
-        Test images: attributes name, image.array (Y, X, C), image.pixel_size_um and mask (Y, X) of class ids.
-    predictions : mapping of str to sequence of ndarray of integers, shape (Y, X)
-        Class ids by each model, in the order of `examples`.
-    classes : sequence of dict
-        Class table as in model.json, background (id 0) first.
-    n : int
-        How many images at most.
-
-    Returns
-    -------
-    Figure
-        Above each panel the mean IoU of the classes other than background (see `utils.metrics.pixels.mean_iou`); images
-        are ranked by its mean over the models. A colour means the same in all panels.
-
-    Raises
-    ------
-    ValueError
-        If there is no model or no image, or the answers of one are not one for each image, or of another size.
+    `examples` have the attributes name, image.array (Y, X, C), image.pixel_size_um and mask (Y, X) of class ids;
+    `predictions` holds the class ids (Y, X) by each model in their order; background (id 0) comes first in `classes`.
+    At most `n` images are shown, ranked by the mean over the models of their mean IoU of the classes other than
+    background (see `utils.metrics.pixels.mean_iou`), which stands above each panel. A colour means the same in all
+    panels. ValueError if there is no model or no image, or the answers of one are not one for each image, or of another
+    size.
     """
     from utils.metrics.pixels import mean_iou  # imports keras, which the page of another task does without
 
@@ -103,19 +88,9 @@ def _paint_mistakes(
 
 
 def paint_binary_errors(picture: np.ndarray, y_true: np.ndarray, y_pred: np.ndarray) -> dict[str, tuple]:
-    """Paint right and wrong foreground.
+    """Paint right and wrong foreground over `picture`, float32 (..., 3), 0 to 1, in place; returns the legend.
 
-    Parameters
-    ----------
-    picture : ndarray of float32, shape (..., 3)
-        Red, green and blue, 0 to 1; painted over in place.
-    y_true, y_pred : ndarray of bool, shape (...)
-        Annotated and predicted foreground.
-
-    Returns
-    -------
-    dict of str to (red, green, blue)
-        The legend.
+    Annotated and predicted foreground are bool (...).
     """
     kinds = {
         "found, rightly": ((0.85, 0.85, 0.85), y_true & y_pred),
@@ -133,20 +108,9 @@ def paint_class_errors(
 ) -> dict[str, tuple]:
     """Dim a picture and paint each frequent kind of mistake into it in a colour of its own, the rest in white.
 
-    Parameters
-    ----------
-    picture : ndarray of float32, shape (..., 3)
-        Red, green and blue, 0 to 1; painted over in place. Pixels of several pictures may be given in one list, so
-        that all get the same colours.
-    y_true, y_pred : ndarray of integers, shape (...)
-        Class ids.
-    names : sequence of str
-        Names of the classes, by id.
-
-    Returns
-    -------
-    dict of str to (red, green, blue)
-        The legend, with the percentage of all pixels; most frequent mistake first.
+    `picture`, float32 (..., 3), 0 to 1, is painted over in place; pixels of several pictures may be given in one list,
+    so that all get the same colours. Class ids are (...), `names` those of the classes by id. Returns the legend, with
+    the percentage of all pixels; the most frequent mistake comes first.
     """
     mistakes = confusion_matrix(y_true, y_pred, len(names))
     np.fill_diagonal(mistakes, 0)
@@ -172,26 +136,11 @@ def error_map(
     pixel_size_um: float | None = None,
     name: str = "",
 ) -> Figure:
-    """One image four times: as it is, annotated, predicted, and where the two differ.
+    """One image (Y, X, C) four times: as it is, annotated, predicted (class ids (Y, X)), and where the two differ.
 
-    Parameters
-    ----------
-    image : ndarray, shape (Y, X, C)
-        Image.
-    y_true, y_pred : ndarray of integers, shape (Y, X)
-        Class ids.
-    classes : list of dict
-        Class table as in model.json.
-    pixel_size_um : float, optional
-        For the scale bar.
-    name : str
-        Name of the image, for the title.
-
-    Returns
-    -------
-    Figure
-        For two classes false positives and false negatives have a colour each; for more, each of the most frequent
-        kinds of mistake has one, with the percentage of the image's area.
+    For two classes false positives and false negatives have a colour each; for more, each of the most frequent kinds of
+    mistake has one, with the percentage of the image's area. `classes` is the class table as in model.json, `name` the
+    title.
     """
     size = thinned_pixel_size(image, pixel_size_um)
     image, y_true, y_pred = (thin(array, PANEL_PIXELS) for array in (image, y_true, y_pred))
@@ -215,16 +164,8 @@ def error_map(
 def share_agreement(per_image: pd.DataFrame, classes: Sequence[dict]) -> Figure:
     """True against predicted share of the area, one panel per class, one point per image.
 
-    Parameters
-    ----------
-    per_image : DataFrame
-        With columns true_share_<class> and predicted_share_<class>, 0 to 1, as in PixelScores.
-    classes : list of dict
-        Class table as in model.json; background is the rest of the area and gets no panel.
-
-    Returns
-    -------
-    Figure
+    `per_image` has the columns true_share_<class> and predicted_share_<class>, 0 to 1, as in PixelScores. Background is
+    the rest of the area and gets no panel.
     """
     shown = [one for one in classes if one["id"] > 0]
     n_columns = min(4, len(shown))

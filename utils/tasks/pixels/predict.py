@@ -1,6 +1,6 @@
 """Semantic segmentation of images of any size with a trained network, tile by tile."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,7 +11,6 @@ import tensorflow as tf
 import tifffile
 
 from utils.data.folders import find_images
-from utils.errors import DataError
 from utils.files import atomic, write_csv
 from utils.images.image import Image, read_image, tiff_options, write_tiff
 from utils.images.masks import to_values
@@ -19,7 +18,7 @@ from utils.images.normalise import normalisation_range, normalise
 from utils.pages.colours import class_colours
 from utils.pages.pictures import overlay, thin, write_png
 from utils.patching.patches import predict_in_tiles
-from utils.tasks.results import Predicted, check_channels, check_names, foreign_file, keep_earlier, pixel_size_doubts
+from utils.tasks.results import Found, Results, check_channels, check_names, foreign_file, keep_earlier, left_out
 from utils.training.model_folder import read_model
 from utils.training.networks import load_network
 
@@ -41,7 +40,7 @@ class Segmenter:
     """
 
     def __init__(self, network: keras.Model, description: Mapping):
-        self.network = network
+        self.network, self.description = network, description
         self.normalisation = description["normalisation"]
         self.threshold = description["threshold"]
         self.classes = description["classes"]
@@ -104,94 +103,73 @@ class Segmenter:
         return np.concatenate([block[..., 1] for _, block in self.probabilities(array)])
 
 
-def predict_folder(
-    model_folder: Path,
-    data_folder: Path,
-    result_folder: Path,
-    axes: str = "automatic",
-    save_probabilities: bool = False,
-    progress: Callable[[list[Path]], Iterator[Path]] = iter,
-) -> Predicted:
-    """Segment all images of a folder, one in memory at a time.
+class PixelResults(Results):
+    """Writes masks/, overlays/, measurements.csv and, if asked for, probabilities/ (float32, a channel per class)."""
 
-    Parameters
-    ----------
-    model_folder
-        A U-Net model folder; nothing else is needed.
-    data_folder
-        Images of any size.
-    result_folder
-        Gets masks/, overlays/, measurements.csv and, if asked for, probabilities/.
-    axes
-        See `utils.images.image.read_image`.
-    save_probabilities
-        Also write float32 class probabilities, one channel per class.
-    progress
-        Wraps the list of files, for a progress bar.
+    def __init__(self, *given, save_probabilities: bool = False, **more):
+        super().__init__(*given, **more)
+        self.save_probabilities = save_probabilities
 
-    Returns
-    -------
-    Predicted
-        An image that cannot be read is named among the warnings; the others are predicted all the same.
+    def files(self) -> list[Path]:
+        """See `Results`; masks that are no results, such as annotations, are not overwritten."""
+        files = find_images(self.images)
+        check_names(files)
+        masks = [mask for path in files if (mask := self.folder / "masks" / f"{path.stem}.tif").exists()]
+        if masks and not (self.folder / MEASUREMENTS).exists():
+            raise foreign_file(masks[0])
+        return files
 
-    Raises
-    ------
-    DataError
-        No image could be predicted, or a result would overwrite another or a mask that is no result.
-    """
-    description = read_model(model_folder, "unet")
-    segmenter = Segmenter(load_network(model_folder, description), description)
-    files = find_images(data_folder)
-    check_names(files)
-    _check_masks(files, result_folder)
-    rows, warnings, sizes = [], [], []
-    for path in progress(files):
-        try:
-            image = read_image(path, axes, memory_map=True)
-            check_channels(image.array, path, description)
-        except DataError as error:
-            warnings.append(f"Left out: {error}")
-            continue
-        if not rows:
-            warnings += keep_earlier(result_folder, [one.name for one in files], [MEASUREMENTS])
-        rows.append(_predict_one(segmenter, image, result_folder, save_probabilities))
-        sizes.append(image.pixel_size_um)
-        write_csv(result_folder / MEASUREMENTS, pd.DataFrame(rows))
-    if not rows:
-        raise DataError("No image could be predicted. " + " ".join(warnings[:3]))
-    warnings += pixel_size_doubts(sizes, description["pixel_size_um"])
-    return Predicted(pd.DataFrame(rows), warnings)
+    def begin(self, files: list[Path]) -> None:
+        """See `Results`."""
+        self.warnings += keep_earlier(self.folder, [one.name for one in files], [MEASUREMENTS])
 
+    def predict_one(self, file: Path) -> Found:
+        """See `Results`."""
+        with left_out():
+            image = read_image(file, self.axes, memory_map=True)
+            check_channels(image.array, file, self.description)
+        ids = self._class_ids(image)
+        row = measure(ids, image, self.predictor.classes)
+        self._write(ids, image)
+        return Found([row], image.pixel_size_um)
 
-def _check_masks(files: Sequence[Path], result_folder: Path) -> None:
-    """Refuse to write over masks that are not results, such as annotations."""
-    masks = [mask for path in files if (mask := result_folder / "masks" / f"{path.stem}.tif").exists()]
-    if masks and not (result_folder / MEASUREMENTS).exists():
-        raise foreign_file(masks[0])
+    def append(self, found: Found, rows: list[dict]) -> None:
+        """See `Results`."""
+        write_csv(self.folder / MEASUREMENTS, pd.DataFrame(rows))
+
+    def _class_ids(self, image: Image) -> np.ndarray:
+        if not self.save_probabilities:
+            return self.predictor.class_ids(image.array)
+        path = self.folder / "probabilities" / f"{image.path.stem}.tif"
+        with _probability_file(path, image, len(self.predictor.classes)) as writer:
+            return self.predictor.class_ids(image.array, writer)
+
+    def _write(self, ids: np.ndarray, image: Image) -> None:
+        """Write overlay and mask; `ids` may be changed."""
+        stem, classes = image.path.stem, self.predictor.classes
+        picture = overlay(thin(image.array, OVERLAY_SIDE), thin(ids, OVERLAY_SIDE), classes)
+        write_png(self.folder / "overlays" / f"{stem}.png", picture)
+        values, colours = _mask_values(ids, classes), class_colours(classes)
+        table = {one["value"]: tuple(round(255 * part) for part in colours[one["id"]]) for one in classes}
+        small = values.dtype == np.uint8
+        write_tiff(
+            self.folder / "masks" / f"{stem}.tif",
+            values,
+            image.pixel_size_um,
+            colours=table if small else None,
+            value_range=None if small else (0, max(table)),
+        )
 
 
-def _predict_one(segmenter: Segmenter, image: Image, folder: Path, save_probabilities: bool) -> dict:
-    """Predict and write one image; returns its row of measurements.csv."""
-    name, classes = f"{image.path.stem}.tif", segmenter.classes
-    if save_probabilities:
-        with _probability_file(folder / "probabilities" / name, image, len(classes)) as writer:
-            ids = segmenter.class_ids(image.array, writer)
-    else:
-        ids = segmenter.class_ids(image.array)
-    row = measure(ids, image, classes)
-    picture = overlay(thin(image.array, OVERLAY_SIDE), thin(ids, OVERLAY_SIDE), classes)
-    write_png(folder / "overlays" / f"{image.path.stem}.png", picture)
-    values, colours = _mask_values(ids, classes), class_colours(classes)
-    table = {one["value"]: tuple(round(255 * part) for part in colours[one["id"]]) for one in classes}
-    small = values.dtype == np.uint8
-    write_tiff(
-        folder / "masks" / name,
-        values,
-        image.pixel_size_um,
-        colours=table if small else None,
-        value_range=None if small else (0, max(table)),
-    )
-    return row
+class PixelPrediction:
+    """How a U-Net predicts: a part of `utils.tasks.pixels.task.UNet`."""
+
+    def load(self, folder: Path) -> Segmenter:
+        """See `Task`."""
+        description = read_model(folder, self.name)
+        return Segmenter(load_network(folder, description, self.untrained), description)
+
+    results = PixelResults
 
 
 def _mask_values(ids: np.ndarray, classes: list[dict]) -> np.ndarray:

@@ -14,146 +14,109 @@ from utils.patching.batches import TrainingPatches, ValidationPatches, automatic
 from utils.patching.patches import automatic_patch, check_patch
 from utils.paths import resolve
 from utils.tasks.pixels.predict import Segmenter
-from utils.training import model_folder, networks
+from utils.training import networks
 from utils.training.fit import history_table
-from utils.training.networks import load_network
-from utils.training.run import Ingredients, run, training_precision
+from utils.training.model_folder import read_model, save_model
+from utils.training.run import Ingredients, training_precision
 
 LOSSES = ["weighted cross-entropy + Dice", "cross-entropy + Dice", "weighted cross-entropy", "cross-entropy", "Dice"]
+FIELDS = ("filters", "pooling_steps", "half_resolution")  # of the form, that are arguments of the network
 
 
-def patch_size(project: Project, training: Mapping) -> tuple[int, int]:
-    """Height and width of the training patches: as in the form, or the largest that fits where it says 0."""
-    used = project.examples("training") + project.examples("validation")
-    sizes = [one.mask.shape for one in used]
-    multiple = networks.input_multiple(training["pooling_steps"], training["half_resolution"])
-    automatic = automatic_patch(sizes, multiple)
-    patch = training["patch_height"] or automatic[0], training["patch_width"] or automatic[1]
-    check_patch(sizes, patch, multiple, [one.name for one in used])
-    return patch
+class PixelTraining:
+    """How a U-Net is trained: a part of `utils.tasks.pixels.task.UNet`."""
 
+    def patch_size(self, project: Project, training: Mapping) -> tuple[int, int]:
+        """See `Masks`."""
+        used = project.examples("training") + project.examples("validation")
+        sizes = [one.mask.shape for one in used]
+        multiple = networks.input_multiple(training["pooling_steps"], training["half_resolution"])
+        automatic = automatic_patch(sizes, multiple)
+        patch = training["patch_height"] or automatic[0], training["patch_width"] or automatic[1]
+        check_patch(sizes, patch, multiple, [one.name for one in used])
+        return patch
 
-def train(
-    project: Project,
-    parameters: Mapping,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
-) -> str:
-    """Train a U-Net, or go on with it, or say that it is done.
+    def describe(self, project: Project, training: Mapping) -> dict:
+        """See `Task`."""
+        images, patch = describe_images(project), self.patch_size(project, training)
+        network = {"channels": len(images["channels"]), "classes": len(images["classes"])}
+        multiple = networks.input_multiple(training["pooling_steps"], training["half_resolution"])
+        return images | {
+            "task": self.name,
+            "notebook": self.notebook,
+            "mask_type": project.dataset.mask_type,
+            "network": network | {name: training[name] for name in FIELDS},
+            "threshold": 0.5,
+            "input": {"patch": list(patch), "multiple_of": multiple},
+        }
 
-    Parameters
-    ----------
-    project, parameters, callbacks
-        As of `utils.training.run.run`, which also says what is returned and raised; besides, ModelError where the
-        starting model does not fit.
-    """
-    forms = parameters["overrides"]
-    data, training = forms["data"], forms["training"]
-    patch = patch_size(project, training)
-    description = describe(project, training, patch)
-    starting = _starting_model(data.get("starting_model", ""), description)
-    return run(project, parameters, lambda: ingredients(project, forms, description, starting), callbacks)
+    def untrained(self, description: Mapping) -> keras.Model:
+        """See `Task`."""
+        return networks.unet(**description["network"])
 
-
-def describe(project: Project, training: Mapping, patch: tuple[int, int]) -> dict:
-    """Content of model.json but for what is known only after training (threshold, checksums)."""
-    images = describe_images(project)
-    network = {name: training[name] for name in ("filters", "pooling_steps", "half_resolution")}
-    sizes = {"channels": len(images["channels"]), "classes": len(images["classes"])}
-    return images | {
-        "task": "unet",
-        "mask_type": project.dataset.mask_type,
-        "network": {**sizes, **network},
-        "threshold": 0.5,
-        "input": {"patch": list(patch), "multiple_of": networks.input_multiple(**_depth(network))},
-    }
-
-
-def _depth(network: Mapping) -> dict:
-    return {name: network[name] for name in ("pooling_steps", "half_resolution")}
-
-
-def _starting_model(starting_model: str, description: dict) -> keras.Model | None:
-    """Network to start from, with its weights; ModelError where it is not the network of `description`."""
-    if not starting_model:
-        return None
-    folder = resolve(starting_model)
-    old = model_folder.read_model(folder, "unet")
-    for what, name in (("channels of the images", "channels"), ("classes", "classes")):
-        if old["network"][name] != description["network"][name]:
+    def starting_network(self, name: str, description: Mapping) -> keras.Model | None:
+        """See `Task`."""
+        if not name:
+            return None
+        folder, new = resolve(name), description["network"]
+        model = read_model(folder, self.name)
+        old = model["network"]
+        for what, field in (("channels of the images", "channels"), ("classes", "classes")):
+            if old[field] != new[field]:
+                raise ModelError(
+                    f"The starting model {folder} was trained for {old[field]} {what}, your data have {new[field]}. "
+                    "Choose another starting model, or leave starting_model empty."
+                )
+        if old != new:
+            fields = {field: old[field] for field in FIELDS}
             raise ModelError(
-                f"The starting model {folder} was trained for {old['network'][name]} {what}, your data have "
-                f"{description['network'][name]}. Choose another starting model, or leave starting_model empty."
+                f"The starting model {folder} was trained with {fields}. Set these fields to the same values."
             )
-    if old["network"] != description["network"]:
-        fields = {name: old["network"][name] for name in ("filters", "pooling_steps", "half_resolution")}
-        raise ModelError(f"The starting model {folder} was trained with {fields}. Set these fields to the same values.")
-    return load_network(folder, old)
+        return networks.load_network(folder, model, self.untrained)
+
+    def ingredients(
+        self, project: Project, forms: Mapping, description: Mapping, starting: keras.Model | None = None
+    ) -> Ingredients:
+        """See `Task`; the logits of the network are what is trained."""
+        training, data, patch = forms["training"], sources(project.examples("training")), description["input"]["patch"]
+        steps = training["number_of_steps"] or automatic_steps(data, patch, training["batch_size"])
+        batches = TrainingPatches(
+            data,
+            patch,
+            training["batch_size"],
+            steps,
+            training["min_fraction"],
+            Augmentation(**forms["augmentation"]),
+            training["seed"],
+        )
+        validation = ValidationPatches(sources(project.examples("validation")), patch, training["batch_size"])
+        weights = pixel_class_weights([source.mask for source in data], len(project.dataset.classes))
+        with training_precision():  # the policy of this model decides whether Keras scales the loss up for float16
+            network = self.untrained(description)
+            logits = keras.Model(network.input, network.get_layer("logits").output)
+        if starting is not None:
+            network.set_weights(starting.get_weights())
+        return Ingredients(
+            logits,
+            lambda: logits.compile(keras.optimizers.Adam(), segmentation_loss(training["loss"], weights)),
+            batches,
+            validation,
+            lambda state: self._publish(project, network, description, history_table(state)),
+        )
+
+    def _publish(self, project, network, description, history) -> None:
+        """Write the model folder from the trained network, with a threshold chosen on validation images only."""
+        plain = self.untrained(description)
+        plain.set_weights(network.get_weights())
+        if len(description["classes"]) == 2:
+            segmenter = Segmenter(plain, description)
+            validation = project.examples("validation")
+            pairs = ((one.mask, segmenter.foreground_probability(one.image.array)) for one in validation)
+            description = description | {"threshold": best_threshold(pairs)}
+        save_model(project.folder, plain, description, history)
 
 
-def starting_note(project: Project, data: Mapping, training: Mapping) -> str:
-    """One sentence on the model that training starts from; ModelError where it does not fit the data."""
-    description = describe(project, training, patch_size(project, training))
-    if _starting_model(data["starting_model"], description) is None:
-        return "Training starts from scratch."
-    return f"Training starts from the weights in {resolve(data['starting_model'])}."
-
-
-def ingredients(
-    project: Project, forms: Mapping, description: Mapping, starting: keras.Model | None = None
-) -> Ingredients:
-    """Network and batches; the logits of the network are what is trained.
-
-    Parameters
-    ----------
-    project
-        From `projects.open_project`.
-    forms
-        Values of the forms augmentation and training.
-    description
-        From `describe`.
-    starting
-        The same network with weights to start from; None: random ones.
-    """
-    training, data, patch = forms["training"], sources(project.examples("training")), description["input"]["patch"]
-    steps = training["number_of_steps"] or automatic_steps(data, patch, training["batch_size"])
-    batches = TrainingPatches(
-        data,
-        patch,
-        training["batch_size"],
-        steps,
-        training["min_fraction"],
-        Augmentation(**forms["augmentation"]),
-        training["seed"],
-    )
-    validation = ValidationPatches(sources(project.examples("validation")), patch, training["batch_size"])
-    weights = class_weights([source.mask for source in data], len(project.dataset.classes))
-    with training_precision():  # the policy of this model decides whether Keras scales the loss up for float16
-        network = networks.unet(**description["network"])
-        logits = keras.Model(network.input, network.get_layer("logits").output)
-    if starting is not None:
-        network.set_weights(starting.get_weights())
-    return Ingredients(
-        logits,
-        lambda: logits.compile(keras.optimizers.Adam(), segmentation_loss(training["loss"], weights)),
-        batches,
-        validation,
-        lambda state: _publish(project, network, description, history_table(state)),
-    )
-
-
-def _publish(project, network, description, history) -> None:
-    """Write the model folder from the trained network, with a threshold chosen on validation images only."""
-    plain = networks.unet(**description["network"])
-    plain.set_weights(network.get_weights())
-    if len(description["classes"]) == 2:
-        segmenter = Segmenter(plain, description)
-        validation = project.examples("validation")
-        pairs = ((one.mask, segmenter.foreground_probability(one.image.array)) for one in validation)
-        description = description | {"threshold": best_threshold(pairs)}
-    model_folder.save_model(project.folder, plain, description, history)
-
-
-def class_weights(masks: Sequence[np.ndarray], n_classes: int) -> np.ndarray:
+def pixel_class_weights(masks: Sequence[np.ndarray], n_classes: int) -> np.ndarray:
     """Weights of the cross-entropy from how common each class is in the training masks.
 
     The inverse square root of the class's share, with mean 1 over all pixels: full inverse weights would make rare
