@@ -17,9 +17,11 @@ def modules(root: Path) -> dict[str, Path]:
     return {".".join(path.with_suffix("").parts): root / path for path in files}
 
 
-def imports(path: Path, known: set[str]) -> set[str]:
-    """Modules of `utils` that a file imports, inside functions too."""
-    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+def imports(path: Path, known: set[str], types: bool = True) -> set[str]:
+    """Modules of `utils` that a file imports, inside functions too; `types`: also what only type checkers read."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree.body = [node for node in tree.body if types or not isinstance(node, ast.If)]
+    nodes = list(ast.walk(tree))
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     for node in (node for node in nodes if isinstance(node, ast.ImportFrom)):
         inner = {f"{node.module}.{alias.name}" for alias in node.names}
@@ -68,9 +70,9 @@ def faults(root: Path) -> list[str]:
 
 
 def longest_chain(root: Path) -> list[str]:
-    """Longest chain of imports, from the file that nothing below needs."""
+    """Longest chain of imports that Python goes through; those of types alone are not made."""
     files = modules(root)
-    graph = {module: imports(path, set(files)) for module, path in files.items()}
+    graph = {module: imports(path, set(files), types=False) for module, path in files.items()}
     chains: dict[str, list[str]] = {}
     for module in TopologicalSorter(graph).static_order():
         chains[module] = [module, *max((chains[other] for other in graph[module]), key=len, default=[])]

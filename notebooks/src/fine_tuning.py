@@ -258,7 +258,7 @@ runtime.start()
 from utils.fine_tuning import page
 from utils.fine_tuning.comparison import before_training
 from utils.fine_tuning.curve import run_curve, sizes_of
-from utils.fine_tuning.start import example_model
+from utils.fine_tuning.start import example_model, open_start
 from utils.fine_tuning.tuning import open_tuning, train_from_scratch, tune, with_parameters
 from utils.pages.figures import show
 from utils.pages.page import live, show_figures, show_tables, tidy
@@ -273,7 +273,7 @@ if not starting_model:
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Look at the starting model and the new images
-tuning = open_tuning(starting_model, forms.parameters(data, strategy, training, curve, evaluation))
+tuning = open_tuning(*open_start(starting_model), forms.parameters(data, strategy, training, curve, evaluation))
 project, task = tuning.project, tuning.task
 sizes = sizes_of(tuning, curve.values())
 display(Markdown(page.source_note(tuning)))
@@ -404,13 +404,13 @@ if sizes:
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Compare the models
-from utils.fine_tuning.comparison import compare, comparison_table, comparison_verdict, forgetting
+from utils.fine_tuning.comparison import compare
 
 comparison = compare(tuning, before)
 display(Markdown(report.verdict(comparison.result, project.folder)))
-display(tidy(comparison_table(comparison)))
-display(Markdown(comparison_verdict(comparison)))
-display(Markdown(forgetting(comparison)))
+display(tidy(page.comparison_table(comparison)))
+display(Markdown(page.comparison_verdict(comparison)))
+display(Markdown(page.forgetting(comparison)))
 
 # %% [markdown]
 # **Before and after.** The same test images with the errors of each model, the hardest first.

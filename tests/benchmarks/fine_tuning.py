@@ -61,9 +61,10 @@ def measure(given: argparse.Namespace, folder: str) -> None:
 
     from utils.fine_tuning.curve import Point, sizes_of, trained
     from utils.fine_tuning.page import curve_table
+    from utils.fine_tuning.start import open_start
     from utils.fine_tuning.tuning import open_tuning, rate_from_scratch
 
-    tuning = open_tuning(given.starting_model, {"overrides": forms_of(given, folder)})
+    tuning = open_tuning(*open_start(given.starting_model), {"overrides": forms_of(given, folder)})
     unchanged = tuning.judge_unchanged()
     print("unchanged:", "cannot be asked" if unchanged is None else f"{unchanged.value:.3f}", flush=True)
     if "from scratch" in given.strategies:

@@ -26,6 +26,7 @@ from utils.fine_tuning.curve import (
     sizes_of,
     subset,
 )
+from utils.fine_tuning.start import open_start
 from utils.fine_tuning.tuning import RATES, Tuning, open_tuning
 from utils.forms.fields import parse_sizes
 from utils.tasks.held_out import TestSet
@@ -314,7 +315,7 @@ def real(sorter, tmp_path_factory):
         "strategy": {"strategy": "last layer"},
         "training": {"number_of_epochs": 1, "number_of_steps": 2, "batch_size": 4},
     }
-    tuning = open_tuning(str(sorter[0].folder), {"overrides": default_values("fine_tuning", given)})
+    tuning = open_tuning(*open_start(str(sorter[0].folder)), {"overrides": default_values("fine_tuning", given)})
     tuning.project.folder.mkdir()
     before, images = tiny.tree(sorter[0].folder), tiny.tree(data)
     asked, stopped = {"sizes": "2", "repeats": 1}, []

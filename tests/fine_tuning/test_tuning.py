@@ -13,18 +13,19 @@ from tests.notebook_forms import default_values
 from utils.errors import DataError, FormError, ModelError
 from utils.fine_tuning import comparison as fine_tuning_comparison
 from utils.fine_tuning import start
-from utils.fine_tuning.comparison import (
+from utils.fine_tuning.comparison import compare, old_test_set
+from utils.fine_tuning.curve import sizes_of
+from utils.fine_tuning.page import (
     MUCH_LOWER,
-    compare,
     comparison_table,
     comparison_verdict,
+    data_note,
     forgetting,
-    old_test_set,
+    generalisation,
+    source_note,
 )
-from utils.fine_tuning.curve import sizes_of
-from utils.fine_tuning.page import data_note, generalisation, source_note
-from utils.fine_tuning.start import fingerprint
-from utils.fine_tuning.tuning import FROM_SCRATCH, open_tuning, train_from_scratch, tune
+from utils.fine_tuning.start import open_start
+from utils.fine_tuning.tuning import FROM_SCRATCH, fingerprint, open_tuning, train_from_scratch, tune
 from utils.images.image import write_tiff
 from utils.tasks.held_out import find_test_set
 from utils.tasks.objects import network as objects_network
@@ -67,7 +68,7 @@ def crops(tmp_path_factory):
 def tuned(classifier, crops, tmp_path_factory):
     """A fine-tuned classifier beside one from scratch, and the starting model's files before and after."""
     before, folder = tiny.tree(classifier), tmp_path_factory.mktemp("tuned")
-    tuning = open_tuning(str(classifier), parameters(crops, folder))
+    tuning = open_tuning(*open_start(str(classifier)), parameters(crops, folder))
     said = tune(tuning), train_from_scratch(tuning)
     before_training = fine_tuning_comparison.before_training(tuning)
     comparison = compare(tuning, before_training)
@@ -105,7 +106,7 @@ def test_everything_is_written_that_other_notebooks_need(tuned):
 
 
 def test_a_second_run_uses_what_is_there(tuned):
-    again = open_tuning(tuned.tuning.start.name, tuned.tuning.parameters)
+    again = open_tuning(*open_start(tuned.tuning.start.name), tuned.tuning.parameters)
     assert "already trained" in tune(again)
     assert "already trained" in train_from_scratch(again)
     assert "Trained for 4 epochs" in tuned.said[0]
@@ -151,7 +152,7 @@ def test_old_test_images_that_are_trained_on_now_do_not_count(classifier, sorter
     old = find_test_set(CLASSIFIER, classifier)
     new = tiny_crops.write_crops(tmp_path / "new", 6, seed=9)
     shutil.copyfile(old.examples[0].image.path, new / "dot" / "copied.tif")
-    tuning = open_tuning(str(classifier), parameters(new, tmp_path))
+    tuning = open_tuning(*open_start(str(classifier)), parameters(new, tmp_path))
     rest, _ = old_test_set(tuning)
     role = tuning.project.split.set_index("file").loc["dot/copied.tif", "role"]
     assert len(rest.examples) == len(old.examples) - (role != "test")
@@ -167,11 +168,11 @@ def test_test_images_that_the_starting_model_was_trained_on_are_refused(classifi
     data = json.loads((classifier / model_folder.PARAMETERS).read_text())["overrides"]["data"]["training_source"]
     given = parameters(crops, tmp_path, evaluation={"test_source": data})
     with pytest.raises(DataError, match="was trained on .* of the test images"):
-        open_tuning(str(classifier), given)
+        open_tuning(*open_start(str(classifier)), given)
 
 
 def test_another_question_gets_a_new_head_and_the_unchanged_model_no_score(classifier, crops, tmp_path):
-    tuning = open_tuning(str(classifier), parameters(two_classes(crops, tmp_path / "two"), tmp_path))
+    tuning = open_tuning(*open_start(str(classifier)), parameters(two_classes(crops, tmp_path / "two"), tmp_path))
     assert tuning.start.kept(tuning.classes) is None
     assert tuning.judge_unchanged() is None
     assert "Another question" in source_note(tuning)
@@ -192,7 +193,7 @@ def test_another_question_gets_a_new_head_and_the_unchanged_model_no_score(class
 def test_a_class_that_the_new_data_lack_is_named(classifier, crops, tmp_path):
     for name in ("dot", "ring"):
         shutil.copytree(crops / name, tmp_path / "data" / name)
-    tuning = open_tuning(str(classifier), parameters(tmp_path / "data", tmp_path))
+    tuning = open_tuning(*open_start(str(classifier)), parameters(tmp_path / "data", tmp_path))
     assert "no image of stripe" in source_note(tuning)
     assert tuning.judge_unchanged() is not None
 
@@ -211,34 +212,34 @@ def test_a_model_from_scratch_takes_nothing_over_and_its_rate_is_the_best_of_thr
 def test_bad_starting_models_are_named_with_what_to_do(classifier, crops, tmp_path):
     given = parameters(crops, tmp_path)
     with pytest.raises(ModelError, match="is not a model folder"):
-        open_tuning(str(crops), given)
+        open_tuning(*open_start(str(crops)), given)
     damaged = tmp_path / "damaged"
     shutil.copytree(classifier, damaged)
     (damaged / "weights.h5").write_bytes(b"nothing")
     with pytest.raises(ModelError, match="changed or damaged"):
-        open_tuning(str(damaged), given)
+        open_tuning(*open_start(str(damaged)), given)
     (damaged / "weights.h5").unlink()
     with pytest.raises(ModelError, match="is missing"):
-        open_tuning(str(damaged), given)
+        open_tuning(*open_start(str(damaged)), given)
     (damaged / "model.json").write_text("{}")
     with pytest.raises(ModelError, match="damaged"):
-        open_tuning(str(damaged), given)
+        open_tuning(*open_start(str(damaged)), given)
     same = parameters(crops, classifier.parent, data={"model_name": classifier.name})
     with pytest.raises(ModelError, match="must not change"):
-        open_tuning(str(classifier), same)
+        open_tuning(*open_start(str(classifier)), same)
 
 
 def test_a_model_of_another_task_than_the_data_is_refused(classifier, finder, crops, tmp_path):
     with pytest.raises(FormError, match="Leave training_target empty"):
-        open_tuning(str(classifier), parameters(crops, tmp_path, target=crops))
+        open_tuning(*open_start(str(classifier)), parameters(crops, tmp_path, target=crops))
     with pytest.raises(FormError, match="folder of their masks in training_target"):
-        open_tuning(str(finder.folder), parameters(crops, tmp_path))
+        open_tuning(*open_start(str(finder.folder)), parameters(crops, tmp_path))
 
 
 def test_other_channels_are_refused_with_the_remedy(classifier, tmp_path):
     new = tiny_crops.write_crops(tmp_path / "new", 6, channels=3)
     with pytest.raises(DataError, match=r"trained on 1 channels.* have 3\. Export"):
-        open_tuning(str(classifier), parameters(new, tmp_path))
+        open_tuning(*open_start(str(classifier)), parameters(new, tmp_path))
 
 
 def test_one_image_of_a_class_is_refused(classifier, crops, tmp_path):
@@ -246,7 +247,7 @@ def test_one_image_of_a_class_is_refused(classifier, crops, tmp_path):
     for path in sorted((tmp_path / "data" / "ring").iterdir())[1:]:
         path.unlink()
     with pytest.raises(DataError, match="ring has one image only"):
-        open_tuning(str(classifier), parameters(tmp_path / "data", tmp_path))
+        open_tuning(*open_start(str(classifier)), parameters(tmp_path / "data", tmp_path))
 
 
 def test_the_example_is_what_try_out_of_the_classification_notebook_makes():
@@ -278,7 +279,7 @@ def unet(tmp_path_factory):
 def test_a_unet_is_fine_tuned_with_its_own_network_and_classes(unet, tmp_path):
     before, new = tiny.tree(unet.folder), tiny.write_data(tmp_path / "new", seed=3, classes=3)
     given = parameters(new / "images", tmp_path, target=new / "masks")
-    tuning = open_tuning(str(unet.folder), given)
+    tuning = open_tuning(*open_start(str(unet.folder)), given)
     assert tuning.description["network"] == model_folder.read_model(unet.folder)["network"]
     assert tuning.description["input"]["patch"] == [32, 32]
     assert tuning.settings["batch_size"] == QUICK["batch_size"]
@@ -297,22 +298,22 @@ def _scratch(tuning) -> dict:
 def test_what_the_form_leaves_open_is_the_starting_models(unet, tmp_path):
     new = tiny.write_data(tmp_path / "new", seed=3, classes=3)
     given = parameters(new / "images", tmp_path, target=new / "masks", training={"batch_size": 0})
-    assert open_tuning(str(unet.folder), given).settings["batch_size"] == 1
+    assert open_tuning(*open_start(str(unet.folder)), given).settings["batch_size"] == 1
 
 
 def test_patches_shrink_to_small_images_unless_the_form_asks_for_a_size(unet, tmp_path):
     new = tiny.write_data(tmp_path / "new", side=24, classes=3)
     given = parameters(new / "images", tmp_path, target=new / "masks")
-    assert open_tuning(str(unet.folder), given).description["input"]["patch"] == [16, 16]
+    assert open_tuning(*open_start(str(unet.folder)), given).description["input"]["patch"] == [16, 16]
     given["overrides"]["training"] |= {"patch_height": 32, "patch_width": 32}
     with pytest.raises(DataError, match="patch"):
-        open_tuning(str(unet.folder), given)
+        open_tuning(*open_start(str(unet.folder)), given)
 
 
 def test_stardist_thresholds_are_chosen_again_on_validation_images_only(finder, tmp_path, monkeypatch):
     new = tiny_objects.write_objects(tmp_path / "new", seed=7)
     given = parameters(new / "images", tmp_path, target=new / "masks")
-    tuning = open_tuning(str(finder.folder), given)
+    tuning = open_tuning(*open_start(str(finder.folder)), given)
     used, choose = [], train.optimise_thresholds
 
     def spied(model, examples):
@@ -334,7 +335,7 @@ def test_a_published_model_can_be_started_from(finder, tmp_path, monkeypatch):
     shutil.copytree(finder.folder, tmp_path / "published" / "2D_versatile_fluo")
     new = tiny_objects.write_objects(tmp_path / "new", seed=7)
     given = parameters(new / "images", tmp_path, target=new / "masks")
-    tuning = open_tuning("2D_versatile_fluo", given)
+    tuning = open_tuning(*open_start("2D_versatile_fluo"), given)
     assert tuning.judge_unchanged().value > 0
     before = fine_tuning_comparison.before_training(tuning)
     assert before.old is None
@@ -353,14 +354,14 @@ def test_another_pixel_size_is_said(classifier, crops, tmp_path):
         for i in range(6):
             image = tiny_crops.crop(rng, name)[..., 0]
             write_tiff(tmp_path / "new" / name / f"{name}_{i}.tif", image, pixel_size_um=1.0)
-    tuning = open_tuning(str(classifier), parameters(tmp_path / "new", tmp_path))
+    tuning = open_tuning(*open_start(str(classifier)), parameters(tmp_path / "new", tmp_path))
     assert "another magnification" in generalisation(tuning, fine_tuning_comparison.before_training(tuning))
 
 
 def test_without_test_images_there_is_no_curve(classifier, crops, tmp_path):
     """The validation images would be the test, and the models of the curve are trained on them."""
     given = parameters(crops, tmp_path, data={"percentage_test": 0})
-    tuning = open_tuning(str(classifier), given)
+    tuning = open_tuning(*open_start(str(classifier)), given)
     with pytest.raises(DataError, match="Set percentage_test above 0"):
         sizes_of(tuning, {"sizes": "2, 3"})
     assert sizes_of(tuning, {"sizes": " "}) == []
@@ -368,13 +369,13 @@ def test_without_test_images_there_is_no_curve(classifier, crops, tmp_path):
 
 
 def test_a_copy_of_a_training_image_among_the_test_images_is_shown(classifier, crops, tmp_path):
-    tuning = open_tuning(str(classifier), parameters(crops, tmp_path))
+    tuning = open_tuning(*open_start(str(classifier)), parameters(crops, tmp_path))
     chosen = tuning.project.examples("training")[0]
     name = tuning.classes[chosen.class_id]["name"]
     test = tiny_crops.write_crops(tmp_path / "test", 2, seed=11)
     write_tiff(test / name / "mirrored.tif", chosen.image.array[::-1, :, 0])
     given = parameters(crops, tmp_path, evaluation={"test_source": str(test)})
-    again = open_tuning(str(classifier), given)
+    again = open_tuning(*open_start(str(classifier)), given)
     lookalikes = again.task.lookalikes(again.project, again.test_set)
     checks = with_lookalikes(again.task.checks(again.project, again.settings, again.test_set), lookalikes)
     found = checks.tables["Test images that look like a copy of a training image"]

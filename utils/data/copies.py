@@ -1,15 +1,18 @@
 """Copies among small images that look alike anyway, above all between training and test."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import PIL.Image
 from scipy.ndimage import gaussian_filter
 
-from utils.data.crops import Crop
-from utils.data.examples import Example
 from utils.images.normalise import percentiles
+
+if TYPE_CHECKING:
+    from utils.data.crops import Crop
+    from utils.data.examples import Example
 
 SIDE = 32  # pixels of the pictures that are compared
 DETAILS = 0.7, 4.0  # standard deviations in pixels between which the structures lie that are compared
@@ -21,7 +24,7 @@ COARSE, FINE = 32, 128  # sides in pixels of the two pictures that copies are lo
 COARSE_SIMILARITY, FINE_SIMILARITY = 0.6, 0.7  # on nuclei and H&E: copies >= 0.75, different images <= 0.4
 
 
-def near_duplicates(crops: Sequence[Crop], others: Sequence[Crop] = ()) -> pd.DataFrame:
+def near_duplicates(crops: Sequence["Crop"], others: Sequence["Crop"] = ()) -> pd.DataFrame:
     """Pairs of crops that are near copies, also if flipped, turned by 90 degrees, rescaled or brightened.
 
     Small pictures of each channel, without noise and slow changes of brightness, are correlated in all eight
@@ -86,7 +89,7 @@ def _similarity(some: np.ndarray, pictures: np.ndarray) -> np.ndarray:
     return np.max([one @ rows.T for one in turned], axis=0)
 
 
-def duplicates(examples: Sequence[Example]) -> pd.DataFrame:
+def duplicates(examples: Sequence["Example"]) -> pd.DataFrame:
     """Pairs of images that are near copies, also if flipped, turned by 90 degrees, rescaled or brightened.
 
     Small pictures of the images, without their slow changes of brightness, are correlated in all eight orientations:

@@ -4,13 +4,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 import PIL.Image
 
 from utils.errors import DataError
-from utils.images.image import Image
+
+if TYPE_CHECKING:
+    from utils.images.image import Image
 
 MOST_TOLD = 10
 # Formats of microscopes and screens that are not read: their images would be missed without a word.
@@ -56,7 +58,7 @@ def problem_table(problems: Sequence[Problem]) -> pd.DataFrame:
 OTHER_FORMATS |= {".bmp", ".gif", ".jp2", ".webp", ".heic", ".npy", ".zip"}
 
 
-def compare(images: Sequence[Image], masks: bool = True) -> list[Problem]:
+def compare(images: Sequence["Image"], masks: bool = True) -> list[Problem]:
     """Find what differs between images: channels, pixel types, pixel sizes; and images that show nothing.
 
     Parameters
@@ -102,7 +104,7 @@ def _odd(values: Mapping[Path, object], name: str, severity: str, remedy: str) -
     ]
 
 
-def _constant(image: Image) -> Problem:
+def _constant(image: "Image") -> Problem:
     """Problem of an image that shows nothing."""
     what = f"all pixels have the value {image.array.flat[0]}"
     return Problem("warning", str(image.path), what, "Check the file; leave it out if it is empty.")

@@ -3,15 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unicodedata import normalize
 
 import pandas as pd
 
-from utils.data.crops import Crop, CropSet
 from utils.data.problems import Problem
 from utils.errors import DataError
 from utils.files import read_entries, write_csv
 from utils.paths import resolve, set_aside
+
+if TYPE_CHECKING:
+    from utils.data.crops import Crop, CropSet
 
 REMOVE = "remove"  # written in place of a class
 WORDS = ("review", "image")
@@ -59,7 +62,7 @@ def _is_untouched(path: Path) -> bool:
     return all(fields["class"] == fields["given class"] for _, fields in entries)
 
 
-def read_review(path: str | Path, crop_set: CropSet) -> CropSet:
+def read_review(path: str | Path, crop_set: "CropSet") -> "CropSet":
     """Read a corrected review, and put its classes in place of those of the images.
 
     Parameters
@@ -91,7 +94,7 @@ def read_review(path: str | Path, crop_set: CropSet) -> CropSet:
     named = [(one, corrected.get(normalize("NFC", one.name))) for one in crop_set.crops]
     crops = [replace(one, class_id=ids.get(name, one.class_id)) for one, name in named if name in ids or name != REMOVE]
     problems += _too_few(crops, crop_set, path)
-    return CropSet(crops, crop_set.classes, [*crop_set.problems, *problems])
+    return replace(crop_set, crops=crops, problems=[*crop_set.problems, *problems])
 
 
 def _corrected(
@@ -120,7 +123,7 @@ def _corrected(
     return {file: name for file, (_, name) in found.items()}
 
 
-def _not_found(corrected: dict[str, str], crop_set: CropSet, path: Path) -> list[Problem]:
+def _not_found(corrected: dict[str, str], crop_set: "CropSet", path: Path) -> list[Problem]:
     """Warnings about files that are not among the images."""
     present = {normalize("NFC", one.name) for one in crop_set.crops}
     remedy = "Check the name, if it belongs to these images."
@@ -129,7 +132,7 @@ def _not_found(corrected: dict[str, str], crop_set: CropSet, path: Path) -> list
     ]
 
 
-def _too_few(crops: Sequence[Crop], before: CropSet, path: Path) -> list[Problem]:
+def _too_few(crops: Sequence["Crop"], before: "CropSet", path: Path) -> list[Problem]:
     """Errors about classes of which the review left fewer than two images."""
     problems = []
     for one in before.classes:

@@ -1,6 +1,7 @@
 """What only the fine-tuning notebook shows and archives."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,25 +13,29 @@ from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 from utils.data.splits import read_split
 from utils.data.uneven import plane_features
-from utils.fine_tuning.comparison import MUCH_LOWER, Before, Comparison, comparison_table
+from utils.fine_tuning.comparison import TUNED, UNCHANGED, Before, Comparison
 from utils.fine_tuning.curve import laws_of
 from utils.fine_tuning.power_law import PowerLaw, images_needed, sentence
-from utils.fine_tuning.tuning import Tuning
+from utils.metrics.intervals import Judgement, paired_difference
 from utils.pages.colours import BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILION
 from utils.pages.figures import WIDTH, as_image
 from utils.pages.page import in_groups
 from utils.tasks.task import TestSet
 from utils.training import model_folder
+from utils.training.stages import SCRATCH
+
+if TYPE_CHECKING:
+    from utils.fine_tuning.tuning import Tuning
 
 DIFFERENT = 2.0  # standard deviations of the old images from which a property counts as different
-FROM_SCRATCH = "from scratch"
+MUCH_LOWER = 0.05  # a loss of score that matters
 COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY_BLUE)
 MARKERS = "osD^vP"  # strategies differ in more than their colour
 APART = 1.035  # factor between strategies along the logarithmic axis: their error bars stay apart
 AHEAD = 2.0  # the law is drawn up to so many times the largest number measured
 
 
-def source_note(tuning: Tuning) -> str:
+def source_note(tuning: "Tuning") -> str:
     """Markdown on the starting model: what it knows, what it was made from, and what becomes of its last layer."""
     start, task = tuning.start, tuning.task
     names = [str(one["name"]) for one in start.description["classes"] if one["name"] != "background"]
@@ -46,7 +51,7 @@ def source_note(tuning: Tuning) -> str:
     )
 
 
-def _head(tuning: Tuning) -> str:
+def _head(tuning: "Tuning") -> str:
     """What happens to the last layer, in words."""
     old, new = ([str(one["name"]) for one in each] for each in (tuning.start.description["classes"], tuning.classes))
     if tuning.start.kept(tuning.classes) is None:
@@ -64,7 +69,7 @@ def _head(tuning: Tuning) -> str:
     return "Your data ask the same question: the whole model is taken over, its last layer too."
 
 
-def generalisation(tuning: Tuning, before: Before) -> str:
+def generalisation(tuning: "Tuning", before: Before) -> str:
     """Markdown with answers to: other question? other origin? other marker? and the scores before any training."""
     name, on_old, on_new = tuning.task.score_name(tuning.classes), before.on_old, before.on_new
     lines = [
@@ -90,7 +95,7 @@ def _drop(lost: float) -> str:
     return "The model does about as well on the new images: you may not need to retrain it."
 
 
-def _differences(tuning: Tuning, old: TestSet | None) -> tuple[str, str]:
+def _differences(tuning: "Tuning", old: TestSet | None) -> tuple[str, str]:
     """What tells the new images from the old ones: magnification and sharpness (origin), brightness (marker)."""
     sizes = tuning.start.description.get("pixel_size_um"), tuning.description["pixel_size_um"]
     scale = "The pixel size is not known of both."
@@ -125,7 +130,7 @@ def _features(examples: Sequence) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def data_note(tuning: Tuning) -> str:
+def data_note(tuning: "Tuning") -> str:
     """Markdown on the new data: how many images for what, of which classes, and what the models are scored on."""
     project, ids = tuning.project, tuning.task.class_ids(tuning.project)
     roles = {role: int((project.roles == role).sum()) for role in ("training", "validation", "test")}
@@ -142,7 +147,7 @@ def data_note(tuning: Tuning) -> str:
     )
 
 
-def curve_drawing(tuning: Tuning, before: Before, target: float) -> Callable[[pd.DataFrame], Figure]:
+def curve_drawing(tuning: "Tuning", before: Before, target: float) -> Callable[[pd.DataFrame], Figure]:
     """Function that draws the learning curve from the table so far."""
     level = None if before.on_new is None else before.on_new.value
     name, unit = tuning.task.score_name(tuning.classes), tuning.task.unit
@@ -153,7 +158,7 @@ def curve_drawing(tuning: Tuning, before: Before, target: float) -> Callable[[pd
     return draw
 
 
-def images_required(tuning: Tuning, table: pd.DataFrame, target: float) -> list[str]:
+def images_required(tuning: "Tuning", table: pd.DataFrame, target: float) -> list[str]:
     """How many images each strategy needs for the score asked for, in words."""
     laws = laws_of(table)
     if not laws:
@@ -173,6 +178,76 @@ def more_for_report(comparison: Comparison, points: pd.DataFrame | None, draw: C
         more["Learning curve: how many images are required?"] = draw(points)
         more["Scores of the learning curve"] = curve_table(points)
     return more
+
+
+def comparison_table(comparison: Comparison) -> pd.DataFrame:
+    """Score of each model on the new and the old test images, and how much the fine-tuned one is better than it."""
+    best = comparison.new.get(TUNED)
+    rows = []
+    for name, judged in comparison.new.items():
+        row = {"model": name, "new test images": _value(judged), "95 % interval": _interval(judged)}
+        if best is not None and judged is not None and name != TUNED:
+            difference, low, high = paired_difference(best, judged)
+            row["fine-tuned is better by"] = difference
+            row["95 % interval of the difference"] = "-" if np.isnan(low) else f"{low:+.2f} to {high:+.2f}"
+        rows.append(row | {"old test images": _value(comparison.old.get(name))})
+    return pd.DataFrame(rows)
+
+
+def _value(judged: Judgement | None) -> float:
+    return np.nan if judged is None else judged.value
+
+
+def _interval(judged: Judgement | None) -> str:
+    if judged is None or np.isnan(judged.headline["low"]):
+        return "-"
+    return f"{judged.headline['low']:.2f} to {judged.headline['high']:.2f}"
+
+
+def comparison_verdict(comparison: Comparison) -> str:
+    """Whether fine-tuning was worth it, in words, from the paired differences."""
+    best = comparison.new.get(TUNED)
+    if best is None:
+        return "This model was trained from scratch: there is nothing to compare it with."
+    sentences = [
+        _worth(best, comparison.new[name], what)
+        for name, what in ((UNCHANGED, "the unchanged model"), (SCRATCH, "a model from scratch"))
+        if comparison.new.get(name) is not None
+    ]
+    if comparison.new.get(UNCHANGED) is None:
+        sentences.insert(0, "The unchanged model cannot answer the new question, so it has no score here.")
+    return " ".join(sentences)
+
+
+def _worth(best: Judgement, other: Judgement, what: str) -> str:
+    difference, low, high = paired_difference(best, other)
+    if np.isnan(low):
+        return f"Compared with {what} the difference is {difference:+.2f}; there are too few test images to judge that."
+    text = f"Compared with {what} the difference is {difference:+.2f} (95 % interval {low:+.2f} to {high:+.2f}):"
+    if low > 0:
+        return f"{text} fine-tuning is better."
+    if high < 0:
+        return f"{text} fine-tuning is worse; do not use it here."
+    return f"{text} that may be chance."
+
+
+def forgetting(comparison: Comparison) -> str:
+    """How much of the old task the fine-tuned model has forgotten, in words."""
+    before, after = comparison.old.get(UNCHANGED), comparison.old.get(TUNED)
+    if before is None:
+        return f"**Forgetting** cannot be measured. {comparison.why_not_old}"
+    if after is None:
+        return (
+            "**Forgetting** cannot be measured: the fine-tuned model was given other classes. Keep the starting model."
+        )
+    lost = before.value - after.value
+    text = (
+        f"**Forgetting:** on the old test images the starting model scores {before.value:.2f}, the fine-tuned one "
+        f"{after.value:.2f}."
+    )
+    if lost > MUCH_LOWER:
+        return f"{text} It has forgotten part of what it knew: use the starting model for the old kind of images."
+    return f"{text} It still knows the old kind of images."
 
 
 def live_curve(draw: Callable[[pd.DataFrame], Figure]) -> Callable[[pd.DataFrame], None]:
@@ -212,8 +287,8 @@ def curve_table(table: pd.DataFrame) -> pd.DataFrame:
         rows[f"{one}: sd"] = summary["std", one].to_numpy()
         rows[f"{one}: models"] = summary["count", one].fillna(0).to_numpy(int)
     for one in strategies:
-        if FROM_SCRATCH in strategies and one != FROM_SCRATCH:
-            rows[f"{one} minus {FROM_SCRATCH}"] = rows[f"{one}: mean"] - rows[f"{FROM_SCRATCH}: mean"]
+        if SCRATCH in strategies and one != SCRATCH:
+            rows[f"{one} minus {SCRATCH}"] = rows[f"{one}: mean"] - rows[f"{SCRATCH}: mean"]
     return pd.DataFrame(rows)
 
 

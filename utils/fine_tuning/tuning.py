@@ -9,12 +9,12 @@ import keras
 from tqdm.auto import tqdm
 
 from utils.data.project import Project
-from utils.errors import ModelError
+from utils.data.splits import read_split
+from utils.errors import DataError, FormError, ModelError
 from utils.files import file_sha256, write_json
-from utils.fine_tuning.start import check_channels_of, check_data_of_task, check_unseen_by, fingerprint, open_start
 from utils.metrics.intervals import Judgement
 from utils.tasks.held_out import choose_test_set
-from utils.tasks.task import Start, TestSet, Tunable
+from utils.tasks.task import NetworkTask, Start, TestSet
 from utils.training import model_folder
 from utils.training.fit import fit
 from utils.training.progress import BAR, Rounds
@@ -46,7 +46,7 @@ class Tuning:
         Images that every model is scored on.
     """
 
-    task: Tunable
+    task: NetworkTask
     start: Start
     project: Project
     parameters: Mapping
@@ -69,6 +69,11 @@ class Tuning:
         """Values of the forms as the task's own notebook has them."""
         return {**self.parameters["overrides"], "training": self.settings}
 
+    @property
+    def scratch(self) -> Project:
+        """The new data, with the folder of the model from scratch."""
+        return replace(self.project, folder=self.project.folder / FROM_SCRATCH)
+
     def judge(self, predictor) -> Judgement:
         """Headline score of a predictor on the test images."""
         return self.task.judge(predictor, self.test_set.examples, self.classes)
@@ -80,13 +85,13 @@ class Tuning:
         return self.judge(self.start.predictor)
 
 
-def open_tuning(starting_model: str, parameters: Mapping) -> Tuning:
-    """Read and check the starting model, the new data and the test images.
+def open_tuning(task: NetworkTask, start: Start, parameters: Mapping) -> Tuning:
+    """Read and check the new data and the test images.
 
     Parameters
     ----------
-    starting_model
-        Model folder or name of a published model.
+    task, start
+        From `utils.fine_tuning.start.open_start`.
     parameters
         {"overrides": {form: {field: value}}} with the forms data, augmentation, training, strategy and evaluation.
 
@@ -97,21 +102,20 @@ def open_tuning(starting_model: str, parameters: Mapping) -> Tuning:
     """
     forms = parameters["overrides"]
     data, evaluation = forms["data"], forms["evaluation"]
-    task, start = open_start(starting_model)
-    check_data_of_task(task, start, data)
+    _check_data_of_task(task, start, data)
     project = task.open(data, forms["training"]["seed"], start)
     if start.folder is not None and start.folder.resolve() == project.folder.resolve():
         raise ModelError(
             f"The model to be made would lie where the starting model lies ({start.folder}), which must not change. "
             "Choose another model_name."
         )
-    check_channels_of(start, project)
+    _check_channels_of(start, project)
     settings = task.settings(forms["training"], start)
     started = {"name": start.name, "sha256": fingerprint(start)}
     description = task.describe_tuned(project, settings, start) | {"starting_model": started}
     where = evaluation["test_source"], evaluation["test_target"], evaluation.get("class_table", "")
     test_set = choose_test_set(task, project.split, data, description, *where)
-    check_unseen_by(start, [file_sha256(one.image.path) for one in test_set.examples])
+    _check_unseen_by(start, [file_sha256(one.image.path) for one in test_set.examples])
     return Tuning(task, start, project, parameters, settings, description, test_set)
 
 
@@ -160,12 +164,7 @@ def train_from_scratch(tuning: Tuning, callbacks: Sequence[keras.callbacks.Callb
     Its learning rate is the best of three on the validation images, since one that suits a trained network would be
     no fair choice for it. See `tune` for parameters and errors.
     """
-    return train_part(tuning, scratch_project(tuning), SCRATCH, callbacks)
-
-
-def scratch_project(tuning: Tuning) -> Project:
-    """The new data, with the folder of the model from scratch."""
-    return replace(tuning.project, folder=tuning.project.folder / FROM_SCRATCH)
+    return train_part(tuning, tuning.scratch, SCRATCH, callbacks)
 
 
 def train_part(
@@ -256,3 +255,49 @@ def rate_from_scratch(tuning: Tuning) -> float:
         if path.is_dir():
             shutil.rmtree(path)
     return best
+
+
+def _check_data_of_task(task: NetworkTask, start: Start, data: Mapping) -> None:
+    """Refuse, by a FormError, fields that do not go with the kind of starting model."""
+    if task.needs_masks and not data["training_target"]:
+        raise FormError(
+            f"The starting model {start.name} is a {task.noun}: it needs a folder of images in training_source and a "
+            "folder of their masks in training_target. Fill in both, or choose a classifier as starting_model."
+        )
+    if not task.needs_masks and data["training_target"]:
+        raise FormError(
+            f"The starting model {start.name} is a {task.noun}: it needs one folder with a sub-folder for each class "
+            "in training_source, and no masks. Leave training_target empty, or choose a U-Net or StarDist model."
+        )
+
+
+def _check_channels_of(start: Start, project: Project) -> None:
+    """Refuse, by a DataError, images whose number of channels is not that of the starting model."""
+    one, needed = project.dataset.examples[0], len(start.description["channels"])
+    if one.image.array.shape[-1] != needed:
+        raise DataError(
+            f"The starting model {start.name} was trained on {needed} channels, but {one.image.path} and the other "
+            f"new images have {one.image.array.shape[-1]}. Export the new images with the same {needed} channels "
+            "(in Fiji: Image > Type, or Image > Color > Split Channels), or train a new model in the notebook of its "
+            "task."
+        )
+
+
+def _check_unseen_by(start: Start, sha256: Sequence[str]) -> None:
+    """Refuse, by a DataError, test images that the starting model was trained on."""
+    if start.folder is None or not (start.folder / model_folder.SPLIT).is_file():
+        return
+    split = read_split(start.folder / model_folder.SPLIT)
+    seen = split.loc[(split["role"] != "test") & split["sha256"].isin(set(sha256)), "file"]
+    if len(seen):
+        raise DataError(
+            f"The starting model {start.name} was trained on {len(seen)} of the test images ({', '.join(seen[:3])}): "
+            "the score would be meaningless. Name other test images in test_source."
+        )
+
+
+def fingerprint(start: Start) -> dict[str, str]:
+    """Checksums of the files of the starting model, to tell later whether it is still the same."""
+    if start.folder is None:
+        return {"published": start.name}
+    return {name: file_sha256(start.folder / name) for name in start.description["sha256"]}

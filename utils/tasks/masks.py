@@ -14,13 +14,15 @@ from utils.data.project import Project, name_classes, open_project
 from utils.data.splits import split
 from utils.data.uneven import image_features, outliers
 from utils.errors import DataError
-from utils.tasks import report
-from utils.tasks.task import Checks, Evaluation, Start, TestSet, Tunable
+from utils.pages.page import in_groups
+from utils.tasks.task import Checks, Evaluation, NetworkTask, Start, TestSet, warnings_of
 
 PATCH = ("patch_height", "patch_width")
+LARGE_PATCH = 512  # pixels
+FEW_IMAGES = 10
 
 
-class Masks(Tunable):
+class Masks(NetworkTask):
     """Images with masks; `annotation` says what the masks mean, "classes" or "objects"."""
 
     unit = "labelled images"
@@ -59,7 +61,7 @@ class Masks(Tunable):
         """Height and width of the training patches: as in the form, or the largest that fits where it says 0."""
 
     def describe_tuned(self, project: Project, settings: Mapping, start: Start) -> dict:
-        """See `Tunable`; a patch size of 0 is the starting model's, or the largest where that does not fit."""
+        """See `NetworkTask`; a patch size of 0 is the starting model's, or the largest where that does not fit."""
         if not any(settings[name] for name in PATCH):
             patch = start.description["input"]["patch"]
             try:
@@ -70,7 +72,26 @@ class Masks(Tunable):
 
     def overview(self, project: Project, training: Mapping) -> str:
         """See `Task`."""
-        return report.overview(project, self.patch_size(project, training))
+        patch = self.patch_size(project, training)
+        roles = {role: int((project.roles == role).sum()) for role in ("training", "validation", "test")}
+        dataset, names = project.dataset, ", ".join(one["name"] for one in project.dataset.classes)
+        groups = in_groups(project.split["group"].nunique(), len(dataset.examples))
+        lines = [
+            f"**{len(dataset.examples)} images**: {roles['training']} for training, {roles['validation']} for "
+            f"validation, {roles['test']} set aside for testing{groups}.",
+            f"**Masks: {dataset.mask_type}.** {dataset.why} Classes: {names}.",
+            f"**Patches** of {patch[0]} x {patch[1]} pixels (height x width) are cut from the images at random.",
+        ]
+        if max(patch) > LARGE_PATCH:
+            lines.append(
+                f"**Warning:** patches above {LARGE_PATCH} pixels are slow and need much memory; 128 to 512 do as well."
+            )
+        if roles["training"] < FEW_IMAGES:
+            lines.append(
+                f"**Warning:** {roles['training']} training images are few. Expect a score that depends on chance; "
+                "annotate more images, those that differ most from each other first."
+            )
+        return "\n\n".join(lines)
 
     @abstractmethod
     def problems(self, project: Project, training: Mapping) -> list[Problem]:
@@ -83,13 +104,9 @@ class Masks(Tunable):
         tables = {
             "Problems": problem_table(problems),
             "Uneven images": uneven,
-            "Duplicates": report.with_roles(copies, project),
+            "Duplicates": with_roles(copies, project),
         }
-        return Checks(tables, report.warnings_of(problems, uneven, copies))
-
-    def lookalikes(self, project: Project, test_set: TestSet) -> pd.DataFrame:
-        """See `Task`."""
-        return report.lookalikes(project, test_set)
+        return Checks(tables, warnings_of(problems, uneven, copies))
 
     @abstractmethod
     def quality(self, scores) -> np.ndarray:
@@ -117,3 +134,11 @@ class Masks(Tunable):
         pandas.DataFrame
             Begins with the columns file and role; the worst first.
         """
+
+
+def with_roles(copies: pd.DataFrame, project: Project) -> pd.DataFrame:
+    """Table of duplicates with what each image is used for, those across roles first: they make the score too good."""
+    role = dict(zip((one.name for one in project.dataset.examples), project.roles, strict=True))
+    table = copies.assign(role_a=copies["file_a"].map(role), role_b=copies["file_b"].map(role))
+    across = (table["role_a"] != table["role_b"]).sort_values(ascending=False, kind="stable").index
+    return table.loc[across]

@@ -6,22 +6,26 @@ of their own (train, predict, evaluate, page); the notebooks, fine-tuning and `n
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from utils.data.project import Project
+from utils.data.copies import duplicates
+from utils.data.problems import Problem
 from utils.metrics.intervals import Judgement
 from utils.pages.page import overlays
 from utils.paths import resolve
 from utils.tasks.results import Predicted, Results, predict_folder
 from utils.training.run import Ingredients, run
 from utils.training.stages import kept_classes, take_over
+
+if TYPE_CHECKING:
+    from utils.data.project import Project
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,18 @@ class Checks:
     warnings: list[str]
 
 
+def warnings_of(problems: Sequence[Problem], uneven: pd.DataFrame, copies: pd.DataFrame | None = None) -> list[str]:
+    """Sentences for the report from what the check of the data found."""
+    found = [f"{one.file}: {one.what}. {one.remedy}" for one in problems]
+    found += [f"{row.file} differs from the other images in {row.feature}." for row in uneven.itertuples()]
+    return found + ([] if copies is None else alike(copies))
+
+
+def alike(pairs: pd.DataFrame) -> list[str]:
+    """Sentences on pairs of images (columns file_a, file_b) that look like copies."""
+    return [f"{row.file_a} and {row.file_b} look like copies of each other." for row in pairs.itertuples()]
+
+
 class Task(ABC):
     """A kind of model.
 
@@ -106,8 +122,6 @@ class Task(ABC):
         What a model, its report and an annotated image are called on the page.
     notebook
         Where its models are trained, kept in model.json.
-    head
-        Names of the network's last layers.
     needs_masks
         Whether images are annotated by masks.
     results
@@ -119,14 +133,13 @@ class Task(ABC):
     title: ClassVar[str]
     unit: ClassVar[str]
     notebook: ClassVar[str]
-    head: ClassVar[Sequence[str]] = ()
     needs_masks: ClassVar[bool]
     results: ClassVar[Callable[..., Results]]
 
     # --- data
 
     @abstractmethod
-    def open(self, data: Mapping, seed: int = 0, start: Start | None = None) -> Project:
+    def open(self, data: Mapping, seed: int = 0, start: Start | None = None) -> "Project":
         """Read, check and split training data; `data` are values of that form.
 
         Data to fine-tune a model with (`start`) are understood as those that it was made from, where they can be.
@@ -153,66 +166,14 @@ class Task(ABC):
             With all problems, none raised.
         """
 
-    def class_ids(self, project: Project) -> list[int] | None:
-        """Class of each image; None where an image has no class of its own."""
-        return None
-
-    @abstractmethod
-    def split(self, project: Project, chosen: np.ndarray, percentage_validation: float, seed: int) -> np.ndarray:
-        """Roles "training" or "validation" of chosen images."""
-
     # --- train
 
     @abstractmethod
-    def describe(self, project: Project, training: Mapping) -> dict:
-        """Content of model.json but for what is known only after training (threshold, checksums)."""
+    def train(self, project: "Project", parameters: Mapping, callbacks: Sequence[keras.callbacks.Callback] = ()) -> str:
+        """Make the model folder of a project complete, or say that it is; returns a sentence on what was done.
 
-    @abstractmethod
-    def untrained(self, description: Mapping) -> keras.Model:
-        """Network with random weights, also where others exist."""
-
-    @abstractmethod
-    def ingredients(
-        self, project: Project, forms: Mapping, description: Mapping, starting: keras.Model | None = None
-    ) -> Ingredients:
-        """What `utils.training.run.run` needs.
-
-        Parameters
-        ----------
-        project
-            From `open`.
-        forms
-            Values of the forms augmentation and training.
-        description
-            From `describe`.
-        starting
-            The same network with weights to start from; None: random ones.
+        `parameters` are {"overrides": {form: {field: value}}}, `callbacks` are for display.
         """
-
-    @abstractmethod
-    def starting_network(self, name: str, description: Mapping) -> keras.Model | None:
-        """Network to start from, with its weights, None for ""; ModelError where it is not that of `description`."""
-
-    def starting_place(self, name: str) -> str:
-        """Where the starting model lies, in words."""
-        return f"in {resolve(name)}"
-
-    def train(self, project: Project, parameters: Mapping, callbacks: Sequence[keras.callbacks.Callback] = ()) -> str:
-        """Train, or go on with it, or say that it is done.
-
-        Parameters, result and errors are those of `utils.training.run.run`; besides, ModelError where the starting
-        model does not fit.
-        """
-        forms = parameters["overrides"]
-        description = self.describe(project, forms["training"])
-        starting = self.starting_network(forms["data"].get("starting_model", ""), description)
-        return run(project, parameters, lambda: self.ingredients(project, forms, description, starting), callbacks)
-
-    def starting_note(self, project: Project, data: Mapping, training: Mapping) -> str:
-        """One sentence on the model that training starts from; ModelError where it does not fit the data."""
-        if self.starting_network(data["starting_model"], self.describe(project, training)) is None:
-            return "Training starts from scratch."
-        return f"Training starts from the weights {self.starting_place(data['starting_model'])}."
 
     # --- predict
 
@@ -272,28 +233,32 @@ class Task(ABC):
     # --- page
 
     @abstractmethod
-    def overview(self, project: Project, training: Mapping) -> str:
+    def overview(self, project: "Project", training: Mapping) -> str:
         """Markdown on what was found, and what the network is shown of it."""
 
     @abstractmethod
-    def counts(self, project: Project, test_set: TestSet | None = None) -> pd.DataFrame:
+    def counts(self, project: "Project", test_set: TestSet | None = None) -> pd.DataFrame:
         """What training, validation and test images hold."""
 
     @abstractmethod
-    def show_data(self, project: Project) -> Figure:
+    def show_data(self, project: "Project") -> Figure:
         """Some training images with their annotation."""
 
     @abstractmethod
-    def checks(self, project: Project, training: Mapping, test_set: TestSet | None = None) -> Checks:
+    def checks(self, project: "Project", training: Mapping, test_set: TestSet | None = None) -> Checks:
         """Problems, uneven images and copies; `test_set` are test images that are no part of the project."""
 
-    @abstractmethod
-    def lookalikes(self, project: Project, test_set: TestSet) -> pd.DataFrame:
-        """Pairs of an image that was trained on and a test image that look like copies: columns file_a, file_b."""
+    def lookalikes(self, project: "Project", test_set: TestSet) -> pd.DataFrame:
+        """Pairs of an image that was trained on and a test image that look like copies: columns file_a, file_b.
 
-    @abstractmethod
-    def augmentation_preview(self, project: Project, training: Mapping, augmentation: Mapping, seed: int = 0) -> Figure:
-        """Training images as they are and as the network may see them; `seed` chooses images and changes."""
+        Images set aside from the same folder are compared in `checks`.
+        """
+        known = {one.image.path for one in project.dataset.examples}
+        others = [one for one in test_set.examples if one.image.path not in known]
+        names = {one.name: replace(one, name=f"{one.name} (test)") for one in others}
+        pairs = duplicates([*project.dataset.examples, *names.values()])
+        is_test = pairs[["file_a", "file_b"]].isin([one.name for one in names.values()])
+        return pairs[is_test.sum(axis=1) == 1]
 
     @abstractmethod
     def score_tables(self, evaluation: Evaluation) -> dict[str, pd.DataFrame]:
@@ -320,14 +285,91 @@ class Task(ABC):
         """What the model is, in a few sentences."""
 
 
-class Tunable(Task):
-    """A task whose models can be fine-tuned: the parts that only the fine-tuning notebook asks for."""
+class NetworkTask(Task):
+    """A task that trains a network, which can be fine-tuned.
+
+    Attributes
+    ----------
+    head
+        Names of the network's last layers.
+    """
+
+    head: ClassVar[Sequence[str]]
+
+    # --- train
+
+    @abstractmethod
+    def describe(self, project: "Project", training: Mapping) -> dict:
+        """Content of model.json but for what is known only after training (threshold, checksums)."""
+
+    @abstractmethod
+    def untrained(self, description: Mapping) -> keras.Model:
+        """Network with random weights, also where others exist."""
+
+    @abstractmethod
+    def ingredients(
+        self, project: "Project", forms: Mapping, description: Mapping, starting: keras.Model | None = None
+    ) -> Ingredients:
+        """What `utils.training.run.run` needs.
+
+        Parameters
+        ----------
+        project
+            From `open`.
+        forms
+            Values of the forms augmentation and training.
+        description
+            From `describe`.
+        starting
+            The same network with weights to start from; None: random ones.
+        """
+
+    @abstractmethod
+    def starting_network(self, name: str, description: Mapping) -> keras.Model | None:
+        """Network to start from, with its weights, None for ""; ModelError where it is not that of `description`."""
+
+    def starting_place(self, name: str) -> str:
+        """Where the starting model lies, in words."""
+        return f"in {resolve(name)}"
+
+    def train(self, project: "Project", parameters: Mapping, callbacks: Sequence[keras.callbacks.Callback] = ()) -> str:
+        """Train, or go on with it, or say that it is done.
+
+        Parameters, result and errors are those of `utils.training.run.run`; besides, ModelError where the starting
+        model does not fit.
+        """
+        forms = parameters["overrides"]
+        description = self.describe(project, forms["training"])
+        starting = self.starting_network(forms["data"].get("starting_model", ""), description)
+        return run(project, parameters, lambda: self.ingredients(project, forms, description, starting), callbacks)
+
+    def starting_note(self, project: "Project", data: Mapping, training: Mapping) -> str:
+        """One sentence on the model that training starts from; ModelError where it does not fit the data."""
+        if self.starting_network(data["starting_model"], self.describe(project, training)) is None:
+            return "Training starts from scratch."
+        return f"Training starts from the weights {self.starting_place(data['starting_model'])}."
+
+    @abstractmethod
+    def augmentation_preview(
+        self, project: "Project", training: Mapping, augmentation: Mapping, seed: int = 0
+    ) -> Figure:
+        """Training images as they are and as the network may see them; `seed` chooses images and changes."""
+
+    # --- fine-tuning
+
+    def class_ids(self, project: "Project") -> list[int] | None:
+        """Class of each image; None where an image has no class of its own."""
+        return None
+
+    @abstractmethod
+    def split(self, project: "Project", chosen: np.ndarray, percentage_validation: float, seed: int) -> np.ndarray:
+        """Roles "training" or "validation" of chosen images."""
 
     @abstractmethod
     def settings(self, training: Mapping, start: Start) -> dict:
         """All values that the task's own training form has: what fine-tuning does not ask is the starting model's."""
 
-    def describe_tuned(self, project: Project, settings: Mapping, start: Start) -> dict:
+    def describe_tuned(self, project: "Project", settings: Mapping, start: Start) -> dict:
         """Content of model.json, with the network of the starting model for the classes of the new data."""
         return self.describe(project, settings)
 

@@ -4,15 +4,18 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import keras
 import tensorflow as tf
 
-from utils.data.project import Project
 from utils.training import model_folder
 from utils.training.checkpoints import TrainingState, load_weights
 from utils.training.fit import TrainingStopped, fit, joined
 from utils.training.stages import Stage
+
+if TYPE_CHECKING:
+    from utils.data.project import Project
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Ingredients:
 
 
 def run(
-    project: Project,
+    project: "Project",
     parameters: Mapping,
     prepare: Callable[[], Ingredients],
     callbacks: Sequence[keras.callbacks.Callback] = (),

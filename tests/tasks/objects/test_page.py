@@ -8,7 +8,7 @@ from tests.tiny_objects import SMALL, parameters
 from utils.tasks import report
 from utils.tasks.held_out import evaluate, find_test_set
 from utils.tasks.objects import page
-from utils.tasks.objects.train import field_of_view
+from utils.tasks.objects.network import field_of_view
 from utils.tasks.registry import STARDIST
 
 

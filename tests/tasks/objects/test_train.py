@@ -22,10 +22,9 @@ from utils.images.image import read_mask, write_tiff
 from utils.patching.augmentation import Augmentation
 from utils.patching.batches import Source
 from utils.tasks.held_out import evaluate, find_test_set
-from utils.tasks.objects import network
-from utils.tasks.objects import train as objects_train
-from utils.tasks.objects.network import TrainingObjects, ValidationObjects, targets
-from utils.tasks.objects.train import object_sources, optimise_thresholds
+from utils.tasks.objects import network, page
+from utils.tasks.objects.network import TrainingObjects, ValidationObjects, object_sources, targets
+from utils.tasks.objects.train import optimise_thresholds
 from utils.tasks.registry import STARDIST
 from utils.training import model_folder
 from utils.training.fit import TrainingStopped
@@ -211,7 +210,7 @@ class TestPatch:
         given = parameters(tmp_path / "data", tmp_path, data=labels, training=automatic)
         project = opened(given)
         assert STARDIST.patch_size(project, given["overrides"]["training"]) == (expected, expected)
-        assert len(objects_train.padded(project, (expected, expected))) == (3 if side == 40 else 0)
+        assert len(page._smaller(project, (expected, expected))) == (3 if side == 40 else 0)
 
     def test_a_side_that_cannot_be_halved_is_refused(self, source, tmp_path):
         given = parameters(source, tmp_path, training={"patch_height": 40})
@@ -331,7 +330,7 @@ def test_empty_label_images_and_images_smaller_than_the_patch_are_allowed(tmp_pa
     project, said = open_and_train(given)
     assert said.startswith("Trained")
     assert sum("only background" in one.what for one in project.dataset.problems) == 2
-    assert len(objects_train.padded(project, (48, 48))) == 4
+    assert len(page._smaller(project, (48, 48))) == 4
 
 
 def test_label_images_without_any_object_are_refused(tmp_path):

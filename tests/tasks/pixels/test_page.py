@@ -9,16 +9,19 @@ import pytest
 from PIL import Image
 
 from tests.tasks.pixels.test_evaluate import model_of
-from tests.tiny import parameters, write_data
+from tests.tiny import SMALL, parameters, write_data
 from utils.data.project import open_project
 from utils.images.image import write_tiff
 from utils.pages.page import overlays
 from utils.tasks import report
 from utils.tasks.held_out import TestSet, evaluate, find_test_set
+from utils.tasks.masks import with_roles
 from utils.tasks.pixels import page
 from utils.tasks.registry import UNET
-from utils.tasks.report import lookalikes, overview, verdict, with_roles
+from utils.tasks.report import verdict
 from utils.training import model_folder
+
+TRAINING = SMALL | {"half_resolution": False}
 
 
 @pytest.fixture(scope="module")
@@ -66,12 +69,13 @@ def test_shares_of_each_image_are_those_of_the_masks(result):
             assert table.loc[one.name, f"{name}, predicted [%]"] == pytest.approx(100 * np.mean(predicted == i))
 
 
-def test_overview_counts_images_and_warns_of_few_images_and_large_patches(project):
-    text = overview(project, (32, 32))
+def test_overview_counts_images_and_warns_of_few_images_and_large_patches(project, monkeypatch):
+    text = UNET.overview(project, TRAINING)
     assert f"**{len(project.dataset.examples)} images**" in text
     assert "images are few" in text
     assert "above 512" not in text
-    assert "above 512" in overview(project, (32, 1024))
+    monkeypatch.setattr(UNET, "patch_size", lambda *_: (32, 1024))
+    assert "above 512" in UNET.overview(project, TRAINING)
 
 
 def test_duplicates_across_roles_come_first(project):
@@ -87,10 +91,10 @@ def test_a_test_image_that_is_a_flipped_training_image_is_found(project):
     known = project.examples("training")[0]
     copy = replace(known.image, array=np.flip(known.image.array, 0).copy(), path=known.image.path.with_name("new.tif"))
     other = TestSet([replace(known, image=copy)], "a folder", independent=True)
-    found = lookalikes(project, other)
+    found = UNET.lookalikes(project, other)
     assert found["similarity"].min() > 0.9
     assert set(found[["file_a", "file_b"]].iloc[0]) == {known.name, f"{known.name} (test)"}
-    assert len(lookalikes(project, TestSet(project.examples("test"), "set aside", True))) == 0
+    assert len(UNET.lookalikes(project, TestSet(project.examples("test"), "set aside", True))) == 0
 
 
 def test_preview_shows_patches_as_they_are_beside_augmented_ones(tmp_path):

@@ -105,11 +105,11 @@ class ClassScoring:
         }
 
     def score_name(self, classes: Sequence[dict]) -> str:
-        """See `Tunable`."""
+        """See `NetworkTask`."""
         return "Balanced accuracy"
 
     def judgement(self, scores: ClassScores) -> Judgement:
-        """See `Tunable`: balanced accuracy."""
+        """See `NetworkTask`: balanced accuracy."""
         confusions = one_hot_confusions(scores.y_true, scores.p.argmax(axis=1), len(scores.classes))
         place = TOTALS.index("balanced_accuracy")
         return Judgement(

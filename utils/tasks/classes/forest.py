@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from skimage.feature import hog
@@ -10,7 +11,8 @@ from skimage.measure import label, regionprops_table
 from skimage.transform import resize
 from sklearn.ensemble import RandomForestClassifier
 
-from utils.data.crops import Crop
+if TYPE_CHECKING:
+    from utils.data.crops import Crop
 
 HOG_SIDE = 64  # pixels of the picture that gradients are measured on, whatever the size of the crop
 PERCENTILES = (1, 5, 25, 50, 75, 90, 95, 99)
@@ -68,7 +70,7 @@ class Forest:
     trees: RandomForestClassifier
     n_classes: int
 
-    def predict_proba(self, crops: Sequence[Crop]) -> np.ndarray:
+    def predict_proba(self, crops: Sequence["Crop"]) -> np.ndarray:
         """Probabilities of the classes of crops, float32 (n, n_classes); 0 for a class that training never saw."""
         p = np.zeros((len(crops), self.n_classes), np.float32)
         if len(crops):
@@ -76,7 +78,7 @@ class Forest:
         return p
 
 
-def fit_forest(crops: Sequence[Crop], classes: Sequence[dict], seed: int = 0) -> Forest:
+def fit_forest(crops: Sequence["Crop"], classes: Sequence[dict], seed: int = 0) -> Forest:
     """Train a random forest of 300 trees in which rare classes weigh as much as frequent ones.
 
     `crops` are all of the same number of channels: those that the network learns from, so that the two can be compared.

@@ -42,9 +42,7 @@ from utils.tasks.classes.figures import (
     worst_mistakes,
 )
 from utils.tasks.classes.predict import MONTAGES
-from utils.tasks.classes.train import image_size
-from utils.tasks.report import warnings_of
-from utils.tasks.task import Checks, TestSet
+from utils.tasks.task import Checks, TestSet, warnings_of
 
 PREVIEWS = 8
 LOOKED_AT = 8  # images whose Grad-CAM is shown
@@ -61,7 +59,7 @@ class ClassPage:
     def overview(self, project: Project, training: Mapping) -> str:
         """See `Task`."""
         sizes = [one.image.array.shape[:2] for one in project.dataset.examples]
-        size, how = image_size(project, training), {"pad": "padded or cut", "resize": "resized"}[training["fit"]]
+        size, how = self.image_size(project, training), {"pad": "padded or cut", "resize": "resized"}[training["fit"]]
         groups = in_groups(project.split["group"].nunique(), len(sizes))
         return (
             f"**{len(sizes)} images** in {len(project.dataset.classes)} classes{groups}. "
@@ -173,7 +171,7 @@ class ClassPage:
         return grad_cam_figure(images, maps, titles)
 
     def show_errors(self, predictors: Mapping, test_set: TestSet, classes: Sequence[dict]) -> dict[str, Figure]:
-        """See `Tunable`."""
+        """See `NetworkTask`."""
         crops = test_set.examples
         answers = {name: self.probabilities(model, crops, classes) for name, model in predictors.items()}
         return {"The same test images, as each model names them": classes_before_after(crops, answers, classes)}

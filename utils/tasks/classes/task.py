@@ -17,12 +17,12 @@ from utils.tasks.classes.page import ClassPage
 from utils.tasks.classes.predict import CropResults, load_classifier
 from utils.tasks.classes.train import ClassTraining
 from utils.tasks.results import Results
-from utils.tasks.task import Start, TestSet, Tunable, tuned_values
+from utils.tasks.task import NetworkTask, Start, TestSet, tuned_values
 
 SIZES = ("channels", "classes")  # what the data, not the form, say of a network
 
 
-class Classification(ClassTraining, ClassScoring, ClassPage, Tunable):
+class Classification(ClassTraining, ClassScoring, ClassPage, NetworkTask):
     """Images that show one class each."""
 
     name, noun, title = "classification", "classifier", "Classification model"
@@ -64,7 +64,7 @@ class Classification(ClassTraining, ClassScoring, ClassPage, Tunable):
         return CellResults(*given, labels=labels, **more) if labels else CropResults(*given, **more)
 
     def settings(self, training: Mapping, start: Start) -> dict:
-        """See `Tunable`."""
+        """See `NetworkTask`."""
         description = start.description
         return tuned_values(training, start, {"class_weights": "balanced", "batch_size": 16}) | {
             **{name: value for name, value in description["network"].items() if name not in SIZES},

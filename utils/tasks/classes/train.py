@@ -23,14 +23,13 @@ SMALLEST_BATCH = 8  # no image is twice in a batch, unless there are fewer than 
 FEWEST_STEPS = 30  # per epoch: few images need no fewer steps to learn from
 
 
-def image_size(project: Project, training: Mapping) -> tuple[int, int]:
-    """Height and width that every image is brought to: as in the form, or the most frequent where it says 0."""
-    frequent = Counter(one.image.array.shape[:2] for one in project.examples("training")).most_common(1)[0][0]
-    return training["patch_height"] or frequent[0], training["patch_width"] or frequent[1]
-
-
 class ClassTraining:
     """How a classifier is trained: a part of `utils.tasks.classes.task.Classification`."""
+
+    def image_size(self, project: Project, training: Mapping) -> tuple[int, int]:
+        """Height and width that every image is brought to: as in the form, or the most frequent where it says 0."""
+        frequent = Counter(one.image.array.shape[:2] for one in project.examples("training")).most_common(1)[0][0]
+        return training["patch_height"] or frequent[0], training["patch_width"] or frequent[1]
 
     def describe(self, project: Project, training: Mapping) -> dict:
         """See `Task`."""
@@ -41,7 +40,7 @@ class ClassTraining:
             "notebook": self.notebook,
             "network": {"channels": len(images["channels"]), "classes": len(images["classes"]), **network},
             "normalisation": _normalisation(project, training["normalisation"]),
-            "input": {"size": list(image_size(project, training)), "fit": training["fit"]},
+            "input": {"size": list(self.image_size(project, training)), "fit": training["fit"]},
         }
 
     def untrained(self, description: Mapping) -> keras.Model:

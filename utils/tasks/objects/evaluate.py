@@ -68,11 +68,11 @@ class ObjectScoring:
         return scores.per_image["AP"].to_numpy()
 
     def score_name(self, classes: Sequence[dict]) -> str:
-        """See `Tunable`."""
+        """See `NetworkTask`."""
         return f"AP at IoU {IOU_THRESHOLDS[0]:g}"
 
     def judgement(self, scores: ObjectScores) -> Judgement:
-        """See `Tunable`: AP at IoU 0.5."""
+        """See `NetworkTask`: AP at IoU 0.5."""
         return Judgement(
             object_headline(object_score_table(scores)),
             scores.counts[:, 0],

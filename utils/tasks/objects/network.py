@@ -4,6 +4,7 @@ import contextlib
 import io
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -14,7 +15,7 @@ from csbdeep.utils import load_json
 from stardist.models import Config2D, StarDist2D, StarDistData2D
 
 from utils.errors import ModelError
-from utils.patching.batches import TrainingPatches, ValidationPatches
+from utils.patching.batches import Source, TrainingPatches, ValidationPatches, sources
 from utils.paths import ROOT, resolve
 from utils.training import model_folder
 from utils.training.checkpoints import make_room
@@ -168,3 +169,28 @@ def targets(
         patch_size=labels.shape[1:],
     )
     return whole[0]
+
+
+def object_sources(examples: Sequence, patch: tuple[int, int]) -> list[Source]:
+    """Images with labels and percentiles; those smaller than the patch are mirrored at their border up to its size."""
+    return [_padded(source, patch) for source in sources(examples)]
+
+
+def _padded(source: Source, patch: tuple[int, int]) -> Source:
+    missing = [(0, max(0, wanted - size)) for wanted, size in zip(patch, source.mask.shape, strict=True)]
+    if not np.any(missing):
+        return source
+    return replace(
+        source,
+        image=np.pad(source.image, [*missing, (0, 0)], mode="symmetric"),
+        mask=np.pad(source.mask, missing, mode="symmetric"),
+    )
+
+
+def field_of_view(description: Mapping) -> tuple[int, int]:
+    """Pixels (height, width) to either side that an untrained network of `description` sees around each pixel.
+
+    StarDist compares the median size of objects with this number.
+    """
+    y, x = build(description["network"])._axes_tile_overlap("YX")
+    return int(y), int(x)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -20,7 +21,7 @@ from utils.tasks.objects.figures import (
     show_augmented_objects,
     show_objects,
 )
-from utils.tasks.objects.train import field_of_view, object_sources, padded
+from utils.tasks.objects.network import field_of_view, object_sources
 from utils.tasks.task import Evaluation, TestSet
 
 
@@ -62,7 +63,7 @@ class ObjectPage:
             *project.dataset.problems,
             *object_problems(examples),
             *size_problems(examples, patch, field_of_view(description), training["grid"]),
-            *(Problem("warning", name, smaller, remedy) for name in padded(project, patch)),
+            *(Problem("warning", name, smaller, remedy) for name in _smaller(project, patch)),
         ]
 
     def augmentation_preview(self, project: Project, training: Mapping, augmentation: Mapping, seed: int = 0) -> Figure:
@@ -106,7 +107,7 @@ class ObjectPage:
         return figures
 
     def show_errors(self, predictors: Mapping, test_set: TestSet, classes: Sequence[dict]) -> dict[str, Figure]:
-        """See `Tunable`."""
+        """See `NetworkTask`."""
         found = {
             name: [model.find(one.image.array).labels for one in test_set.examples]
             for name, model in predictors.items()
@@ -133,3 +134,9 @@ def _with_interval(table: pd.DataFrame) -> pd.DataFrame:
     ]
     shown.insert(2, "AP, 95 % interval", interval)
     return shown.drop(columns=["AP low", "AP high"])
+
+
+def _smaller(project: Project, patch: tuple[int, int]) -> list[str]:
+    """Names of the training and validation images that are smaller than the patch and will be padded."""
+    used = project.examples("training") + project.examples("validation")
+    return [one.name for one in used if (np.array(one.mask.shape) < patch).any()]

@@ -24,7 +24,7 @@ class StarDist(ObjectTraining, ObjectPrediction, ObjectScoring, ObjectPage, Mask
     head, annotation = ("prob", "dist", *CLASS_HEAD), "objects"
 
     def settings(self, training: Mapping, start: Start) -> dict:
-        """See `Tunable`."""
+        """See `NetworkTask`."""
         network = start.description["network"]
         known = {
             "n_rays": network["n_rays"],
@@ -35,18 +35,18 @@ class StarDist(ObjectTraining, ObjectPrediction, ObjectScoring, ObjectPage, Mask
         return tuned_values(training, start, {"batch_size": 4, "min_fraction": 0.02}) | known
 
     def describe_tuned(self, project: Project, settings: Mapping, start: Start) -> dict:
-        """See `Tunable`."""
+        """See `NetworkTask`."""
         description = super().describe_tuned(project, settings, start)
         own = ("n_channel_in", "n_classes", "train_patch_size", "train_batch_size")
         network = start.description["network"] | {name: description["network"][name] for name in own}
         return description | {"network": network}
 
     def can_answer(self, known: Sequence[dict], asked: Sequence[dict]) -> bool:
-        """See `Tunable`; where objects are is asked of any model, of which class they are does not count here."""
+        """See `NetworkTask`; where objects are is asked of any model, of which class they are does not count here."""
         return True
 
     def start(self, description: Mapping, start: Start) -> keras.Model:
-        """See `Tunable`; outlines are taken over in any case, the classes of objects only where they are the same."""
+        """See `NetworkTask`; outlines are taken over in any case, classes of objects only where they are the same."""
         network, old = self.untrained(description), start.predictor.network
         same = start.kept(description["classes"]) == list(range(len(description["classes"])))
         both = [start.description["network"]["n_classes"], description["network"]["n_classes"]]

@@ -2,11 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import keras
-import numpy as np
 import stardist.utils
 from stardist.models import Config2D, StarDist2D
 from tqdm.auto import tqdm
@@ -16,9 +14,17 @@ from utils.data.project import Project, describe_images
 from utils.errors import DataError, ModelError
 from utils.images.normalise import normalise
 from utils.patching.augmentation import Augmentation
-from utils.patching.batches import Source, automatic_steps, sources
+from utils.patching.batches import automatic_steps, sources
 from utils.tasks.objects.checks import object_sizes
-from utils.tasks.objects.network import TrainingObjects, ValidationObjects, build, open_network, quiet, save
+from utils.tasks.objects.network import (
+    TrainingObjects,
+    ValidationObjects,
+    build,
+    object_sources,
+    open_network,
+    quiet,
+    save,
+)
 from utils.training.fit import history_table
 from utils.training.run import Ingredients, training_precision
 
@@ -41,27 +47,6 @@ FITTING = {  # attributes that must be equal in both networks: name, and the fie
 def used(project: Project) -> list[Example]:
     """Training and validation images."""
     return project.examples("training") + project.examples("validation")
-
-
-def padded(project: Project, patch: tuple[int, int]) -> list[str]:
-    """Names of the training and validation images that are smaller than the patch and will be padded."""
-    return [one.name for one in used(project) if (np.array(one.mask.shape) < patch).any()]
-
-
-def object_sources(examples: Sequence[Example], patch: tuple[int, int]) -> list[Source]:
-    """Images with labels and percentiles; those smaller than the patch are mirrored at their border up to its size."""
-    return [_padded(source, patch) for source in sources(examples)]
-
-
-def _padded(source: Source, patch: tuple[int, int]) -> Source:
-    missing = [(0, max(0, wanted - size)) for wanted, size in zip(patch, source.mask.shape, strict=True)]
-    if not np.any(missing):
-        return source
-    return replace(
-        source,
-        image=np.pad(source.image, [*missing, (0, 0)], mode="symmetric"),
-        mask=np.pad(source.mask, missing, mode="symmetric"),
-    )
 
 
 class ObjectTraining:
@@ -227,12 +212,3 @@ def _check_fit(name: str | Path, old, new) -> None:
                 f"The starting model {name} has the {what} {before}, your data and form ask for {now}. {remedy}, or "
                 "leave starting_model empty."
             )
-
-
-def field_of_view(description: Mapping) -> tuple[int, int]:
-    """Pixels (height, width) to either side that an untrained network of `description` sees around each pixel.
-
-    StarDist compares the median size of objects with this number.
-    """
-    y, x = build(description["network"])._axes_tile_overlap("YX")
-    return int(y), int(x)

@@ -64,7 +64,7 @@ class PixelPage:
         return figures
 
     def show_errors(self, predictors: Mapping, test_set: TestSet, classes: Sequence[dict]) -> dict[str, Figure]:
-        """See `Tunable`."""
+        """See `NetworkTask`."""
         found = {
             name: [model.class_ids(one.image.array) for one in test_set.examples] for name, model in predictors.items()
         }

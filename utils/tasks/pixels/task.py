@@ -18,10 +18,10 @@ class UNet(PixelTraining, PixelPrediction, PixelScoring, PixelPage, Masks):
     head, annotation = ("logits",), "classes"
 
     def settings(self, training: Mapping, start: Start) -> dict:
-        """See `Tunable`."""
+        """See `NetworkTask`."""
         defaults = {"batch_size": 4, "min_fraction": 0.02, "loss": "weighted cross-entropy + Dice"}
         return tuned_values(training, start, defaults) | {name: start.description["network"][name] for name in FIELDS}
 
     def can_answer(self, known: Sequence[dict], asked: Sequence[dict]) -> bool:
-        """See `Tunable`; masks need the same classes with the same numbers."""
+        """See `NetworkTask`; masks need the same classes with the same numbers."""
         return [str(one["name"]) for one in known] == [str(one["name"]) for one in asked]
