@@ -4,6 +4,8 @@ import ast
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+import pytest
+
 from utils.paths import ROOT
 
 LAYERS = [{""}, {"images", "metrics"}, {"forms", "data", "patching", "pages"}, {"training"}, {"tasks"}]  # then the rest
@@ -86,3 +88,51 @@ def test_layers_are_kept():
 def test_chains_of_imports_are_short():
     chain = longest_chain(ROOT)
     assert len(chain) <= 12, chain
+
+
+GOOD = {
+    "utils/errors.py": "",
+    "utils/images/image.py": "from utils.errors import DataError",
+    "utils/data/project.py": "def f():\n    from utils.images import image",
+    "utils/tasks/task.py": "from utils.data import project",
+    "utils/tasks/pixels/task.py": "from utils.tasks import task\nfrom utils.images.image import read",
+    "utils/tasks/registry.py": "from utils.tasks.pixels.task import UNet",
+    "utils/forms/__init__.py": "from utils.forms.fields import Sizes",
+    "utils/forms/fields.py": "import utils.errors",
+    "utils/microscope/run.py": "from utils.tasks import registry",
+}
+BAD = {
+    "upwards": {"utils/images/masks.py": "from utils.data.project import Project"},
+    "upwards, inside a function": {"utils/paths.py": "def f():\n    import utils.images.image"},
+    "upwards, for types": {"utils/paths.py": "if TYPE_CHECKING:\n    from utils.images import image"},
+    "sideways": {"utils/forms/fields.py": "from utils.data import project"},
+    "forms ask layer 1 only": {"utils/forms/fields.py": "from utils.images import image"},
+    "between tasks": {"utils/tasks/objects/task.py": "from utils.tasks.pixels import task"},
+    "into a task": {"utils/tasks/results.py": "from utils.tasks.pixels.task import UNet"},
+    "past the registry": {"utils/microscope/run.py": "from utils.tasks.pixels.task import UNet"},
+    "to the registry": {"utils/tasks/results.py": "from utils.tasks import registry"},
+    "circle": {
+        "utils/forms/fields.py": "import utils.forms.state",
+        "utils/forms/state.py": "import utils.forms.fields",
+    },
+    "package": {"utils/tasks/__init__.py": '"""Tasks."""\nfrom utils.tasks import task'},
+    "at the root": {"utils/more.py": ""},
+}
+
+
+def written(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_breach_is_found(kind, tmp_path):
+    assert faults(written(tmp_path, GOOD)) == []
+    assert len(faults(written(tmp_path, BAD[kind]))) == 1
+
+
+def test_the_longest_chain_is_found(tmp_path):
+    chain = longest_chain(written(tmp_path, GOOD))
+    assert [name.split(".")[-1] for name in chain] == ["run", "registry", "task", "task", "project", "image", "errors"]

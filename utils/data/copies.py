@@ -28,20 +28,10 @@ def near_duplicates(crops: Sequence["Crop"], others: Sequence["Crop"] = ()) -> p
     """Pairs of crops that are near copies, also if flipped, turned by 90 degrees, rescaled or brightened.
 
     Small pictures of each channel, without noise and slow changes of brightness, are correlated in all eight
-    orientations. A pair is named where the correlation is above 0.94, and 1 minus it is less than 15 % of that with
-    the 30th nearest image: round cells resemble each other without being copies.
-
-    Parameters
-    ----------
-    crops : sequence of Crop
-        All of one number of channels.
-    others : sequence of Crop
-        Where given (test images), only pairs of one of `crops` and one of these are named.
-
-    Returns
-    -------
-    DataFrame
-        file_a, file_b, similarity (correlation), most similar first.
+    orientations. A pair is named where the correlation is above 0.94, and 1 minus it is less than 15 % of that with the
+    30th nearest image: round cells resemble each other without being copies. All crops have one number of channels.
+    Where there are `others` (test images), only pairs of one of `crops` and one of these are named. Columns: file_a,
+    file_b, similarity (correlation), most similar first.
     """
     pictures = np.stack([_picture(one.image.array) for one in (*crops, *others)])  # (n, C, SIDE, SIDE)
     usual = np.empty(len(pictures))
@@ -93,16 +83,8 @@ def duplicates(examples: Sequence["Example"]) -> pd.DataFrame:
     """Pairs of images that are near copies, also if flipped, turned by 90 degrees, rescaled or brightened.
 
     Small pictures of the images, without their slow changes of brightness, are correlated in all eight orientations:
-    first at 32 x 32 pixels, then, where that correlation is above 0.6, at 128 x 128.
-
-    Parameters
-    ----------
-    examples : sequence of Example
-
-    Returns
-    -------
-    DataFrame
-        file_a, file_b, similarity (correlation at 128 x 128, above 0.7), most similar first.
+    first at 32 x 32 pixels, then, where that correlation is above 0.6, at 128 x 128. Columns: file_a, file_b,
+    similarity (correlation at 128 x 128, above 0.7), most similar first.
     """
     fine = np.stack([_thumbnail(example.image.array) for example in examples])
     coarse = fine.reshape(len(fine), COARSE, FINE // COARSE, COARSE, FINE // COARSE).mean(axis=(2, 4))

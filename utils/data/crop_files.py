@@ -30,24 +30,19 @@ class Listed:
 
 
 def list_crops(source: str | Path, group_rule: str, problems: list[Problem]) -> list[Listed]:
-    """Find image files with their classes.
+    """Find image files with their classes, sorted by name; what is wrong is added to `problems`.
+
+    Class names have no spaces around them and spell accents in one way (Unicode NFC): a folder named on macOS spells
+    them otherwise than a table. Files with an error are left out.
 
     Parameters
     ----------
-    source : str or Path
+    source
         A folder with one sub-folder for each class (and any folders below those), or a CSV file with the columns file
         (from the folder of the CSV file), class and, if wanted, group; see `utils.files.read_entries`.
-    group_rule : str
+    group_rule
         See `utils.data.splits.group_of`; "folder" is the sub-folder within the folder of the class. A column group
         comes first.
-    problems : list of Problem
-        What is wrong is added.
-
-    Returns
-    -------
-    list of Listed
-        Sorted by name. Class names have no spaces around them and spell accents in one way (Unicode NFC): a folder
-        named on macOS spells them otherwise than a table. Files with an error are left out.
     """
     try:
         source = resolve(source)

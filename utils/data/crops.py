@@ -19,18 +19,10 @@ EXAMPLE = "Write it like this: earlyana, lateana -> AA; interphase -> I."
 
 @dataclass(frozen=True)
 class Crop:
-    """An image and what it shows.
+    """An image (Y, X, C), of the dtype stored, and what it shows: `class_id` of the class table.
 
-    Attributes
-    ----------
-    name : str
-        Path below the folder of all images (or of the CSV file), with "/".
-    image : Image
-        Its array is (Y, X, C), of the dtype stored.
-    class_id : int
-        Of the class table.
-    group : str
-        Patient, slide, day; images of one group never end up on both sides of a split.
+    `name` is the path below the folder of all images (or of the CSV file), with "/". Images of one `group` (patient,
+    slide, day) never end up on both sides of a split.
     """
 
     name: str
@@ -70,24 +62,20 @@ def load_crops(
 ) -> CropSet:
     """Read images of which each shows one class, and gather every problem; see `utils.data.problems.raise_errors`.
 
+    Nothing is raised for bad data: it is in `problems`, and images that are bad are left out.
+
     Parameters
     ----------
-    training_source : str or Path
-        A folder with one sub-folder for each class, or a CSV file; see `utils.data.crop_files.list_crops`.
-    axes : str
+    training_source, group_rule
+        A folder with one sub-folder for each class, or a CSV file, and how the group of an image is found; see
+        `utils.data.crop_files.list_crops`.
+    axes
         See `utils.images.image.read_image`.
-    group_rule : str
-        How the group of an image is found; see `utils.data.crop_files.list_crops`.
-    class_groups : str
-        See `utils.data.crops.parse_class_groups`. Not looked at where `classes` are given: they have their groups.
-    classes : sequence of dict, optional
+    class_groups
+        See `parse_class_groups`. Not looked at where `classes` are given: they have their groups.
+    classes
         The class table that must be kept to (test images, fine-tuning): other classes are errors, classes without an
         image are not. None: made from the data, and then at least two classes of two images each are needed.
-
-    Returns
-    -------
-    CropSet
-        Nothing is raised for bad data: it is in `problems`, and images that are bad are left out.
     """
     crop_set = CropSet()
     listed = list_crops(training_source, group_rule, crop_set.problems)
@@ -149,29 +137,12 @@ def _read(one: Listed, class_id: int, axes: str, problems: list[Problem]) -> Cro
 
 
 def parse_class_groups(text: str, class_names: Sequence[str]) -> dict[str, str]:
-    """Read the field class_groups.
+    """Read the field class_groups: group of each class, in the order of `class_names`; empty where there are no groups.
 
-    Parameters
-    ----------
-    text : str
-        Parts with a semicolon (or a new line) between them; each lists classes, an arrow (``->``) and their group. A
-        name that holds a comma, a semicolon or an arrow stands in double quotes, and a double quote in it is doubled.
-        "": no groups.
-    class_names : sequence of str
-        The classes that there are.
+    Parts of the text have a semicolon (or a new line) between them; each lists classes, an arrow (``->``) and their
+    group. A name that holds a comma, a semicolon or an arrow stands in double quotes, and a double quote in it is
+    doubled. "": no groups. DataError: unknown class, class without group or with two, missing arrow or name.
 
-    Returns
-    -------
-    dict
-        Group of each class, in the order of `class_names`; empty where there are no groups.
-
-    Raises
-    ------
-    DataError
-        Unknown class, class without group or with two, missing arrow or name.
-
-    Examples
-    --------
     >>> parse_class_groups('a, "b, c" -> X; d -> Y', ["a", "b, c", "d"])
     {'a': 'X', 'b, c': 'X', 'd': 'Y'}
     """

@@ -22,18 +22,9 @@ from utils.paths import resolve
 class Example:
     """An image and its annotation.
 
-    Attributes
-    ----------
-    name : str
-        The image's file name, with sub-folder if any.
-    image : Image
-    mask : ndarray
-        Shape (Y, X). Class ids, uint8; or labels of objects, uint16: 0 is background, 1 to n are the objects.
-    group : str
-        See `utils.data.splits.group_of`.
-    mask_path : Path
-    object_classes : mapping of int to int, optional
-        Class id of each label, where a class table was given.
+    `name` is the image's file name, with sub-folder if any. `mask` (Y, X) holds class ids, uint8; or labels of objects,
+    uint16: 0 is background, 1 to n are the objects. `group`: see `utils.data.splits.group_of`. `object_classes` is the
+    class id of each label, where a class table was given.
     """
 
     name: str
@@ -72,30 +63,25 @@ def load_examples(
 ) -> Dataset:
     """Read a folder of images and a folder of masks, and gather every problem; see `raise_errors`.
 
+    Nothing is raised for bad data: it is in `problems`, and examples that are bad are left out.
+
     Parameters
     ----------
-    training_source, training_target : str or Path
+    training_source, training_target
         Folders of images and of masks, paired by file name (`utils.data.folders.pair`).
-    axes : str
-        See `utils.images.image.read_image`.
-    mask_type : {"automatic", "binary", "classes", "instance labels"}
-        See `utils.images.masks.recognise_mask_type`.
-    group_rule : str
+    axes, mask_type
+        See `utils.images.image.read_image` and `utils.images.masks.recognise_mask_type`; "automatic" or given.
+    group_rule
         See `utils.data.splits.group_of`; with "folder", sub-folders are searched too.
-    classes : sequence of dict, optional
+    classes
         The class table that must be kept to (test images, fine-tuning); None: made from the masks, and then at least
         two images are needed, since one must be left for validation.
-    annotation : {"classes", "objects"}
-        What the masks are read as: a class of each pixel, or labels, one for each object. Binary masks become labels
-        by connected components, with a warning; masks of classes are no labels and are refused.
-    class_table : str or Path
+    annotation
+        What the masks are read as: a class of each pixel, or labels, one for each object. Binary masks become labels by
+        connected components, with a warning; masks of classes are no labels and are refused.
+    class_table
         CSV file that names the class of each object (`utils.data.object_classes.read_class_table`); "": objects are
         alike.
-
-    Returns
-    -------
-    Dataset
-        Nothing is raised for bad data: it is in `problems`, and examples that are bad are left out.
     """
     dataset = Dataset(mask_type=mask_type, classes=list(classes or []), annotation=annotation)
     pairs = _find_pairs(training_source, training_target, group_rule == "folder", dataset.problems)

@@ -16,19 +16,8 @@ def pair(
 ) -> tuple[list[tuple[Path, Path]], list[Problem]]:
     """Find the mask of each image: same sub-folder and name without ending; the mask's may end in _mask, -label ...
 
-    Parameters
-    ----------
-    images, masks : sequence of Path
-        Files found in `image_folder` and `mask_folder`.
-    image_folder, mask_folder : Path
-        The folders that were searched.
-
-    Returns
-    -------
-    pairs : list of (Path, Path)
-        Image and mask, in the order of `images`.
-    problems : list of Problem
-        Image without mask, mask without image, several files of the same name.
+    `images` and `masks` were found in `image_folder` and `mask_folder`. The pairs are image and mask, in the order of
+    `images`; problems are an image without mask, a mask without image, several files of the same name.
     """
     image_of = _by_key(images, image_folder)
     mask_of = _by_key(masks, mask_folder)
@@ -66,22 +55,8 @@ def _lonely(file: Path, kind: str, other: str, folder: Path) -> Problem:
 def find_images(folder: str | Path, recursive: bool = False) -> list[Path]:
     """List the image files of a folder, sorted; hidden and system files are left out.
 
-    Parameters
-    ----------
-    folder : str or Path
-        Taken from the project's root where relative.
-    recursive : bool
-        Look into sub-folders too.
-
-    Returns
-    -------
-    list of Path
-        At least one file whose name ends, in any case, in one of `IMAGE_SUFFIXES`.
-
-    Raises
-    ------
-    DataError
-        Where the folder is missing or holds no image.
+    Their names end, in any case, in one of `IMAGE_SUFFIXES`. With `recursive`, sub-folders are looked into too.
+    DataError where the folder (from the project's root where relative) is missing or holds no image.
     """
     folder = resolve(folder)
     make_missing(folder)

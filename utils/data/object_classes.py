@@ -24,25 +24,11 @@ class Row:
 
 
 def read_class_table(path: str | Path, problems: list[Problem]) -> list[Row]:
-    """Read a class table.
+    """Read the lines of a class table that make sense; an error is added to `problems` for each other line.
 
-    Parameters
-    ----------
-    path : str or Path
-        CSV file in UTF-8 with the columns file, label and class in any order, parted by commas or semicolons; other
-        columns and empty lines are passed over. file is the name of the image or of its mask, with or without ending.
-    problems : list of Problem
-        An error is added for each line that makes no sense.
-
-    Returns
-    -------
-    list of Row
-        The lines that make sense.
-
-    Raises
-    ------
-    DataError
-        No such file, not readable as text, a column is missing, or no lines.
+    It is a CSV file in UTF-8 with the columns file, label and class in any order, parted by commas or semicolons; other
+    columns and empty lines are passed over. file is the name of the image or of its mask, with or without ending.
+    DataError: no such file, not readable as text, a column is missing, or no lines.
     """
     path = resolve(path)
     entries = read_entries(path, COLUMNS, ("class table", "object"))
@@ -78,28 +64,12 @@ def assign_classes(
     known: Sequence[str],
     problems: list[Problem],
 ) -> list[dict[int, str]]:
-    """Find the class of each object of each image.
+    """Find the class name of each label, for each of `files` (image and mask).
 
-    Parameters
-    ----------
-    rows : iterable of Row
-    files : sequence of (Path, Path)
-        Image and mask.
-    labels : sequence of iterable of int
-        The labels in each mask, without 0.
-    table : Path
-        Where `rows` come from, for the messages.
-    known : sequence of str
-        The class names that are allowed; empty: any.
-    problems : list of Problem
-        Errors are added: a file that is not clear, a label that is not in its mask, two classes for one object, an
-        object without class, a class that is not known. Files that are none of `files` are a warning: a table may
-        tell of more images.
-
-    Returns
-    -------
-    list of dict
-        Class name of each label, for each of `files`.
+    `labels` are those in each mask, without 0; `table` is where `rows` come from, for the messages; `known` are the
+    class names that are allowed, empty: any. Errors are added to `problems`: a file that is not clear, a label that is
+    not in its mask, two classes for one object, an object without class, a class that is not known. Files that are none
+    of `files` are a warning: a table may tell of more images.
     """
     found: list[dict[int, Row]] = [{} for _ in files]
     located = _located(rows, files, table, problems)

@@ -24,16 +24,8 @@ from utils.samples import CLASSIFICATION, sample_of
 class Project:
     """Checked data with their split.
 
-    Attributes
-    ----------
-    dataset
-        Images with their annotation, classes and problems.
-    roles
-        (n,) "training", "validation" or "test" for each image.
-    split
-        Table file, sha256, group, role, annotation (checksum or class) as written to split.csv.
-    folder
-        Where the model will lie.
+    `roles` (n,) is "training", "validation" or "test" for each image of `dataset`. `split` is the table file, sha256,
+    group, role, annotation (checksum or class) as written to split.csv. `folder` is where the model will lie.
     """
 
     dataset: Dataset | CropSet
@@ -47,22 +39,11 @@ class Project:
 
 
 def open_project(data: Mapping, seed: int = 0, annotation: str = "classes") -> Project:
-    """Read, check and split the training data.
+    """Read, check and split the training data; DataError with every error found in the folders, together.
 
-    Parameters
-    ----------
-    data
-        Values of the form `data`. The test images of a bundled sample lie in a folder of their own: nothing is set
-        aside then.
-    seed
-        Of the split.
-    annotation
-        "classes" or "objects", see `checks.load_examples`.
-
-    Raises
-    ------
-    DataError
-        Every error found in the folders, together.
+    `data` are the values of the form `data`. The test images of a bundled sample lie in a folder of their own: nothing
+    is set aside then. `seed` is that of the split, `annotation` "classes" or "objects", see
+    `utils.data.examples.load_examples`.
     """
     folder = folder_of(data["model_path"], data["model_name"])
     dataset = load_examples(

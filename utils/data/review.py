@@ -22,24 +22,10 @@ COLUMNS = ["file", "class", "given class", "suggested class", "probability of th
 
 
 def write_review(path: str | Path, table: pd.DataFrame) -> str:
-    """Write the suspected images as a table for a person to correct.
+    """Write the suspected images as a table for a person to correct, and say what to do with the file.
 
-    Parameters
-    ----------
-    path : str or Path
-        CSV file. A file of that name is renamed, but for a review in which nothing was corrected.
-    table : DataFrame
-        See `utils.tasks.classes.wrong_labels.suspects`.
-
-    Returns
-    -------
-    str
-        What to do with the file.
-
-    Raises
-    ------
-    DataError
-        The file cannot be written.
+    A CSV file of that name is renamed, but for a review in which nothing was corrected. `table`: see
+    `utils.tasks.classes.wrong_labels.suspects`. DataError where the file cannot be written.
     """
     if table.empty:
         return "No image is suspected to bear the wrong class: there is nothing to correct."
@@ -63,27 +49,12 @@ def _is_untouched(path: Path) -> bool:
 
 
 def read_review(path: str | Path, crop_set: "CropSet") -> "CropSet":
-    """Read a corrected review, and put its classes in place of those of the images.
+    """Read a corrected review, and put its classes in place of those of the images; `crop_set` is left as it is.
 
-    Parameters
-    ----------
-    path : str or Path
-        CSV file with the columns file and class; see `utils.files.read_entries`. The class "remove" leaves an
-        image out (unless there is a class of that name).
-    crop_set : CropSet
-        The images; left as it is.
-
-    Returns
-    -------
-    CropSet
-        With the corrected classes, and the problems of the review added to those there were: unknown classes, files
-        without class, files named twice with two classes and classes of which fewer than two images are left are
-        errors, files that are not among the images warnings.
-
-    Raises
-    ------
-    DataError
-        The file cannot be read as such a table.
+    It is a CSV file with the columns file and class; see `utils.files.read_entries`. The class "remove" leaves an image
+    out (unless there is a class of that name). The problems of the review are added to those there were: unknown
+    classes, files without class, files named twice with two classes and classes of which fewer than two images are left
+    are errors, files that are not among the images warnings. DataError where the file cannot be read as such a table.
     """
     path = resolve(path)
     entries = read_entries(path, ("file", "class"), WORDS)

@@ -18,21 +18,10 @@ TEST_ROW = 3
 
 
 def make(name: str, folder: Path, part: Path) -> None:
-    """Write a sample, or a part of it, that is missing; no file is seen before all of them are there.
+    """Write a sample (key of `DRAWN` or `CUT`) to `folder`, or the `part` of it that is missing.
 
-    Parameters
-    ----------
-    name : str
-        Key of `DRAWN` or `CUT`.
-    folder : Path
-        Where the sample lies.
-    part : Path
-        Folder inside that is written, ``Path(".")`` for the whole sample; the other files are left as they are.
-
-    Raises
-    ------
-    DataError
-        The folder cannot be written to.
+    `part` is a folder inside, ``Path(".")`` for the whole sample; the other files are left as they are. No file is seen
+    before all of them are there. DataError where the folder cannot be written to.
     """
     print(f"Making the images of the sample {name} (once) ...", flush=True)
     try:
@@ -59,12 +48,10 @@ def _move(made: Path, folder: Path) -> None:
 
 
 def _cut_nuclei(folder: Path) -> None:
-    """Crops of the real image of nuclei and its labels [1]_: three rows for training, the last one for testing.
+    """Crops of the real image of nuclei and its labels: three rows for training, the last one for testing.
 
-    References
-    ----------
-    .. [1] Caicedo et al. (2019) Nucleus segmentation across imaging experiments: the 2018 Data Science Bowl,
-       https://doi.org/10.1038/s41592-019-0612-7
+    Source: Caicedo et al. (2019) Nucleus segmentation across imaging experiments: the 2018 Data Science Bowl,
+    doi:10.1038/s41592-019-0612-7.
     """
     image, labels = test_image_nuclei_2d(return_mask=True)
     for row in range(len(image) // CROP):
@@ -95,23 +82,11 @@ CUT: dict[str, Callable[[Path], None]] = {
 
 
 def prepare(name: str) -> dict[str, str]:
-    """Make sure that a sample is there.
+    """Make sure that a sample, a key of `SAMPLES`, `CLASSIFICATION` or `EXTRA`, is there, and tell its places.
 
-    Parameters
-    ----------
-    name : str
-        Key of `SAMPLES`, `CLASSIFICATION` or `EXTRA`.
-
-    Returns
-    -------
-    dict
-        training_source, training_target, test_source, test_target (relative to the project's root) and about, as far as
-        there are; of `CLASSIFICATION` also class_groups.
-
-    Raises
-    ------
-    DataError
-        Unknown name, or a missing sample cannot be made or written.
+    These are training_source, training_target, test_source, test_target (relative to the project's root) and about, as
+    far as there are; of `CLASSIFICATION` also class_groups. DataError: unknown name, or a missing sample cannot be made
+    or written.
     """
     places = _known().get(name)
     if places is None:
@@ -126,12 +101,8 @@ def make_missing(path: Path) -> None:
 
     Images of real cells are cut from those in the stardist package; the others are drawn, in seconds, where only the
     software came along (a notebook sent as a single file). A place that is there is left as its owner made it: images
-    that were moved or removed do not come back, and a path with a typing error brings nothing back.
-
-    Raises
-    ------
-    DataError
-        Its files cannot be written.
+    that were moved or removed do not come back, and a path with a typing error brings nothing back. DataError where its
+    files cannot be written.
     """
     name = _bundled(path)
     if name is None:

@@ -24,25 +24,10 @@ UNTRAINED, EMPTY, ABSENT = 1e9, 1e6, 1e3
 def group_of(path: Path, rule: str, folder: Path) -> str:
     """Group (patient, slide, day) of an image; images of one group never end up on both sides of the split.
 
-    Parameters
-    ----------
-    path : Path
-        The image.
-    rule : str
-        "" : each image is a group of its own. "folder": the sub-folder of `folder` it lies in. Otherwise a pattern for
-        the file name without ending, in which {group} stands for the group (as short as possible) and * for anything:
-        "{group}_*" finds "patient1" in "patient1_03.tif".
-    folder : Path
-        The folder that was searched.
-
-    Returns
-    -------
-    str
-
-    Raises
-    ------
-    DataError
-        Where the pattern does not fit, or the image lies in no sub-folder.
+    The rule "" makes each image a group of its own, "folder" takes the sub-folder of `folder` (the one that was
+    searched) it lies in. Any other is a pattern for the file name without ending, in which {group} stands for the group
+    (as short as possible) and * for anything: "{group}_*" finds "patient1" in "patient1_03.tif". DataError where the
+    pattern does not fit, or the image lies in no sub-folder.
     """
     if not rule:
         return path.relative_to(folder).with_suffix("").as_posix()
@@ -79,28 +64,18 @@ def _pattern(rule: str) -> re.Pattern:
 
 
 def split(groups: Sequence[str], percentage_test: float, percentage_validation: float, seed: int) -> np.ndarray:
-    """Share out images by whole groups.
+    """Share out images by whole groups: "training", "validation" or "test" for each image.
+
+    DataError where there are too few groups to fill each role.
 
     Parameters
     ----------
-    groups : sequence of str
+    groups
         Group of each image.
-    percentage_test : float
-        Of all images, 0 to 100; above 0 at least one group.
-    percentage_validation : float
-        Of the images that remain; at least one group.
-    seed : int
+    percentage_test, percentage_validation
+        Of all images, 0 to 100, above 0 at least one group; of the images that remain, at least one group.
+    seed
         The same groups and seed give the same roles, in whatever order the images come.
-
-    Returns
-    -------
-    ndarray of str
-        "training", "validation" or "test" for each image.
-
-    Raises
-    ------
-    DataError
-        Where there are too few groups to fill each role.
     """
     names, inverse, sizes = np.unique(np.asarray(groups, dtype=str), return_inverse=True, return_counts=True)
     _check_number_of_groups(len(groups), len(names), percentage_test)
@@ -122,24 +97,9 @@ def stratified_split(
 ) -> np.ndarray:
     """Share out images that show one class each by whole groups, with the percentages kept within every class.
 
-    Parameters
-    ----------
-    groups, class_ids : sequence
-        Group and class of each image.
-    percentage_test, percentage_validation, seed
-        As in `split`.
-
-    Returns
-    -------
-    ndarray of str
-        "training", "validation" or "test" for each image. Every class is in training; one in two groups also in test
-        (validation where there is no test), one in three in all three, unless classes that share groups stand in each
-        other's way; see `utils.data.splits.allocate`.
-
-    Raises
-    ------
-    DataError
-        Where there are too few groups to fill each role with every class in training.
+    As `split`, with the class of each image. Every class is in training; one in two groups also in test (validation
+    where there is no test), one in three in all three, unless classes that share groups stand in each other's way; see
+    `allocate`. DataError where there are too few groups to fill each role with every class in training.
     """
     names, inverse = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     _check_number_of_groups(len(groups), len(names), percentage_test)
@@ -202,10 +162,7 @@ def write_split(path: Path, table: pd.DataFrame) -> None:
 def read_split(path: Path) -> pd.DataFrame:
     """Read the table of a split as `write_split` left it; all columns are text.
 
-    Raises
-    ------
-    DataError
-        Where the file is missing or not such a table.
+    DataError where the file is missing or not such a table.
     """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -219,31 +176,18 @@ def read_split(path: Path) -> pd.DataFrame:
 
 
 def allocate(counts: np.ndarray, shares: Sequence[float], rng: np.random.Generator) -> np.ndarray:
-    """Give each group a role.
+    """Give each group a role (groups,): 0 for training, i + 1 for ``shares[i]``.
 
     Groups are taken from the largest to the smallest, each for the role that lacks most of its classes (the greedy step
-    of iterative stratification [1]_); then single groups are moved while that mends what is missing. Of many random
-    orders, and random roles to begin with, the best result is taken.
+    of iterative stratification: Sechidis K, Tsoumakas G, Vlahavas I (2011) On the stratification of multi-label data,
+    ECML PKDD, doi:10.1007/978-3-642-23808-6_10); then single groups are moved while that mends what is missing. Of many
+    random orders, and random roles to begin with, the best result is taken. Where that can be had at all: every class
+    is in training, no role is empty, and a class in two groups or more is also in role 1, in three or more also in role
+    2.
 
-    Parameters
-    ----------
-    counts : ndarray of int, shape (groups, classes)
-        Images of each class in each group; no class and no group is empty.
-    shares : sequence of float
-        Part (0 to 1) of each role after the first, of what the roles before it in this sequence left over. The first
-        role, training, gets the rest.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    ndarray of int, shape (groups,)
-        0 for training, i + 1 for ``shares[i]``. Where that can be had at all: every class is in training, no role is
-        empty, and a class in two groups or more is also in role 1, in three or more also in role 2.
-
-    References
-    ----------
-    .. [1] Sechidis K, Tsoumakas G, Vlahavas I (2011) On the stratification of multi-label data, ECML PKDD,
-       doi:10.1007/978-3-642-23808-6_10
+    `counts` (groups, classes) are the images of each class in each group; no class and no group is empty. `shares` is
+    the part (0 to 1) of each role after training, of what the roles before it in this sequence left over; training gets
+    the rest.
     """
     wanted = _wanted(counts, shares)
     starts = [_greedy(counts, wanted, rng)]

@@ -32,21 +32,10 @@ TECHNICAL = ("background", "fine detail", "height", "width")  # features that bi
 def image_features(examples: Sequence[Example]) -> pd.DataFrame:
     """Measure on each image what often differs between microscopes, stains and days.
 
-    Parameters
-    ----------
-    examples : sequence of Example
-
-    Returns
-    -------
-    DataFrame
-        Index: name. Columns: group; mean intensity and contrast (standard deviation), both in grey levels of the mean
-        of the channels; height and width in pixels; focus, the variance of the Laplacian [1]_ of Gaussian (1 pixel)
-        divided by that of the image; foreground share (0 to 1).
-
-    References
-    ----------
-    .. [1] Pech-Pacheco et al. (2000) Diatom autofocusing in brightfield microscopy: a comparative study,
-       https://doi.org/10.1109/ICPR.2000.903548
+    Index: file (the example's name). Columns: group; mean intensity and contrast (standard deviation), both in grey
+    levels of the mean of the channels; height and width in pixels; focus, the variance of the Laplacian of Gaussian (1
+    pixel) divided by that of the image (Pech-Pacheco et al. 2000, Diatom autofocusing in brightfield microscopy: a
+    comparative study, doi:10.1109/ICPR.2000.903548); foreground share (0 to 1).
     """
     rows = {example.name: {"group": example.group, **_features(example)} for example in examples}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("file")
@@ -74,25 +63,14 @@ def plane_features(plane: np.ndarray) -> dict[str, float]:
 def outliers(features: pd.DataFrame) -> pd.DataFrame:
     """Images, and groups as a whole, that differ from the rest.
 
-    How far a value is off is its distance to the median in robust standard deviations (1.4826 times the median
-    absolute deviation [1]_), on a logarithmic scale for features that are always positive. The limit is 4.4 + 40 / n:
-    in at least 99.5 % of simulated cases none of n normal values was farther off. A group is named where each of its
-    images lies on one side beyond 0.7 of the limit from the images of all other groups; these are not named again.
+    How far a value is off is its distance to the median in robust standard deviations (1.4826 times the median absolute
+    deviation; Iglewicz & Hoaglin 1993, How to detect and handle outliers, ASQC Quality Press), on a logarithmic scale
+    for features that are always positive. The limit is 4.4 + 40 / n: in at least 99.5 % of simulated cases none of n
+    normal values was farther off. A group is named where each of its images lies on one side beyond 0.7 of the limit
+    from the images of all other groups; these are not named again.
 
-    Parameters
-    ----------
-    features : DataFrame
-        See `image_features`; column group and numbers.
-
-    Returns
-    -------
-    DataFrame
-        file ("" for a group), group, feature, value, typical (median), how far (robust standard deviations); farthest
-        first. Empty for fewer than 6 images.
-
-    References
-    ----------
-    .. [1] Iglewicz & Hoaglin (1993) How to detect and handle outliers, ASQC Quality Press
+    `features` are those of `image_features`. The table has file ("" for a group), group, feature, value, typical
+    (median), how far (robust standard deviations); farthest first. It is empty for fewer than 6 images.
     """
     rows = []
     for feature in features.columns.drop("group"):
@@ -151,19 +129,9 @@ def _distance(values: pd.Series, reference: pd.Series) -> tuple[np.ndarray, floa
 
 
 def class_shares(dataset: Dataset, roles: Sequence[str]) -> pd.DataFrame:
-    """How much of each class there is in each part of the split.
+    """How much of each class there is in each part of the split; `roles` is the role of each example of the data set.
 
-    Parameters
-    ----------
-    dataset : Dataset
-        With its examples.
-    roles : sequence of str
-        Role of each example ("training", "validation", "test").
-
-    Returns
-    -------
-    DataFrame
-        role, class (name), pixels, share (0 to 1, of the pixels of that role), images (that contain the class).
+    Columns: role, class (name), pixels, share (0 to 1, of the pixels of that role), images (that contain the class).
     """
     n = len(dataset.classes)
     counts = np.array([np.bincount(example.mask.ravel(), minlength=n) for example in dataset.examples])  # (images, n)
@@ -179,21 +147,11 @@ def class_shares(dataset: Dataset, roles: Sequence[str]) -> pd.DataFrame:
 def crop_features(crops: Sequence[Crop], classes: Sequence[dict]) -> pd.DataFrame:
     """Measure on each crop what often differs between microscopes, stains and days.
 
-    Parameters
-    ----------
-    crops : sequence of Crop
-        All of the same number of channels.
-    classes : sequence of dict
-        Class table, for the names.
-
-    Returns
-    -------
-    DataFrame
-        Index: file (name). Columns: class (name), group; height and width in pixels; and for each channel (", channel
-        1" follows the name where there are several) mean intensity and contrast (standard deviation) in grey levels,
-        focus (see `utils.data.uneven.image_features`), background (mean of the darker half of the border, a tenth of
-        the sides wide) and fine detail (median of what a Gaussian of 0.7 pixels takes away: noise, and less of it where
-        blurred).
+    `crops` have all the same number of channels; `classes` is the class table, for the names. Index: file (name).
+    Columns: class (name), group; height and width in pixels; and for each channel (", channel 1" follows the name where
+    there are several) mean intensity and contrast (standard deviation) in grey levels, focus (see `image_features`),
+    background (mean of the darker half of the border, a tenth of the sides wide) and fine detail (median of what a
+    Gaussian of 0.7 pixels takes away: noise, and less of it where blurred).
     """
     names = {one["id"]: one["name"] for one in classes}
     rows = [{"class": names[one.class_id], "group": one.group, **_crop_features(one.image.array)} for one in crops]
@@ -223,35 +181,22 @@ def _darker_half(values: np.ndarray) -> float:
 
 
 def uneven_crops(features: pd.DataFrame) -> pd.DataFrame:
-    """Groups, classes and single images that differ from the rest not only by what they show.
+    """Groups, classes and single images that differ from the rest not only by what they show; see `crop_features`.
 
     All is compared on a logarithmic scale, within classes, by medians and median absolute deviations. A group (in all
     classes, or in one) is named where its median is off by one robust standard deviation and a quarter of the value, by
-    more than other groups usually are, and its ranks differ from the others' (Mann-Whitney test [1]_). A class as a
-    whole is named where its background, fine detail or size are off by three: a network would learn these in place of
-    what the images show. A single image is named by its Mahalanobis distance in all features together, whose usual
-    values and correlations are those of the most regular half of the images [2]_: a brightness that would be usual by
-    itself may not go with the noise. Where more than 5 % of the images are far off, the limit is that for normal values
-    (1 in 1000 such tables would hold one), else 1.6 times that. Fewer than 10 images per feature are not judged so.
+    more than other groups usually are, and its ranks differ from the others' (Mann-Whitney test: Mann HB, Whitney DR
+    1947, doi:10.1214/aoms/1177730491). A class as a whole is named where its background, fine detail or size are off by
+    three: a network would learn these in place of what the images show. A single image is named by its Mahalanobis
+    distance in all features together, whose usual values and correlations are those of the most regular half of the
+    images (Rousseeuw PJ, Van Driessen K 1999, A fast algorithm for the minimum covariance determinant estimator,
+    doi:10.1080/00401706.1999.10485670): a brightness that would be usual by itself may not go with the noise. Where
+    more than 5 % of the images are far off, the limit is that for normal values (1 in 1000 such tables would hold one),
+    else 1.6 times that. Fewer than 10 images per feature are not judged so.
 
-    Parameters
-    ----------
-    features : DataFrame
-        See `crop_features`: columns class and group, all others are numbers.
-
-    Returns
-    -------
-    DataFrame
-        file ("" where it is about a group or class), class and group ("" where it is about all), feature, value (median
-        of the group), typical (median of the others; for a single image what its other features let expect), how far
-        (robust standard deviations, or the distance); farthest first.
-
-    References
-    ----------
-    .. [1] Mann HB, Whitney DR (1947) On a test of whether one of two random variables is stochastically larger than the
-       other, doi:10.1214/aoms/1177730491
-    .. [2] Rousseeuw PJ, Van Driessen K (1999) A fast algorithm for the minimum covariance determinant estimator,
-       doi:10.1080/00401706.1999.10485670
+    The table has file ("" where it is about a group or class), class and group ("" where it is about all), feature,
+    value (median of the group), typical (median of the others; for a single image what its other features let expect),
+    how far (robust standard deviations, or the distance); farthest first.
     """
     files, table = features.index, features.reset_index(drop=True)
     classes, groups = table.pop("class"), table.pop("group").astype(str)

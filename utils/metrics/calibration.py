@@ -25,22 +25,9 @@ def fit_temperature(logits: np.ndarray, y: np.ndarray) -> float:
     minimised together with a weak prior, log(T) normal about 0: a handful of validation images that are all right would
     otherwise make every probability 0 or 1. With hundreds of images the prior does not matter.
 
-    Parameters
-    ----------
-    logits : ndarray, shape (n, n_classes)
-        Scores before softmax.
-    y : ndarray of integers, shape (n,)
-        True class ids.
-
-    Returns
-    -------
-    float
-        Above 0; above 1 makes probabilities less sure. 1 where there is no image.
-
-    Raises
-    ------
-    ValueError
-        If there is not one class id per row, or a logit is not finite.
+    `logits` (n, n_classes) are scores before softmax, `y` (n,) the true class ids. T is above 0, and above 1 it makes
+    probabilities less sure; 1 where there is no image. ValueError where there is not one class id per row, or a logit
+    is not finite.
     """
     logits, y = np.asarray(logits, dtype=np.float64), np.asarray(y)
     if logits.ndim != 2 or y.shape != logits.shape[:1] or not np.isfinite(logits).all():
@@ -56,23 +43,9 @@ def fit_temperature(logits: np.ndarray, y: np.ndarray) -> float:
 
 
 def apply(logits: np.ndarray, temperature: float) -> np.ndarray:
-    """Calibrated probabilities, softmax(logits / temperature).
+    """Calibrated probabilities (n, n_classes), float32: softmax(logits / temperature).
 
-    Parameters
-    ----------
-    logits : ndarray, shape (n, n_classes)
-        Scores before softmax.
-    temperature : float
-        From fit_temperature.
-
-    Returns
-    -------
-    ndarray of float32, shape (n, n_classes)
-
-    Raises
-    ------
-    ValueError
-        If the temperature is not above 0.
+    ValueError unless the temperature is above 0.
     """
     if not temperature > 0:
         raise ValueError(f"the temperature must be above 0, not {temperature}")
@@ -80,26 +53,11 @@ def apply(logits: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def calibration_curve(y: np.ndarray, p: np.ndarray, bins: int = BINS) -> pd.DataFrame:
-    """How often the predicted class is right, by the probability that it was given.
+    """How often the predicted class is right, by the probability that it was given: `y` (n,) ids, `p` (n, n_classes).
 
-    Parameters
-    ----------
-    y : ndarray of integers, shape (n,)
-        True class ids.
-    p : ndarray, shape (n, n_classes)
-        Probabilities.
-    bins : int
-        Bins of equal width: (0, 1 / bins], ..., (1 - 1 / bins, 1].
-
-    Returns
-    -------
-    DataFrame
-        One row per bin that holds an image: from, to (its borders), images, probability (mean of the
-        predicted class's), accuracy (share that is right), low, high (95 % Wilson interval [1]_ of the accuracy).
-
-    References
-    ----------
-    .. [1] Wilson EB (1927) J Am Stat Assoc 22:209, doi:10.1080/01621459.1927.10502953
+    One row per bin that holds an image, of `bins` of equal width, (0, 1 / bins], ..., (1 - 1 / bins, 1]: from, to (its
+    borders), images, probability (mean of the predicted class's), accuracy (share that is right), low, high (95 %
+    Wilson interval of the accuracy: Wilson EB (1927) J Am Stat Assoc 22:209, doi:10.1080/01621459.1927.10502953).
     """
     sure = np.asarray(p, dtype=np.float64).max(axis=1)
     right = np.argmax(p, axis=1) == y
@@ -114,15 +72,8 @@ def calibration_curve(y: np.ndarray, p: np.ndarray, bins: int = BINS) -> pd.Data
 def expected_calibration_error(y: np.ndarray, p: np.ndarray, bins: int = BINS) -> float:
     """Mean distance between probability and accuracy, weighed by the images of each bin (Guo et al., equation 3).
 
-    Parameters
-    ----------
-    y, p, bins
-        As in calibration_curve.
-
-    Returns
-    -------
-    float
-        0 (perfect) to 1; NaN without any image. With few images it is above 0 by chance alone.
+    0 (perfect) to 1; NaN without any image. With few images it is above 0 by chance alone. Arguments as in
+    `calibration_curve`.
     """
     curve = calibration_curve(y, p, bins)
     off = np.abs(curve["accuracy"] - curve["probability"])

@@ -30,23 +30,18 @@ class ClassScores:
 
     Attributes
     ----------
-    per_image : DataFrame
+    per_image
         One row per image: file, group (of images, such as the patient), true class, predicted class, probability (of
         the predicted class, 0 to 1), correct; where classes have groups also true class group and predicted class
         group.
-    confusion : ndarray of int64, shape (n_classes, n_classes)
-        Images by true (row) and predicted class, in the order of the class ids.
-    group_confusion : ndarray of int64, shape (n_groups, n_groups), or None
-        The same for groups of classes, in the order of `group_names`.
-    table : DataFrame
+    confusion, group_confusion
+        Images by true (row) and predicted class, int64 (n_classes, n_classes), in the order of the class ids; the same
+        for groups of classes, in the order of `group_names`, or None.
+    table
         level ("classes" or "groups"), class ("" for scores of all classes), score (of TOTALS; of PER_CLASS; or
         "images", the number of test images), value, low, high (95 % bootstrap interval, NaN where there is none).
-    y_true : ndarray of int64, shape (n,)
-        Class ids.
-    p : ndarray of float32, shape (n, n_classes)
-        Probabilities.
-    classes : sequence of dict
-        Class table as in model.json.
+    y_true, p, classes
+        Class ids (n,), probabilities, float32 (n, n_classes), and the class table as in model.json.
     """
 
     per_image: pd.DataFrame
@@ -70,19 +65,9 @@ def groups_of_classes(classes: Sequence[dict]) -> np.ndarray:
 
 
 def roll_up(p: np.ndarray, classes: Sequence[dict]) -> np.ndarray:
-    """Probabilities of the groups of classes: those of a group's classes added up.
+    """Probabilities (n, n_groups) of the groups of classes: those of a group's classes, `p` (n, n_classes), added up.
 
-    Parameters
-    ----------
-    p : ndarray, shape (n, n_classes)
-        Probabilities of the classes.
-    classes : sequence of dict
-        Class table as in model.json, in which every class has a group.
-
-    Returns
-    -------
-    ndarray, shape (n, n_groups), dtype of p
-        In the order of `group_names`.
+    In the order of `group_names`, with the dtype of `p`. Every class of the class table needs a group.
     """
     number = groups_of_classes(classes)
     return np.stack([p[:, number == i].sum(axis=1) for i in range(number.max() + 1)], axis=1)
@@ -96,18 +81,10 @@ def one_hot_confusions(y_true: np.ndarray, y_pred: np.ndarray, n_classes: int) -
 
 
 def scores_of_confusion(cm: np.ndarray) -> np.ndarray:
-    """All scores of confusion matrices; formulas at the top of this module.
+    """All scores of confusion matrices (..., n_classes, n_classes), rows = truth; formulas at the top of this module.
 
-    Parameters
-    ----------
-    cm : ndarray, shape (..., n_classes, n_classes)
-        Counts, rows = truth.
-
-    Returns
-    -------
-    ndarray of float64, shape (..., 3 + 3 * n_classes)
-        0 to 1, in the order of TOTALS, then precision, recall and F1 of each class. NaN for a class without a true
-        image, and for the precision of a class that nothing was called.
+    float64 (..., 3 + 3 * n_classes), 0 to 1, in the order of TOTALS, then precision, recall and F1 of each class. NaN
+    for a class without a true image, and for the precision of a class that nothing was called.
     """
     by_class, images = scores_from_confusion(cm), cm.sum(axis=-1)
     tested = images > 0
@@ -155,34 +132,22 @@ def class_scores(
 ) -> ClassScores:
     """Score the probabilities that a classifier gives to the images of a test set.
 
+    A group's probability is the sum over its classes, so that the predicted group need not be the one of the predicted
+    class. DataError where there is no image; ValueError where lengths do not fit, a probability is not finite, or
+    something is no class id.
+
     Parameters
     ----------
-    names : sequence of str
-        File of each image.
-    groups : sequence of str
-        Group of each image (patient, slide, day): whole groups are drawn by the bootstrap.
-    y_true : ndarray of integers, shape (n,)
-        Class ids, 0 .. n_classes - 1.
-    p : ndarray, shape (n, n_classes)
-        Probabilities; the class with the largest one is the predicted one.
-    classes : sequence of dict
+    names, groups
+        File and group of each image (patient, slide, day): whole groups are drawn by the bootstrap.
+    y_true, p
+        Class ids (n,), 0 .. n_classes - 1, and probabilities (n, n_classes), the largest of which makes the predicted
+        class.
+    classes
         Class table as in model.json, without background, in the order of the ids; either all classes have a group or
         none.
-    n, seed : int
+    n, seed
         Number of bootstrap draws, and their seed.
-
-    Returns
-    -------
-    ClassScores
-        A group's probability is the sum over its classes, so that the predicted group need not be the one of the
-        predicted class.
-
-    Raises
-    ------
-    DataError
-        If there is no image.
-    ValueError
-        If lengths do not fit, a probability is not finite, or something is no class id.
     """
     y_true, p = np.asarray(y_true), np.asarray(p, dtype=np.float32)
     _checked(names, groups, y_true, p, len(classes))
@@ -208,15 +173,7 @@ def class_scores(
 def class_headline(table: pd.DataFrame) -> dict[str, float | str]:
     """The one score shown big: balanced accuracy of the classes.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Of ClassScores.
-
-    Returns
-    -------
-    dict
-        name, value, low, high, meaning: for write_report and for scores.json.
+    From the table of ClassScores: name, value, low, high, meaning, for write_report and for scores.json.
     """
     rows = table[table["level"] == CLASSES].set_index(["score", "class"])
     row, recall = rows.loc[("balanced_accuracy", "")], rows.loc["recall", "value"]

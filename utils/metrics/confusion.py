@@ -22,26 +22,11 @@ class OverlapScores(NamedTuple):
 
 
 def confusion_matrix(y_true: np.ndarray, y_pred: np.ndarray, n_classes: int) -> np.ndarray:
-    """Count pixels by true and predicted class.
+    """Count pixels by true (row) and predicted class (column): int64 (n_classes, n_classes).
 
-    scikit-learn's function of this name sorts all pixels; counting takes about a tenth of its time.
-
-    Parameters
-    ----------
-    y_true, y_pred : ndarray of integers, any shape, the same for both
-        Class ids, 0 .. n_classes - 1.
-    n_classes : int
-        Number of classes, background included.
-
-    Returns
-    -------
-    ndarray of int64, shape (n_classes, n_classes)
-        Row = true class, column = predicted class.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ, or an array holds something that is no class id.
+    scikit-learn's function of this name sorts all pixels; counting takes about a tenth of its time. `y_true` and
+    `y_pred` hold class ids, 0 .. n_classes - 1, background included, in any shape; ValueError where the shapes differ
+    or an array holds something that is no class id.
     """
     if y_true.shape != y_pred.shape:
         raise ValueError(f"the true mask has shape {y_true.shape}, the predicted one {y_pred.shape}")
@@ -54,43 +39,19 @@ def confusion_matrix(y_true: np.ndarray, y_pred: np.ndarray, n_classes: int) -> 
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Quotient that is NaN where there is nothing to divide by, without a warning.
-
-    Parameters
-    ----------
-    numerator, denominator : ndarray or number, the same shape for both
-        Counts or sums, not negative.
-
-    Returns
-    -------
-    ndarray of float64, the same shape
-    """
+    """Quotient, float64, of counts or sums that are not negative; NaN without a warning where one divides by 0."""
     missing = np.full(np.shape(denominator), np.nan)
     return np.divide(numerator, denominator, out=missing, where=np.asarray(denominator) > 0)
 
 
 def scores_from_confusion(cm: np.ndarray) -> OverlapScores:
-    """Scores per class from confusion matrices.
+    """Scores per class from confusion matrices (..., n_classes, n_classes), rows = truth.
 
-    With TP, FP and FN the pixels of a class that were found, found wrongly, and missed:
-    IoU = TP / (TP + FP + FN), Dice = F1 = 2 TP / (2 TP + FP + FN), precision = TP / (TP + FP),
-    recall = TP / (TP + FN).
-
-    Parameters
-    ----------
-    cm : ndarray, shape (..., n_classes, n_classes)
-        Confusion matrices, rows = truth.
-
-    Returns
-    -------
-    OverlapScores
-        IoU and Dice are NaN for a class that is absent from truth and prediction alike, precision for one never
-        predicted, recall for one absent from the truth.
-
-    References
-    ----------
-    IoU: Jaccard P (1912) New Phytologist 11:37, doi:10.1111/j.1469-8137.1912.tb05611.x.
-    Dice: Dice LR (1945) Ecology 26:297, doi:10.2307/1932409.
+    With TP, FP and FN the pixels of a class that were found, found wrongly, and missed: IoU = TP / (TP + FP + FN)
+    (Jaccard P (1912) New Phytologist 11:37, doi:10.1111/j.1469-8137.1912.tb05611.x), Dice = F1 = 2 TP / (2 TP + FP +
+    FN) (Dice LR (1945) Ecology 26:297, doi:10.2307/1932409), precision = TP / (TP + FP), recall = TP / (TP + FN). IoU
+    and Dice are NaN for a class that is absent from truth and prediction alike, precision for one never predicted,
+    recall for one absent from the truth.
     """
     found = np.diagonal(cm, axis1=-2, axis2=-1)
     true, predicted = cm.sum(axis=-1), cm.sum(axis=-2)
@@ -103,34 +64,15 @@ def scores_from_confusion(cm: np.ndarray) -> OverlapScores:
 
 
 def foreground_iou_from_confusion(cm: np.ndarray) -> np.ndarray:
-    """IoU of "any class but background" from confusion matrices.
+    """IoU (...) of "any class but background" from confusion matrices (..., n, n), rows = truth, background first.
 
-    Parameters
-    ----------
-    cm : ndarray, shape (..., n_classes, n_classes)
-        Confusion matrices, rows = truth, background first.
-
-    Returns
-    -------
-    ndarray, shape (...)
-        0 to 1; NaN where neither truth nor prediction has foreground.
+    0 to 1; NaN where neither truth nor prediction has foreground.
     """
     return ratio(cm[..., 1:, 1:].sum(axis=(-2, -1)), cm.sum(axis=(-2, -1)) - cm[..., 0, 0])
 
 
 def foreground_iou(y_true: np.ndarray, y_pred: np.ndarray) -> float:
-    """IoU (Jaccard index) of the foreground, mask > 0, whatever its classes.
-
-    Parameters
-    ----------
-    y_true, y_pred : ndarray of integers, any shape, the same for both
-        Class ids or labels, 0 = background.
-
-    Returns
-    -------
-    float
-        0 to 1; NaN if both masks are empty.
-    """
+    """IoU (Jaccard index, 0 to 1) of the foreground, mask > 0, whatever its classes; NaN if both masks are empty."""
     return float(foreground_iou_from_confusion(confusion_matrix(np.asarray(y_true) > 0, np.asarray(y_pred) > 0, 2)))
 
 
@@ -153,24 +95,16 @@ def best_threshold(
     """Choose the threshold on the foreground probability with the best mean foreground IoU.
 
     Give it validation images only: a threshold chosen on the images that are scored makes the score optimistic.
+    Foreground is where ``p1 > threshold``. Of equally good thresholds the one nearest to 0.5 is taken; 0.5 if no image
+    has any foreground to judge by. ValueError where a threshold lies outside 0 to 1 or the two arrays of an image
+    differ in shape.
 
     Parameters
     ----------
-    probabilities : iterable of (y_true, p1)
-        Class ids and probability of class 1 of one image each, both of shape (Y, X). Images are not kept.
-    grid : sequence of float
+    probabilities
+        (y_true, p1): class ids and probability of class 1 of one image each, both (Y, X). Images are not kept.
+    grid
         Thresholds to try; 0.5 is always tried too.
-
-    Returns
-    -------
-    float
-        Foreground is where ``p1 > threshold``. Of equally good thresholds the one nearest to 0.5; 0.5 if no image
-        has any foreground to judge by.
-
-    Raises
-    ------
-    ValueError
-        If a threshold lies outside 0 to 1 or the two arrays of an image differ in shape.
     """
     grid = np.unique(np.round([*grid, 0.5], 6))
     if grid[0] < 0 or grid[-1] > 1:

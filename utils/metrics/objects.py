@@ -36,16 +36,12 @@ HALF = 0.5  # an object lies in another where that one holds more than this shar
 class ObjectScores:
     """Scores of a test set.
 
-    Attributes
-    ----------
-    per_image : DataFrame
-        One row per image: file, group, true objects, predicted objects, and AP, precision, recall, F1 and PQ at
-        IoU 0.5 (0 to 1, NaN where there is nothing to divide by: nothing to find and nothing found).
-    counts : ndarray of float64, shape (n_images, n_thresholds, 4)
-        TP, FP, FN and sum of the IoU of the matched pairs, for each of IOU_THRESHOLDS.
-    class_confusion : ndarray of int64, shape (n_classes, n_classes), or None
-        Classes of the objects matched at IoU 0.5, rows = truth, in the order of the class ids, counted over the images
-        whose annotated and predicted objects have classes; None where there is no such image.
+    `per_image` has one row per image: file, group, true objects, predicted objects, and AP, precision, recall, F1 and
+    PQ at IoU 0.5 (0 to 1, NaN where there is nothing to divide by: nothing to find and nothing found). `counts`,
+    float64 (n_images, n_thresholds, 4), holds TP, FP, FN and the sum of the IoU of the matched pairs, for each of
+    IOU_THRESHOLDS. `class_confusion`, int64 (n_classes, n_classes), holds the classes of the objects matched at IoU
+    0.5, rows = truth, in the order of the class ids, counted over the images whose annotated and predicted objects have
+    classes; None where there is no such image.
     """
 
     per_image: pd.DataFrame
@@ -54,17 +50,9 @@ class ObjectScores:
 
 
 def scores_from_counts(counts: np.ndarray) -> dict[str, np.ndarray]:
-    """AP, precision, recall, F1 and PQ; formulas at the top of this module.
+    """AP, precision, recall, F1 and PQ (...), 0 to 1, of counts (..., 4): TP, FP, FN, sum of matched IoU.
 
-    Parameters
-    ----------
-    counts : ndarray, shape (..., 4)
-        TP, FP, FN, sum of matched IoU.
-
-    Returns
-    -------
-    dict of str to ndarray, shape (...)
-        0 to 1; NaN where there is nothing to divide by.
+    Formulas at the top of this module; NaN where there is nothing to divide by.
     """
     tp, fp, fn, iou = np.moveaxis(np.asarray(counts, dtype=np.float64), -1, 0)
     return {
@@ -79,26 +67,16 @@ def scores_from_counts(counts: np.ndarray) -> dict[str, np.ndarray]:
 def object_scores(pairs: Iterable[Pair], classes: Sequence[dict] | None = None) -> ObjectScores:
     """Score a test set image by image; only the counts of an image are kept.
 
+    DataError where there is no image; ValueError where shapes differ, labels are negative or no whole numbers, or a
+    class id is not in the class table; KeyError where a matched object has no class id.
+
     Parameters
     ----------
-    pairs : iterable of (file name, group, labels_true, labels_pred, classes_true, classes_pred)
-        Labels are whole numbers of shape (Y, X), 0 = background; classes map each label to its class id, from 1, or are
-        None.
-    classes : sequence of dict, optional
+    pairs
+        (file name, group, labels_true, labels_pred, classes_true, classes_pred) of each image. Labels are whole numbers
+        of shape (Y, X), 0 = background; classes map each label to its class id, from 1, or are None.
+    classes
         Class table as in model.json, needed where objects have classes. Background (id 0) may be in it or not.
-
-    Returns
-    -------
-    ObjectScores
-
-    Raises
-    ------
-    DataError
-        If there is no image.
-    ValueError
-        If shapes differ, labels are negative or no whole numbers, or a class id is not in the class table.
-    KeyError
-        If a matched object has no class id.
     """
     confusions, rows, counts = [], [], []
     for file, group, labels_true, labels_pred, *object_classes in pairs:
@@ -127,20 +105,8 @@ def _class_confusion(
 def object_score_table(scores: ObjectScores, n: int = 2000, seed: int = 0) -> pd.DataFrame:
     """Scores at each IoU threshold, pooled over the objects of all images, AP with its 95 % bootstrap interval.
 
-    Parameters
-    ----------
-    scores : ObjectScores
-        Result of object_scores.
-    n : int
-        Number of bootstrap draws.
-    seed : int
-        Of the draws.
-
-    Returns
-    -------
-    DataFrame
-        One row per threshold: iou_threshold, AP, AP low, AP high, precision, recall, F1, PQ, TP, FP, FN. The interval
-        is NaN where the test set has fewer than three images (or groups, where a group has several images).
+    One row per threshold: iou_threshold, AP, AP low, AP high, precision, recall, F1, PQ, TP, FP, FN. The interval (of
+    `n` draws) is NaN where the test set has fewer than three images (or groups, where a group has several images).
     """
     groups, pooled = scores.per_image["group"].tolist(), scores.counts.sum(axis=0)
     low, high = bootstrap(scores.counts, lambda sums: scores_from_counts(sums)["AP"], groups=groups, n=n, seed=seed)
@@ -153,15 +119,7 @@ def object_score_table(scores: ObjectScores, n: int = 2000, seed: int = 0) -> pd
 def object_headline(table: pd.DataFrame) -> dict[str, float | str]:
     """The one score shown big: AP at IoU 0.5, pooled over the objects of all test images.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Result of object_score_table.
-
-    Returns
-    -------
-    dict
-        name, value, low, high, meaning: for write_report and for scores.json.
+    From the table of `object_score_table`: name, value, low, high, meaning, for write_report and for scores.json.
     """
     row = table.iloc[0]
     value, low, high = (float(row[column]) for column in ("AP", "AP low", "AP high"))
@@ -179,16 +137,8 @@ def object_headline(table: pd.DataFrame) -> dict[str, float | str]:
 def count_error(per_image: pd.DataFrame) -> dict[str, float]:
     """How far the number of objects is off, whichever they are: objects missed and objects invented cancel out.
 
-    Parameters
-    ----------
-    per_image : DataFrame
-        With the columns true objects and predicted objects, as in ObjectScores.
-
-    Returns
-    -------
-    dict
-        mean_absolute: mean over the images of abs(predicted - true), in objects per image. relative: the same divided
-        by the mean number of true objects (1 = off by as many as there are); NaN where no image has any.
+    mean_absolute: mean over the images of abs(predicted - true), in objects per image. relative: the same divided by
+    the mean number of true objects (1 = off by as many as there are); NaN where no image has any.
     """
     true, predicted = (per_image[f"{kind} objects"].to_numpy(float) for kind in ("true", "predicted"))
     absolute = np.abs(predicted - true).mean()
@@ -197,14 +147,10 @@ def count_error(per_image: pd.DataFrame) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class ObjectKinds:
-    """What became of each object of an image.
+    """What became of each object of an image, by its label.
 
-    Attributes
-    ----------
-    true : dict of int to str
-        Label of each annotated object -> "matched", "missed", "merged" or "split".
-    predicted : dict of int to str
-        Label of each predicted object -> "matched", "false", "merging" or "splitting".
+    An annotated (`true`) object is "matched", "missed", "merged" or "split", a `predicted` one "matched", "false",
+    "merging" or "splitting".
     """
 
     true: dict[int, str]
@@ -214,11 +160,8 @@ class ObjectKinds:
 def matched_pairs(match) -> list[tuple[int, int]]:
     """Labels (true, predicted) of the objects that match.
 
-    Parameters
-    ----------
-    match : namedtuple
-        Result of stardist.matching.matching with ``report_matches=True``, which also reports pairs that overlap too
-        little to match.
+    `match` is a result of stardist.matching.matching with ``report_matches=True``, which also reports pairs that
+    overlap too little to match.
     """
     return [match.matched_pairs[i] for i in match.matched_tps]
 
@@ -228,7 +171,9 @@ def kinds_of_objects(
 ) -> ObjectKinds:
     """Tell for each object of an image whether it was found, and if not, what happened to it.
 
-    An object lies in another where more than half of its area does, the rule of the Cell Tracking Challenge.
+    An object lies in another where more than half of its area does, the rule of the Cell Tracking Challenge (Maska M et
+    al. 2014, Bioinformatics 30:1609, doi:10.1093/bioinformatics/btu080). The kinds follow Caicedo JC et al. (2019)
+    Evaluation of deep learning strategies for nucleus segmentation, Cytometry A 95:952, doi:10.1002/cyto.a.23863.
 
     - matched: one annotated and one predicted object whose intersection over union is at least `iou_threshold`, chosen
       one to one by stardist.matching, so that their number is the TP of the scores.
@@ -239,30 +184,9 @@ def kinds_of_objects(
       predicted object that is a piece of an annotated one, which another piece may match, is splitting.
     - missed and false: the other annotated and the other predicted objects.
 
-    An object to which two of these apply is called by the first of them in this list.
-
-    Parameters
-    ----------
-    labels_true, labels_pred : ndarray of integers, shape (Y, X), the same for both
-        Annotated and predicted labels, 0 = background; gaps in the numbering are allowed.
-    iou_threshold : float
-        0 to 1.
-
-    Returns
-    -------
-    ObjectKinds
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ, or labels are negative or no whole numbers.
-
-    References
-    ----------
-    Maska M et al. (2014) A benchmark for comparison of cell tracking algorithms, Bioinformatics 30:1609,
-    doi:10.1093/bioinformatics/btu080 (an object lies in another by more than half).
-    Caicedo JC et al. (2019) Evaluation of deep learning strategies for nucleus segmentation in fluorescence images,
-    Cytometry A 95:952, doi:10.1002/cyto.a.23863 (missed, extra, merged and split objects).
+    An object to which two of these apply is called by the first of them in this list. Labels are whole numbers of shape
+    (Y, X), 0 = background; gaps in the numbering are allowed. ValueError where the shapes differ, or labels are
+    negative or no whole numbers.
     """
     pairs = matched_pairs(matching(labels_true, labels_pred, thresh=iou_threshold, report_matches=True))
     true, _, true_labels = relabel_sequential(labels_true)
@@ -281,17 +205,9 @@ def kinds_of_objects(
 
 
 def _together(overlap: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Find what lies together in one object.
+    """Hosts (n_hosts,) in which two or more parts lie that make up more than half of them, and those parts (n_parts,).
 
-    Parameters
-    ----------
-    overlap : ndarray of int64, shape (1 + n_parts, 1 + n_hosts)
-        Number of pixels shared; index 0 is the background.
-
-    Returns
-    -------
-    is_host, is_part : ndarray of bool, shapes (n_hosts,) and (n_parts,)
-        Hosts in which two or more parts lie that make up more than half of them, and those parts.
+    `overlap` (1 + n_parts, 1 + n_hosts) is the number of pixels shared; index 0 is the background.
     """
     shared = overlap[1:, 1:]
     lies_in = shared > HALF * overlap[1:].sum(axis=1, keepdims=True)

@@ -29,15 +29,15 @@ class PixelScores:
 
     Attributes
     ----------
-    per_image : DataFrame
+    per_image
         One row per image: file, group, foreground_iou, then for each class iou_<class>, dice_<class>,
         true_share_<class> and predicted_share_<class> (shares of the image's area, 0 to 1).
-    totals : dict of str to float
+    totals
         mean_foreground_iou, mean_dice (over the classes that exist, background not counted), then for each class
-        dice_<class> and iou_<class> (pooled over the test set) and share_mae_<class> (mean absolute error of the
-        area share, in percentage points).
-    confusions : ndarray of int64, shape (n_images, n_classes, n_classes)
-        Confusion matrix of each image, rows = truth.
+        dice_<class> and iou_<class> (pooled over the test set) and share_mae_<class> (mean absolute error of the area
+        share, in percentage points).
+    confusions
+        Confusion matrix of each image, int64 (n_images, n_classes, n_classes), rows = truth.
     """
 
     per_image: pd.DataFrame
@@ -104,26 +104,11 @@ def pixel_scores(
 ) -> PixelScores:
     """Score a test set image by image; only the counts of an image are kept.
 
-    Parameters
-    ----------
-    pairs : iterable of (file name, group, y_true, y_pred)
-        y_true and y_pred are class ids of shape (Y, X).
-    classes : list of dict
-        Class table as in model.json, background first.
-
-    Returns
-    -------
-    PixelScores
-        Mean foreground IoU is the unweighted mean over images, leaving out images whose two masks are empty; Dice
-        and IoU per class are pooled over the pixels of all images, so that an image with a handful of pixels of a
-        class does not weigh as much as one full of it.
-
-    Raises
-    ------
-    DataError
-        If there is no image, or two classes share a name.
-    ValueError
-        If an array holds something that is no class id.
+    `pairs` are file name, group, y_true and y_pred, class ids of shape (Y, X); `classes` is the class table as in
+    model.json, background first. Mean foreground IoU is the unweighted mean over images, leaving out images whose two
+    masks are empty; Dice and IoU per class are pooled over the pixels of all images, so that an image with a handful of
+    pixels of a class does not weigh as much as one full of it. DataError where there is no image, or two classes share
+    a name; ValueError where an array holds something that is no class id.
     """
     names, rows, confusions = _class_names(classes), [], []
     for file, group, y_true, y_pred in pairs:
@@ -137,22 +122,10 @@ def pixel_scores(
 
 
 def pixel_score_table(scores: PixelScores, n: int = 2000, seed: int = 0) -> pd.DataFrame:
-    """Totals of a test set with their 95 % bootstrap intervals.
+    """Totals of a test set with their 95 % bootstrap intervals of `n` draws.
 
-    Parameters
-    ----------
-    scores : PixelScores
-        Result of pixel_scores.
-    n : int
-        Number of bootstrap draws.
-    seed : int
-        Of the draws.
-
-    Returns
-    -------
-    DataFrame
-        Columns score, value, low, high, in the order of ``scores.totals``; low and high are NaN where the test set
-        has fewer than three images (or groups, where a group has several images).
+    Columns score, value, low, high, in the order of ``scores.totals``; low and high are NaN where the test set has
+    fewer than three images (or groups, where a group has several images).
     """
     n_classes = scores.confusions.shape[-1]
     groups = scores.per_image["group"].tolist()
@@ -166,15 +139,7 @@ def pixel_score_table(scores: PixelScores, n: int = 2000, seed: int = 0) -> pd.D
 def pixel_headline(table: pd.DataFrame) -> dict[str, float | str]:
     """The one score shown big: mean foreground IoU, or mean Dice where there are several classes to tell apart.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Result of pixel_score_table.
-
-    Returns
-    -------
-    dict
-        name, value, low, high, meaning: for write_report and for scores.json.
+    From the table of `pixel_score_table`: name, value, low, high, meaning, for write_report and for scores.json.
     """
     rows = table.set_index("score")
     several = sum(score.startswith("dice_") for score in rows.index) > 2
@@ -197,17 +162,9 @@ def pixel_headline(table: pd.DataFrame) -> dict[str, float | str]:
 
 
 def readable_pixel_scores(table: pd.DataFrame) -> pd.DataFrame:
-    """Score table for a page: names in words, rounded, the interval in one column.
+    """Table of `pixel_score_table` for a page: names in words, rounded, the interval in one column.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Result of pixel_score_table.
-
-    Returns
-    -------
-    DataFrame
-        Columns score, value, 95 % interval, all text; a dash for what is not defined.
+    Columns score, value, 95 % interval, all text; a dash for what is not defined.
     """
 
     def in_words(score: str) -> str:
