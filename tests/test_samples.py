@@ -32,8 +32,10 @@ def test_real_nuclei_are_cut_as_written(root):
 
     image, labels = test_image_nuclei_2d(return_mask=True)
     places = sample_makers.prepare("nuclei_real")
-    train = load_examples(places["training_source"], places["training_target"])
-    test = load_examples(places["test_source"], places["test_target"], classes=train.classes)
+    train = load_examples(paths.resolve(places["training_source"]), paths.resolve(places["training_target"]))
+    test = load_examples(
+        paths.resolve(places["test_source"]), paths.resolve(places["test_target"]), classes=train.classes
+    )
     assert (train.problems, test.problems, train.mask_type) == ([], [], "instance labels")
     assert (len(train.examples), len(test.examples)) == (12, 4)
     for examples, expected, mask in (
@@ -139,15 +141,15 @@ def test_a_sample_without_right_to_read_is_told(root, drawer):
 @pytest.mark.parametrize("name", ["mitosis", "nuclei_he"])
 def test_images_of_a_sample_are_made_when_they_are_looked_for(root, name, drawer):
     places = (samples.SAMPLES | samples.CLASSIFICATION | samples.EXTRA)[name]
-    assert find_images(places["test_source"], recursive=True)
+    assert find_images(paths.resolve(places["test_source"]), recursive=True)
     assert sorted(path.name for path in (root / "data_samples").iterdir()) == [name]
     assert drawer == (["mitosis"] if name == "mitosis" else [])
-    find_images(places["test_source"], recursive=True)
+    find_images(paths.resolve(places["test_source"]), recursive=True)
     assert len(drawer) == (name == "mitosis")
 
 
 def test_a_folder_of_classes_is_made_too(root, drawer):
-    crops = load_crops(samples.CLASSIFICATION["mitosis"]["training_source"])
+    crops = load_crops(paths.resolve(samples.CLASSIFICATION["mitosis"]["training_source"]))
     assert [one["name"] for one in crops.classes] == ["metaphase", "prophase"]
     assert drawer == ["mitosis"]
 
@@ -183,7 +185,7 @@ def test_an_interrupted_making_leaves_nothing(root, monkeypatch):
 @pytest.mark.parametrize("folder", ["data_samples", "data_samples/mine", "elsewhere/mitosis/train"])
 def test_other_missing_folders_are_told_and_not_made(root, folder, drawer):
     with pytest.raises(DataError, match="no"):
-        find_images(folder)
+        find_images(paths.resolve(folder))
     assert drawer == []
     assert list(root.iterdir()) == []
 

@@ -20,20 +20,9 @@ from utils.errors import DataError
 def atomic(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `path` to write to, and rename it to `path` once all is written.
 
-    Parameters
-    ----------
-    path : str or Path
-        The file to make; an earlier file of that name survives until the new one is complete. Missing folders are made.
-
-    Yields
-    ------
-    Path
-        Where to write. It has the suffix of `path`, because many writers choose the format by it.
-
-    Raises
-    ------
-    DataError
-        Where the operating system refuses (full disk, no permission); nothing half-written is left behind.
+    An earlier file of that name survives until the new one is complete; missing folders are made. The temporary path
+    has the suffix of `path`, because many writers choose the format by it. DataError where the operating system refuses
+    (full disk, no permission); nothing half-written is left behind.
     """
     path = Path(path)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
@@ -88,24 +77,19 @@ def file_sha256(path: str | Path) -> str:
 def read_entries(
     path: Path, columns: Sequence[str], words: tuple[str, str], optional: Sequence[str] = ()
 ) -> list[tuple[int, dict[str, str]]]:
-    """Read the lines of a CSV file.
+    """Read the lines of a CSV file: number of the line in the file, and text of each column without spaces around it.
 
     Parameters
     ----------
-    path : Path
+    path
         UTF-8 with or without byte order mark, parted by commas or semicolons (as the first line is). Other columns and
         empty lines are passed over.
-    columns : sequence of str
+    columns
         Names of the columns that are needed, in lower case; the file may have them in any case and order.
-    words : (str, str)
+    words
         What such a file is, and what one line of it stands for, for the messages: ("class table", "object").
-    optional : sequence of str
+    optional
         Columns that are read where they are there.
-
-    Returns
-    -------
-    list of (int, dict)
-        Number of the line in the file, and the text of each column without spaces around it.
 
     Raises
     ------

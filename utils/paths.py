@@ -17,22 +17,10 @@ MASK_ENDING = re.compile(r"[ _.-]?(masks?|labels?|annotations?|segmentation)$", 
 
 
 def resolve(path: str | os.PathLike) -> Path:
-    """Absolute path of what was typed; the working directory plays no part.
+    """Absolute path of what was typed, links not followed; the working directory plays no part.
 
-    Parameters
-    ----------
-    path : str or os.PathLike
-        A relative path is taken from `ROOT`; ``~`` is the home folder; ``..`` is worked out. It need not exist.
-
-    Returns
-    -------
-    pathlib.Path
-        Absolute path, links not followed.
-
-    Raises
-    ------
-    DataError
-        If the text is empty.
+    A relative path is taken from `ROOT`; ``~`` is the home folder; ``..`` is worked out. It need not exist. DataError
+    if the text is empty.
     """
     text = os.fspath(path).strip()
     if not text:

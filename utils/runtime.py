@@ -57,10 +57,7 @@ def _stop_in_words() -> None:
 def install(packages: list[str]) -> None:
     """Install packages with all present versions as constraints, so that nothing that is there is replaced.
 
-    Raises
-    ------
-    SetupError
-        With the reason in pip's words.
+    SetupError, with the reason in pip's words, where that fails.
     """
     present = "".join(f"{constraint}\n" for constraint in _present())
     with tempfile.TemporaryDirectory() as folder:
@@ -106,13 +103,7 @@ def _version(name: str) -> str:
 
 
 def load_tensorflow():
-    """Import TensorFlow, seconds of work, without the lines that its libraries write before they can be told not to.
-
-    Returns
-    -------
-    module
-        tensorflow.
-    """
+    """Import TensorFlow, seconds of work, without the lines that its libraries write before they can be told not to."""
     sys.stderr.flush()
     kept = os.dup(2)
     with open(os.devnull, "w", encoding="utf-8") as nothing:

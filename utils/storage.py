@@ -31,17 +31,9 @@ CONNECTED = (
 def prepare(root: Path = ROOT) -> str:
     """Say where everything is kept; in Colab offer Google Drive first, because Colab's own disk is emptied.
 
-    Parameters
-    ----------
-    root
-        Folder of the project. On Colab its folders `KEPT` become links to folders of the same names on the Drive; what
-        they held moves there, so that nothing is lost and a training goes on after Colab ended the session. The
-        paths of this session stay true: what the Drive held under such a name is kept under a name with the date.
-
-    Returns
-    -------
-    str
-        Sentences for the page.
+    On Colab the folders `KEPT` of the project become links to folders of the same names on the Drive; what they held
+    moves there, so that nothing is lost and a training goes on after Colab ended the session. The paths of this session
+    stay true: what the Drive held under such a name is kept under a name with the date.
     """
     about = f"Folder of the project: {root}"
     drive = _colab_drive()

@@ -15,6 +15,7 @@ from utils.errors import DataError
 from utils.images.decoders import read_pixels
 from utils.images.image import read_image, read_mask, write_tiff
 from utils.images.normalise import percentiles
+from utils.paths import resolve
 
 RNG = np.random.default_rng(0)
 
@@ -339,7 +340,7 @@ def test_missing_and_empty_folders_are_named(tmp_path):
     with pytest.raises(DataError, match=f"{tmp_path.name} holds no image"):
         find_images(tmp_path)
     with pytest.raises(DataError, match="empty"):
-        find_images("")
+        resolve("")
 
 
 def test_relative_paths_start_at_the_project(tmp_path, monkeypatch):
@@ -347,7 +348,7 @@ def test_relative_paths_start_at_the_project(tmp_path, monkeypatch):
     (tmp_path / "utils").mkdir()
     (tmp_path / "utils" / "a.tif").write_bytes(b"x")
     with pytest.raises(DataError, match="holds no image"):  # the project's utils, not the one of the working directory
-        find_images("utils")
+        find_images(resolve("utils"))
     assert os.getcwd() == str(tmp_path)
 
 
@@ -391,7 +392,7 @@ def test_a_folder_that_may_not_be_read_and_a_name_that_is_too_long_are_told(tmp_
         raise PermissionError(13, "Permission denied")
 
     with pytest.raises(DataError, match="no folder"):
-        find_images("x" * 5000)
+        find_images(Path("x" * 5000))
     monkeypatch.setattr(Path, "iterdir", refuse)
     with pytest.raises(DataError, match="cannot be read .Permission denied.*Ask for the right"):
         find_images(tmp_path)

@@ -29,9 +29,19 @@ def near_duplicates(crops: Sequence["Crop"], others: Sequence["Crop"] = ()) -> p
 
     Small pictures of each channel, without noise and slow changes of brightness, are correlated in all eight
     orientations. A pair is named where the correlation is above 0.94, and 1 minus it is less than 15 % of that with the
-    30th nearest image: round cells resemble each other without being copies. All crops have one number of channels.
-    Where there are `others` (test images), only pairs of one of `crops` and one of these are named. Columns: file_a,
-    file_b, similarity (correlation), most similar first.
+    30th nearest image: round cells resemble each other without being copies.
+
+    Parameters
+    ----------
+    crops
+        All of one number of channels.
+    others
+        Where given (test images), only pairs of one of `crops` and one of these are named.
+
+    Returns
+    -------
+    DataFrame
+        file_a, file_b, similarity (correlation), most similar first.
     """
     pictures = np.stack([_picture(one.image.array) for one in (*crops, *others)])  # (n, C, SIDE, SIDE)
     usual = np.empty(len(pictures))

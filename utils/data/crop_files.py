@@ -29,7 +29,7 @@ class Listed:
     group: str
 
 
-def list_crops(source: str | Path, group_rule: str, problems: list[Problem]) -> list[Listed]:
+def list_crops(source: Path, group_rule: str, problems: list[Problem]) -> list[Listed]:
     """Find image files with their classes, sorted by name; what is wrong is added to `problems`.
 
     Class names have no spaces around them and spell accents in one way (Unicode NFC): a folder named on macOS spells
@@ -45,7 +45,6 @@ def list_crops(source: str | Path, group_rule: str, problems: list[Problem]) -> 
         comes first.
     """
     try:
-        source = resolve(source)
         check_group_rule(group_rule)
         find = _from_table if source.is_file() else _from_folders
         listed = find(source, group_rule, problems)

@@ -54,7 +54,7 @@ class CropSet:
 
 
 def load_crops(
-    training_source: str | Path,
+    training_source: Path,
     axes: str = "automatic",
     group_rule: str = "",
     class_groups: str = "",
@@ -103,7 +103,7 @@ def _class_table(names: Sequence[str], class_groups: str, problems: list[Problem
     return [{"id": i, "name": name, "value": name, "group": groups.get(name)} for i, name in enumerate(names)]
 
 
-def _too_few(counts: Counter[str], source: str | Path) -> list[Problem]:
+def _too_few(counts: Counter[str], source: Path) -> list[Problem]:
     """Errors about data with one class only, or classes with one image."""
     if len(counts) == 1:
         what = f"there is one class only ({next(iter(counts))})"
@@ -116,7 +116,7 @@ def _too_few(counts: Counter[str], source: str | Path) -> list[Problem]:
     ]
 
 
-def _unknown_classes(counts: Counter[str], classes: Sequence[dict], source: str | Path) -> list[Problem]:
+def _unknown_classes(counts: Counter[str], classes: Sequence[dict], source: Path) -> list[Problem]:
     """Errors about classes that are not in the class table."""
     known = [entry["name"] for entry in classes]
     remedy = f"Known are {', '.join(known)}: use these names, or take the images out."

@@ -15,7 +15,6 @@ from utils.errors import DataError
 from utils.images import masks as mask_values
 from utils.images.image import Image, read_image, read_mask
 from utils.images.masks import recognise_mask_type, to_class_ids, to_objects, values_of
-from utils.paths import resolve
 
 
 @dataclass(frozen=True)
@@ -52,14 +51,14 @@ class Dataset:
 
 
 def load_examples(
-    training_source: str | Path,
-    training_target: str | Path,
+    training_source: Path,
+    training_target: Path,
     axes: str = "automatic",
     mask_type: str = "automatic",
     group_rule: str = "",
     classes: Sequence[dict] | None = None,
     annotation: Literal["classes", "objects"] = "classes",
-    class_table: str | Path = "",
+    class_table: Path | None = None,
 ) -> Dataset:
     """Read a folder of images and a folder of masks, and gather every problem; see `raise_errors`.
 
@@ -69,8 +68,10 @@ def load_examples(
     ----------
     training_source, training_target
         Folders of images and of masks, paired by file name (`utils.data.folders.pair`).
-    axes, mask_type
-        See `utils.images.image.read_image` and `utils.images.masks.recognise_mask_type`; "automatic" or given.
+    axes
+        See `utils.images.image.read_image`.
+    mask_type
+        "automatic" (see `utils.images.masks.recognise_mask_type`) or one of `utils.images.masks.MASK_TYPES`.
     group_rule
         See `utils.data.splits.group_of`; with "folder", sub-folders are searched too.
     classes
@@ -89,38 +90,34 @@ def load_examples(
         remedy = "Add images: at least one must be left for validation."
         dataset.problems.append(Problem("error", str(pairs[0][0]), "there is one image only", remedy))
     read = [one for one in (_read_pair(*files, axes, dataset.problems) for files in pairs) if one is not None]
-    target = str(resolve(training_target)) if read else ""
-    if read and _settle_classes(dataset, [mask for _, mask, _ in read], target, class_table):
+    if read and _settle_classes(dataset, [mask for _, mask, _ in read], str(training_target), class_table):
         names = (
             _name_objects(dataset, read, class_table, bool(classes)) if annotation == "objects" else [None] * len(read)
         )
         found = (
-            _example(*one, own, resolve(training_source), group_rule, dataset)
-            for one, own in zip(read, names, strict=True)
+            _example(*one, own, training_source, group_rule, dataset) for one, own in zip(read, names, strict=True)
         )
         dataset.examples = [example for example in found if example is not None]
     dataset.problems += compare([image for image, _, _ in read])
     return dataset
 
 
-def _find_pairs(
-    source: str | Path, target: str | Path, recursive: bool, problems: list[Problem]
-) -> list[tuple[Path, Path]]:
+def _find_pairs(source: Path, target: Path, recursive: bool, problems: list[Problem]) -> list[tuple[Path, Path]]:
     """Pairs of image and mask files; problems are added to `problems`."""
     found = []
     for folder, content in ((source, "images"), (target, "masks")):
         try:
             found.append(find_images(folder, recursive))
-            problems += not_read(resolve(folder))
+            problems += not_read(folder)
         except DataError as error:
             problems.append(problem_of(f"folder of {content}", error))
     if len(found) < 2:
         return []
-    if resolve(source).samefile(resolve(target)):
+    if source.samefile(target):
         what = "images and masks are in the same folder"
-        problems.append(Problem("error", str(resolve(source)), what, "Put them into two folders, with equal names."))
+        problems.append(Problem("error", str(source), what, "Put them into two folders, with equal names."))
         return []
-    pairs, unpaired = pair(*found, resolve(source), resolve(target))
+    pairs, unpaired = pair(*found, source, target)
     problems += unpaired
     return pairs
 
@@ -149,7 +146,7 @@ def _read_pair(
     return image, mask, mask_path
 
 
-def _settle_classes(dataset: Dataset, masks: list[np.ndarray], folder: str, class_table: str | Path) -> bool:
+def _settle_classes(dataset: Dataset, masks: list[np.ndarray], folder: str, class_table: Path | None) -> bool:
     """Set mask type, reason and class table of `dataset` where they are not given; False where that is impossible."""
     try:
         if dataset.mask_type != "automatic":
@@ -167,7 +164,7 @@ def _settle_classes(dataset: Dataset, masks: list[np.ndarray], folder: str, clas
     return True
 
 
-def _check_objects(dataset: Dataset, folder: str, class_table: str | Path) -> None:
+def _check_objects(dataset: Dataset, folder: str, class_table: Path | None) -> None:
     """Refuse masks that do not tell objects apart, by a DataError; warn of those that may not."""
     if dataset.mask_type == "classes":
         raise DataError(
@@ -185,22 +182,22 @@ def _check_objects(dataset: Dataset, folder: str, class_table: str | Path) -> No
 
 
 def _name_objects(
-    dataset: Dataset, read: Sequence[tuple[Image, np.ndarray, Path]], class_table: str | Path, given: bool
+    dataset: Dataset, read: Sequence[tuple[Image, np.ndarray, Path]], class_table: Path | None, given: bool
 ) -> list[dict[int, str] | None]:
     """Class name of each label of each mask, None without a class table; makes the classes unless given."""
     if not class_table:
         dataset.classes = dataset.classes if given else object_class_table()
         return [None] * len(read)
-    table, known = resolve(class_table), [entry["name"] for entry in dataset.classes[1:]] if given else []
+    known = [entry["name"] for entry in dataset.classes[1:]] if given else []
     try:
-        rows = read_class_table(table, dataset.problems)
+        rows = read_class_table(class_table, dataset.problems)
     except DataError as error:
-        dataset.problems.append(problem_of(str(table), error))
+        dataset.problems.append(problem_of(str(class_table), error))
         return [None] * len(read)
     labels = [values_of(mask) for _, mask, _ in read]
     labels = [values[values > 0].tolist() for values in labels]
     names = assign_classes(
-        rows, [(image.path, path) for image, _, path in read], labels, table, known, dataset.problems
+        rows, [(image.path, path) for image, _, path in read], labels, class_table, known, dataset.problems
     )
     if not given:
         dataset.classes = object_class_table(name for one in names for name in one.values())

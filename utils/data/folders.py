@@ -8,7 +8,7 @@ from pathlib import Path
 from utils.data.problems import Problem
 from utils.data.sample_makers import make_missing
 from utils.errors import DataError
-from utils.paths import IMAGE_SUFFIXES, MASK_ENDING, is_system, resolve
+from utils.paths import IMAGE_SUFFIXES, MASK_ENDING, is_system
 
 
 def pair(
@@ -16,8 +16,17 @@ def pair(
 ) -> tuple[list[tuple[Path, Path]], list[Problem]]:
     """Find the mask of each image: same sub-folder and name without ending; the mask's may end in _mask, -label ...
 
-    `images` and `masks` were found in `image_folder` and `mask_folder`. The pairs are image and mask, in the order of
-    `images`; problems are an image without mask, a mask without image, several files of the same name.
+    Parameters
+    ----------
+    images, masks, image_folder, mask_folder
+        Files that were found, and the folders that were searched.
+
+    Returns
+    -------
+    pairs
+        Image and mask, in the order of `images`.
+    problems
+        Image without mask, mask without image, several files of the same name.
     """
     image_of = _by_key(images, image_folder)
     mask_of = _by_key(masks, mask_folder)
@@ -52,13 +61,12 @@ def _lonely(file: Path, kind: str, other: str, folder: Path) -> Problem:
     return Problem("error", str(file), f"there is no {other} for this {kind}", remedy)
 
 
-def find_images(folder: str | Path, recursive: bool = False) -> list[Path]:
+def find_images(folder: Path, recursive: bool = False) -> list[Path]:
     """List the image files of a folder, sorted; hidden and system files are left out.
 
     Their names end, in any case, in one of `IMAGE_SUFFIXES`. With `recursive`, sub-folders are looked into too.
-    DataError where the folder (from the project's root where relative) is missing or holds no image.
+    DataError where the folder is missing or holds no image.
     """
-    folder = resolve(folder)
     make_missing(folder)
     found = sorted(_listed(folder, recursive))
     shown = [path for path in found if not any(is_system(part) for part in path.relative_to(folder).parts)]

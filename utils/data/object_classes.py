@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from utils.data.problems import Problem
 from utils.files import read_entries
-from utils.paths import IMAGE_SUFFIXES, resolve
+from utils.paths import IMAGE_SUFFIXES
 
 COLUMNS = ("file", "label", "class")
 MOST_LISTED = 10
@@ -23,14 +23,13 @@ class Row:
     name: str
 
 
-def read_class_table(path: str | Path, problems: list[Problem]) -> list[Row]:
+def read_class_table(path: Path, problems: list[Problem]) -> list[Row]:
     """Read the lines of a class table that make sense; an error is added to `problems` for each other line.
 
     It is a CSV file in UTF-8 with the columns file, label and class in any order, parted by commas or semicolons; other
     columns and empty lines are passed over. file is the name of the image or of its mask, with or without ending.
     DataError: no such file, not readable as text, a column is missing, or no lines.
     """
-    path = resolve(path)
     entries = read_entries(path, COLUMNS, ("class table", "object"))
     found = (_row(line, *(fields[name] for name in COLUMNS), path, problems) for line, fields in entries)
     return [row for row in found if row is not None]

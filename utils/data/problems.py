@@ -61,8 +61,14 @@ OTHER_FORMATS |= {".bmp", ".gif", ".jp2", ".webp", ".heic", ".npy", ".zip"}
 def compare(images: Sequence["Image"], masks: bool = True) -> list[Problem]:
     """Find what differs between images: channels, pixel types, pixel sizes; and images that show nothing.
 
-    Channels are errors (one network takes one number of them), the rest are warnings. `masks`: whether the images have
-    masks, on which a photograph that is turned may not lie.
+    Errors for channels (one network takes one number of them), warnings for the rest.
+
+    Parameters
+    ----------
+    images
+        All images of a folder.
+    masks
+        Whether they have masks, on which a photograph that is turned may not lie.
     """
     remedy = "Check that all come from the same microscope settings and export."
     sizes = {image.path: image.pixel_size_um and round(image.pixel_size_um, 4) for image in images}

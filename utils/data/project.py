@@ -16,7 +16,7 @@ from utils.data.splits import split, split_table, stratified_split
 from utils.errors import DataError
 from utils.files import file_sha256
 from utils.images.normalise import NORMALISATION
-from utils.paths import folder_of
+from utils.paths import folder_of, resolve
 from utils.samples import CLASSIFICATION, sample_of
 
 
@@ -24,8 +24,14 @@ from utils.samples import CLASSIFICATION, sample_of
 class Project:
     """Checked data with their split.
 
-    `roles` (n,) is "training", "validation" or "test" for each image of `dataset`. `split` is the table file, sha256,
-    group, role, annotation (checksum or class) as written to split.csv. `folder` is where the model will lie.
+    Attributes
+    ----------
+    dataset, roles
+        Images with their annotation, classes and problems; "training", "validation" or "test" for each image (n,).
+    split
+        Table file, sha256, group, role, annotation (checksum or class) as written to split.csv.
+    folder
+        Where the model will lie.
     """
 
     dataset: Dataset | CropSet
@@ -39,21 +45,30 @@ class Project:
 
 
 def open_project(data: Mapping, seed: int = 0, annotation: str = "classes") -> Project:
-    """Read, check and split the training data; DataError with every error found in the folders, together.
+    """Read, check and split the training data.
 
-    `data` are the values of the form `data`. The test images of a bundled sample lie in a folder of their own: nothing
-    is set aside then. `seed` is that of the split, `annotation` "classes" or "objects", see
-    `utils.data.examples.load_examples`.
+    Parameters
+    ----------
+    data, seed
+        Values of the form `data`, and the seed of the split. The test images of a bundled sample lie in a folder of
+        their own: nothing is set aside then.
+    annotation
+        "classes" or "objects", see `utils.data.examples.load_examples`.
+
+    Raises
+    ------
+    DataError
+        Every error found in the folders, together.
     """
     folder = folder_of(data["model_path"], data["model_name"])
     dataset = load_examples(
-        data["training_source"],
-        data["training_target"],
+        _place(data, "training_source", "folder of images"),
+        _place(data, "training_target", "folder of masks"),
         data["axes"],
         data["mask_type"],
         data["group_rule"],
         annotation=annotation,
-        class_table=data.get("class_table", ""),
+        class_table=resolve(data["class_table"]) if data.get("class_table") else None,
     )
     raise_errors(dataset.problems)
     name_classes(dataset.classes, data.get("class_names", ""))
@@ -69,14 +84,23 @@ def open_crops(data: Mapping, seed: int = 0) -> Project:
     folder = folder_of(data["model_path"], data["model_name"])
     sample = sample_of(data["training_source"])
     class_groups = data["class_groups"] or (CLASSIFICATION[sample]["class_groups"] if sample else "")
-    crops = load_crops(data["training_source"], data["axes"], data["group_rule"], class_groups)
+    source = _place(data, "training_source", "folder of images")
+    crops = load_crops(source, data["axes"], data["group_rule"], class_groups)
     if data["label_review"] and not any(one.severity == "error" for one in crops.problems):
-        crops = read_review(data["label_review"], crops)
+        crops = read_review(resolve(data["label_review"]), crops)
     raise_errors(crops.problems)
     groups, ids = [one.group for one in crops.examples], [one.class_id for one in crops.examples]
     roles = stratified_split(groups, ids, _percentage_test(data), data["percentage_validation"], seed)
     names = [crops.classes[one]["name"] for one in ids]
     return _project(crops, groups, roles, names, folder)
+
+
+def _place(data: Mapping, field: str, what: str) -> Path:
+    """Path that is typed into a field; DataError where there is none."""
+    try:
+        return resolve(data[field])
+    except DataError as error:
+        raise DataError(f"The {what}: {error}") from error
 
 
 def _percentage_test(data: Mapping) -> int:

@@ -11,7 +11,7 @@ import pandas as pd
 from utils.data.problems import Problem
 from utils.errors import DataError
 from utils.files import read_entries, write_csv
-from utils.paths import resolve, set_aside
+from utils.paths import set_aside
 
 if TYPE_CHECKING:
     from utils.data.crops import Crop, CropSet
@@ -21,7 +21,7 @@ WORDS = ("review", "image")
 COLUMNS = ["file", "class", "given class", "suggested class", "probability of the given class"]
 
 
-def write_review(path: str | Path, table: pd.DataFrame) -> str:
+def write_review(path: Path, table: pd.DataFrame) -> str:
     """Write the suspected images as a table for a person to correct, and say what to do with the file.
 
     A CSV file of that name is renamed, but for a review in which nothing was corrected. `table`: see
@@ -29,7 +29,7 @@ def write_review(path: str | Path, table: pd.DataFrame) -> str:
     """
     if table.empty:
         return "No image is suspected to bear the wrong class: there is nothing to correct."
-    path, kept = resolve(path), ""
+    kept = ""
     if path.exists() and not _is_untouched(path):
         kept = f" The file of that name was kept as {set_aside(path).name}."
     write_csv(path, table.assign(**{"given class": table["class"]})[COLUMNS])
@@ -48,15 +48,26 @@ def _is_untouched(path: Path) -> bool:
     return all(fields["class"] == fields["given class"] for _, fields in entries)
 
 
-def read_review(path: str | Path, crop_set: "CropSet") -> "CropSet":
+def read_review(path: Path, crop_set: "CropSet") -> "CropSet":
     """Read a corrected review, and put its classes in place of those of the images; `crop_set` is left as it is.
 
-    It is a CSV file with the columns file and class; see `utils.files.read_entries`. The class "remove" leaves an image
-    out (unless there is a class of that name). The problems of the review are added to those there were: unknown
-    classes, files without class, files named twice with two classes and classes of which fewer than two images are left
-    are errors, files that are not among the images warnings. DataError where the file cannot be read as such a table.
+    The problems of the review are added to those there were: unknown classes, files without class, files named twice
+    with two classes and classes of which fewer than two images are left are errors, files that are not among the images
+    warnings.
+
+    Parameters
+    ----------
+    path
+        CSV file with the columns file and class; see `utils.files.read_entries`. The class "remove" leaves an image out
+        (unless there is a class of that name).
+    crop_set
+        The images.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read as such a table.
     """
-    path = resolve(path)
     entries = read_entries(path, ("file", "class"), WORDS)
     problems: list[Problem] = []
     corrected = _corrected(entries, {one["name"] for one in crop_set.classes}, path, problems)

@@ -66,8 +66,6 @@ def _pattern(rule: str) -> re.Pattern:
 def split(groups: Sequence[str], percentage_test: float, percentage_validation: float, seed: int) -> np.ndarray:
     """Share out images by whole groups: "training", "validation" or "test" for each image.
 
-    DataError where there are too few groups to fill each role.
-
     Parameters
     ----------
     groups
@@ -76,6 +74,11 @@ def split(groups: Sequence[str], percentage_test: float, percentage_validation: 
         Of all images, 0 to 100, above 0 at least one group; of the images that remain, at least one group.
     seed
         The same groups and seed give the same roles, in whatever order the images come.
+
+    Raises
+    ------
+    DataError
+        Where there are too few groups to fill each role.
     """
     names, inverse, sizes = np.unique(np.asarray(groups, dtype=str), return_inverse=True, return_counts=True)
     _check_number_of_groups(len(groups), len(names), percentage_test)
@@ -97,9 +100,20 @@ def stratified_split(
 ) -> np.ndarray:
     """Share out images that show one class each by whole groups, with the percentages kept within every class.
 
-    As `split`, with the class of each image. Every class is in training; one in two groups also in test (validation
-    where there is no test), one in three in all three, unless classes that share groups stand in each other's way; see
-    `allocate`. DataError where there are too few groups to fill each role with every class in training.
+    Every class is in training; one in two groups also in test (validation where there is no test), one in three in all
+    three, unless classes that share groups stand in each other's way; see `allocate`.
+
+    Parameters
+    ----------
+    groups, class_ids
+        Group and class of each image.
+    percentage_test, percentage_validation, seed
+        As in `split`.
+
+    Raises
+    ------
+    DataError
+        Where there are too few groups to fill each role with every class in training.
     """
     names, inverse = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     _check_number_of_groups(len(groups), len(names), percentage_test)

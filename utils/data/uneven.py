@@ -61,7 +61,7 @@ def plane_features(plane: np.ndarray) -> dict[str, float]:
 
 
 def outliers(features: pd.DataFrame) -> pd.DataFrame:
-    """Images, and groups as a whole, that differ from the rest.
+    """Images, and groups as a whole, that differ from the rest in their `image_features`.
 
     How far a value is off is its distance to the median in robust standard deviations (1.4826 times the median absolute
     deviation; Iglewicz & Hoaglin 1993, How to detect and handle outliers, ASQC Quality Press), on a logarithmic scale
@@ -69,8 +69,11 @@ def outliers(features: pd.DataFrame) -> pd.DataFrame:
     normal values was farther off. A group is named where each of its images lies on one side beyond 0.7 of the limit
     from the images of all other groups; these are not named again.
 
-    `features` are those of `image_features`. The table has file ("" for a group), group, feature, value, typical
-    (median), how far (robust standard deviations); farthest first. It is empty for fewer than 6 images.
+    Returns
+    -------
+    DataFrame
+        file ("" for a group), group, feature, value, typical (median), how far (robust standard deviations); farthest
+        first. Empty for fewer than 6 images.
     """
     rows = []
     for feature in features.columns.drop("group"):
@@ -147,11 +150,18 @@ def class_shares(dataset: Dataset, roles: Sequence[str]) -> pd.DataFrame:
 def crop_features(crops: Sequence[Crop], classes: Sequence[dict]) -> pd.DataFrame:
     """Measure on each crop what often differs between microscopes, stains and days.
 
-    `crops` have all the same number of channels; `classes` is the class table, for the names. Index: file (name).
-    Columns: class (name), group; height and width in pixels; and for each channel (", channel 1" follows the name where
-    there are several) mean intensity and contrast (standard deviation) in grey levels, focus (see `image_features`),
-    background (mean of the darker half of the border, a tenth of the sides wide) and fine detail (median of what a
-    Gaussian of 0.7 pixels takes away: noise, and less of it where blurred).
+    Parameters
+    ----------
+    crops, classes
+        Crops that all have the same number of channels; class table, for the names.
+
+    Returns
+    -------
+    DataFrame
+        Index: file (name). Columns: class (name), group; height and width in pixels; and for each channel (", channel
+        1" follows the name where there are several) mean intensity and contrast (standard deviation) in grey levels,
+        focus (see `image_features`), background (mean of the darker half of the border, a tenth of the sides wide) and
+        fine detail (median of what a Gaussian of 0.7 pixels takes away: noise, and less of it where blurred).
     """
     names = {one["id"]: one["name"] for one in classes}
     rows = [{"class": names[one.class_id], "group": one.group, **_crop_features(one.image.array)} for one in crops]
@@ -181,22 +191,30 @@ def _darker_half(values: np.ndarray) -> float:
 
 
 def uneven_crops(features: pd.DataFrame) -> pd.DataFrame:
-    """Groups, classes and single images that differ from the rest not only by what they show; see `crop_features`.
+    """Groups, classes and single images that differ in their `crop_features` not only by what they show.
 
     All is compared on a logarithmic scale, within classes, by medians and median absolute deviations. A group (in all
     classes, or in one) is named where its median is off by one robust standard deviation and a quarter of the value, by
-    more than other groups usually are, and its ranks differ from the others' (Mann-Whitney test: Mann HB, Whitney DR
-    1947, doi:10.1214/aoms/1177730491). A class as a whole is named where its background, fine detail or size are off by
-    three: a network would learn these in place of what the images show. A single image is named by its Mahalanobis
-    distance in all features together, whose usual values and correlations are those of the most regular half of the
-    images (Rousseeuw PJ, Van Driessen K 1999, A fast algorithm for the minimum covariance determinant estimator,
-    doi:10.1080/00401706.1999.10485670): a brightness that would be usual by itself may not go with the noise. Where
-    more than 5 % of the images are far off, the limit is that for normal values (1 in 1000 such tables would hold one),
-    else 1.6 times that. Fewer than 10 images per feature are not judged so.
+    more than other groups usually are, and its ranks differ from the others' (Mann-Whitney test [1]_). A class as a
+    whole is named where its background, fine detail or size are off by three: a network would learn these in place of
+    what the images show. A single image is named by its Mahalanobis distance in all features together, whose usual
+    values and correlations are those of the most regular half of the images [2]_: a brightness that would be usual by
+    itself may not go with the noise. Where more than 5 % of the images are far off, the limit is that for normal values
+    (1 in 1000 such tables would hold one), else 1.6 times that. Fewer than 10 images per feature are not judged so.
 
-    The table has file ("" where it is about a group or class), class and group ("" where it is about all), feature,
-    value (median of the group), typical (median of the others; for a single image what its other features let expect),
-    how far (robust standard deviations, or the distance); farthest first.
+    Returns
+    -------
+    DataFrame
+        file ("" where it is about a group or class), class and group ("" where it is about all), feature, value (median
+        of the group), typical (median of the others; for a single image what its other features let expect), how far
+        (robust standard deviations, or the distance); farthest first.
+
+    References
+    ----------
+    .. [1] Mann HB, Whitney DR (1947) On a test of whether one of two random variables is stochastically larger than the
+       other, doi:10.1214/aoms/1177730491
+    .. [2] Rousseeuw PJ, Van Driessen K (1999) A fast algorithm for the minimum covariance determinant estimator,
+       doi:10.1080/00401706.1999.10485670
     """
     files, table = features.index, features.reset_index(drop=True)
     classes, groups = table.pop("class"), table.pop("group").astype(str)

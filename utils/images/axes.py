@@ -12,28 +12,11 @@ MOST_CHANNELS = 64  # more are a sign of axes read in the wrong order
 
 
 def to_yxc(array: np.ndarray, stored: str, axes: str, path: str | Path) -> np.ndarray:
-    """Bring the dimensions of a plane into one order.
+    """View (Y, X, C) of a plane as stored; dimensions of length 1 other than Y and X do not count.
 
-    Parameters
-    ----------
-    array : ndarray
-        As stored; dimensions of length 1 other than Y and X do not count.
-    stored : str
-        Letter of each dimension as the file says; "Q", "I": not known, "S": colours.
-    axes : {"automatic", "YX", "YXC", "CYX"}
-        "automatic": as `stored` says; where that is not known, two dimensions are YX, a last one of 3 or 4 is colour.
-    path : str or Path
-        For messages.
-
-    Returns
-    -------
-    ndarray
-        View of shape (Y, X, C).
-
-    Raises
-    ------
-    DataError
-        Stack, time series, unknown dimensions, or `axes` that do not go with the array.
+    `stored` has a letter for each dimension as the file says; "Q", "I": not known, "S": colours. `axes`, one of `AXES`,
+    is what the user says; "automatic": as `stored` says; where that is not known, two dimensions are YX, a last one of
+    3 or 4 is colour. DataError: stack, time series, unknown dimensions, or `axes` that do not go with the array.
     """
     return plane_to_yxc(array, dimension_letters(array.shape, stored, axes, path), path)
 
@@ -52,28 +35,10 @@ def plane_to_yxc(array: np.ndarray, letters: str, path: str | Path) -> np.ndarra
 
 
 def dimension_letters(shape: tuple[int, ...], stored: str, axes: str, path: str | Path, stacks: bool = False) -> str:
-    """Meaning of each dimension of a plane or a stack.
+    """Meaning of each dimension: T (time), Z (depth), C, Y or X, or "1" where it has the length 1 and does not count.
 
-    Parameters
-    ----------
-    shape, stored
-        Length and letter of each dimension as the file says, see `to_yxc`.
-    axes : str
-        One of `STACK_AXES`.
-    path : str or Path
-        For messages.
-    stacks : bool
-        Whether stacks and time series are welcome.
-
-    Returns
-    -------
-    str
-        For each dimension T (time), Z (depth), C, Y or X, or "1" where it has the length 1 and does not count.
-
-    Raises
-    ------
-    DataError
-        Unknown dimensions, `axes` that do not go with the shape, or a stack where planes are needed.
+    `shape` and `stored` are length and letter of each as the file says, see `to_yxc`; `axes` is one of `STACK_AXES`.
+    DataError: unknown dimensions, `axes` that do not go with the shape, or a stack without `stacks`.
     """
     kept = [i for i, length in enumerate(shape) if length > 1 or stored[i] in "YX"]
     lengths, known = tuple(shape[i] for i in kept), "".join(stored[i] for i in kept)

@@ -32,32 +32,17 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong with a
 
 
 def read_pixels(path: Path, memory_map: bool = False, palette: bool = False) -> tuple[np.ndarray, str, float | None]:
-    """Read the pixels of any supported file.
+    """Read the pixels of any supported file (TIFF, PNG or JPEG, told by its name), their axes and their width.
 
-    Parameters
-    ----------
-    path : Path
-        TIFF, PNG or JPEG, told by its name.
-    memory_map : bool
-        Leave the pixels of an uncompressed TIFF on the disk and return a read-only `numpy.memmap`.
-    palette : bool
-        Return the indices of an image with a colour table (right for masks). False: a PNG becomes RGB, and a TIFF is
-        accepted only if its table is a brightness scale (a Fiji lookup table such as Greens), whose indices are the
-        measured intensities.
+    The pixels are as stored, but without alpha, and a JPEG turned upright as its EXIF data say. The axes are one letter
+    of tifffile's per dimension, such as "YX", "YXS" (colours), "CYX"; "Q" and "I" mean: not known. The width is in
+    micrometres, None where unknown. DataError: missing, damaged or truncated file; several images in one; colours that
+    stand for nothing.
 
-    Returns
-    -------
-    array : ndarray
-        As stored, but without alpha, and a JPEG turned upright as its EXIF data say.
-    axes : str
-        One letter of tifffile's per dimension, such as "YX", "YXS" (colours), "CYX"; "Q" and "I" mean: not known.
-    pixel_size_um : float or None
-        Width of a pixel in micrometres, None where unknown.
-
-    Raises
-    ------
-    DataError
-        Missing, damaged or truncated file; several images in one; colours that stand for nothing.
+    With `memory_map` the pixels of an uncompressed TIFF are left on the disk, as a read-only `numpy.memmap`. With
+    `palette` an image with a colour table gives its indices (right for masks). Without it a PNG becomes RGB, and a TIFF
+    is accepted only if its table is a brightness scale (a Fiji lookup table such as Greens), whose indices are the
+    measured intensities.
     """
     with reading(path):
         if is_tiff(path):

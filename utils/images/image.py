@@ -12,7 +12,6 @@ from utils.errors import DataError
 from utils.files import atomic
 from utils.images.axes import to_yxc
 from utils.images.decoders import read_pixels
-from utils.paths import resolve
 
 CHUNK = 1 << 20  # pixels worked on at a time
 
@@ -27,38 +26,34 @@ class Image:
     axes: str
 
 
-def read_image(path: str | Path, axes: str = "automatic", memory_map: bool = False) -> Image:
+def read_image(path: Path, axes: str = "automatic", memory_map: bool = False) -> Image:
     """Read one plane with its channels.
 
     An alpha channel is dropped, a PNG with a colour table becomes RGB, and a JPEG is turned upright as its EXIF data
-    say, which is how browsers and annotation tools show it. Pixel values are never rescaled or inverted.
+    say, which is how browsers and annotation tools show it. Pixel values are never rescaled or inverted. uint8, uint16
+    and float32 stay; bool becomes uint8 (0, 1), other floats float32, other integers float32 where that is exact.
 
     Parameters
     ----------
-    path : str or Path
+    path
         TIFF, PNG or JPEG.
-    axes : {"automatic", "YX", "YXC", "CYX"}
-        Meaning of the dimensions as stored (those of length 1 do not count). "automatic": from OME or ImageJ metadata;
-        without it two dimensions are YX, and a last dimension of 3 or 4 is colour.
-    memory_map : bool
+    axes
+        Meaning of the dimensions as stored, one of `utils.images.axes.AXES` (those of length 1 do not count).
+        "automatic": from OME or ImageJ metadata; without it two dimensions are YX, and a last dimension of 3 or 4 is
+        colour.
+    memory_map
         Leave the pixels of an uncompressed TIFF on the disk (read-only; the byte order may be foreign).
-
-    Returns
-    -------
-    Image
-        Its array has shape (Y, X, C). uint8, uint16 and float32 stay; bool becomes uint8 (0, 1), other floats float32,
-        other integers float32 where that is exact.
 
     Raises
     ------
     DataError
         Unreadable or truncated file, stack or time series, unknown axes, NaN or infinite values, unsupported dtype.
     """
-    array, stored, pixel_size = read_pixels(resolve(path), memory_map)
+    array, stored, pixel_size = read_pixels(path, memory_map)
     return checked_image(to_yxc(array, stored, axes, path), path, pixel_size, stored)
 
 
-def checked_image(array: np.ndarray, path: str | Path, pixel_size_um: float | None, axes: str) -> Image:
+def checked_image(array: np.ndarray, path: Path, pixel_size_um: float | None, axes: str) -> Image:
     """Image of a plane (Y, X, C) as it was stored; dtypes and errors as `read_image`."""
     array = _standard_dtype(array, path)
     if not _is_finite(array):
@@ -68,25 +63,12 @@ def checked_image(array: np.ndarray, path: str | Path, pixel_size_um: float | No
     return Image(Path(path), array, pixel_size_um, axes)
 
 
-def read_mask(path: str | Path) -> np.ndarray:
-    """Read a mask with the very values stored in it.
+def read_mask(path: Path) -> np.ndarray:
+    """Read a mask (Y, X), of an unsigned integer dtype, with the very values stored in it.
 
-    Parameters
-    ----------
-    path : str or Path
-        TIFF or PNG: one channel, or three equal ones. A colour table is ignored: its indices are the values.
-
-    Returns
-    -------
-    ndarray
-        Shape (Y, X), an unsigned integer dtype.
-
-    Raises
-    ------
-    DataError
-        As `read_image`, and for a colour picture, a JPEG, negative or fractional values.
+    TIFF or PNG: one channel, or three equal ones. A colour table is ignored: its indices are the values. DataError as
+    `read_image`, and for a colour picture, a JPEG, negative or fractional values.
     """
-    path = resolve(path)
     if path.suffix.lower() in {".jpg", ".jpeg"}:
         raise DataError(f"{path} is a JPEG, which smears the values of a mask. Export it again as TIFF or PNG.")
     array, stored, _ = read_pixels(path, palette=True)
@@ -112,7 +94,7 @@ def whole_numbers(mask: np.ndarray, path: Path) -> np.ndarray:
     return mask.astype(np.min_scalar_type(int(highest)))
 
 
-def _standard_dtype(array: np.ndarray, path: str | Path) -> np.ndarray:
+def _standard_dtype(array: np.ndarray, path: Path) -> np.ndarray:
     """`array` as uint8, uint16 or float32 (those are kept, whatever their byte order) without losing a value."""
     dtype = array.dtype.newbyteorder("=")
     if dtype.str[1:] in ("u1", "u2", "f4"):
@@ -135,7 +117,7 @@ def _is_finite(array: np.ndarray) -> bool:
 
 
 def write_tiff(
-    path: str | Path,
+    path: Path,
     array: np.ndarray,
     pixel_size_um: float | None = None,
     colours: Mapping[int, tuple[int, int, int]] | None = None,
@@ -146,17 +128,17 @@ def write_tiff(
 
     Parameters
     ----------
-    path : str or Path
+    path
         An earlier file of that name is replaced once the new one is complete.
-    array : ndarray
-        Shape (Y, X) or (Y, X, C). bool, uint8, uint16, float32 (three of uint8 are colour), or labels of uint32.
-    pixel_size_um : float, optional
+    array
+        (Y, X) or (Y, X, C). bool, uint8, uint16, float32 (three of uint8 are colour), or labels of uint32.
+    pixel_size_um
         Width of a pixel in micrometres.
-    colours : mapping of int to (r, g, b), optional
+    colours
         Colour 0 to 255 of each value of a uint8 mask; other values are black. The values are stored unchanged.
-    value_range : (float, float), optional
+    value_range
         What Fiji shows as black and white, where there are no colours: it would stretch their table over the range.
-    software : str, optional
+    software
         Said in the file to have written it.
 
     Raises
@@ -185,14 +167,12 @@ def tiff_options(
 
     Parameters
     ----------
-    axes : str
+    axes
         Letter of each dimension.
-    imagej : bool
+    imagej
         In ImageJ's own format, which has neither uint32 nor more than 4 GB; a plain TIFF keeps such labels exact.
-    pixel_size_um : float, optional
-        Width of a pixel in micrometres.
-    value_range : (float, float), optional
-        What Fiji shows as black and white.
+    pixel_size_um, value_range
+        Width of a pixel in micrometres, and what Fiji shows as black and white.
     """
     metadata: dict = {"axes": axes}
     options: dict = {"photometric": "minisblack", "imagej": imagej, "metadata": metadata}

@@ -65,26 +65,11 @@ def _regions_per_value(mask: np.ndarray) -> np.ndarray:
 
 
 def recognise_mask_type(masks: Iterable[np.ndarray]) -> tuple[str, str]:
-    """Tell binary masks, masks of classes and instance labels apart.
+    """Tell binary masks, masks of classes and instance labels apart: the type, and why, in one sentence for the user.
 
     One value above 0 is binary. Objects are many values, each (in 80 % of cases) one connected region. Classes are few
-    values that recur from mask to mask, and either form several regions each or are far apart (0, 128, 255).
-
-    Parameters
-    ----------
-    masks : iterable of ndarray
-        Each (Y, X), unsigned integers.
-
-    Returns
-    -------
-    mask_type : {"binary", "classes", "instance labels"}
-    why : str
-        One sentence for the user.
-
-    Raises
-    ------
-    DataError
-        Where it cannot be told; asks for the field mask_type.
+    values that recur from mask to mask, and either form several regions each or are far apart (0, 128, 255). Each mask
+    is (Y, X), unsigned integers. DataError, which asks for the field mask_type, where it cannot be told.
     """
     seen = _Values()
     for mask in masks:
@@ -120,19 +105,16 @@ def _listed(values: Sequence[int]) -> str:
 
 
 def table_of_classes(masks: Iterable[np.ndarray], mask_type: str) -> list[dict]:
-    """List the classes that occur in any of the masks.
+    """List the classes that occur in any of the masks: id, name, value, group (None) of each.
+
+    Ids are 0 to n - 1 in order of value, id 0 is background.
 
     Parameters
     ----------
-    masks : iterable of ndarray
-        Each (Y, X), unsigned integers; all masks of the training data.
-    mask_type : {"binary", "classes", "instance labels"}
-        See `recognise_mask_type`.
-
-    Returns
-    -------
-    list of dict
-        id, name, value, group (None) of each class; ids are 0 to n - 1 in order of value, id 0 is background.
+    masks
+        All masks of the training data, each (Y, X), unsigned integers.
+    mask_type
+        One of `MASK_TYPES`.
 
     Raises
     ------
@@ -161,21 +143,16 @@ def table_of_classes(masks: Iterable[np.ndarray], mask_type: str) -> list[dict]:
 
 
 def to_class_ids(mask: np.ndarray, classes: Sequence[dict], mask_type: str) -> np.ndarray:
-    """Class of each pixel.
+    """Class of each pixel: uint8 (Y, X).
 
     Parameters
     ----------
-    mask : ndarray
-        Shape (Y, X), unsigned integers as stored.
-    classes : sequence of dict
-        See `class_table`.
-    mask_type : {"binary", "classes", "instance labels"}
-        With the first and the last, every pixel above 0 is foreground.
-
-    Returns
-    -------
-    ndarray
-        Shape (Y, X), uint8.
+    mask
+        (Y, X), unsigned integers as stored.
+    classes
+        See `table_of_classes`.
+    mask_type
+        One of `MASK_TYPES`; with binary and instance labels, every pixel above 0 is foreground.
 
     Raises
     ------
@@ -224,17 +201,18 @@ def to_objects(mask: np.ndarray, mask_type: str) -> tuple[np.ndarray, np.ndarray
 
     Parameters
     ----------
-    mask : ndarray
-        Shape (Y, X), unsigned integers as stored.
-    mask_type : {"binary", "instance labels"}
-        Binary: each connected region is an object (`to_labels`), so that objects that touch become one.
+    mask
+        (Y, X), unsigned integers as stored.
+    mask_type
+        "binary": each connected region is an object (`to_labels`), so that objects that touch become one; or "instance
+        labels".
 
     Returns
     -------
-    labels : ndarray
-        Shape (Y, X), uint16; 0 is background.
-    values : ndarray
-        Shape (n,): the value that label i had in the mask is values[i - 1]; of a binary mask, 1 to n.
+    labels
+        (Y, X), uint16; 0 is background.
+    values
+        (n,): the value that label i had in the mask is values[i - 1]; of a binary mask, 1 to n.
 
     Raises
     ------

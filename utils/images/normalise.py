@@ -19,16 +19,16 @@ def percentiles(array: np.ndarray, low: float, high: float) -> tuple[np.ndarray,
 
     Parameters
     ----------
-    array : ndarray
-        Shape (Y, X, C). uint8 and uint16 are counted without a copy; other dtypes copy one channel at a time.
-    low, high : float
+    array
+        (Y, X, C). uint8 and uint16 are counted without a copy; other dtypes copy one channel at a time.
+    low, high
         Between 0 and 100.
 
     Returns
     -------
-    low, high : ndarray
-        Shape (C,), float32, high > low: where the percentiles coincide, high is the maximum (a few bright spots on an
-        even background), and low + 1 for a constant channel.
+    low, high
+        (C,), float32, high > low: where the percentiles coincide, high is the maximum (a few bright spots on an even
+        background), and low + 1 for a constant channel.
     """
     values = np.array([_channel_percentiles(array[..., c], (low, high, 100)) for c in range(array.shape[-1])])
     bottom, top, maximum = values.T
@@ -51,11 +51,6 @@ def _channel_percentiles(channel: np.ndarray, q: tuple[float, ...]) -> np.ndarra
 def normalisation_range(array: np.ndarray, normalisation: Mapping) -> tuple[np.ndarray, np.ndarray]:
     """Values (C,) of an image that become 0 and 1: the one preprocessing of training, evaluation and prediction.
 
-    Parameters
-    ----------
-    array
-        (Y, X, C) as read, the whole image.
-    normalisation
-        model.json's {"kind": "percentile", "low": 1, "high": 99.8, "per": "image", "channels": "separate"}.
+    `array` (Y, X, C) is the whole image as read; `normalisation` is that of model.json, see `NORMALISATION`.
     """
     return percentiles(array, normalisation["low"], normalisation["high"])

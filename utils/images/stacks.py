@@ -15,7 +15,6 @@ from utils.files import atomic
 from utils.images.axes import dimension_letters, plane_to_yxc
 from utils.images.decoders import is_tiff, open_tiff, pixel_size_um, reading, without_alpha
 from utils.images.image import Image, checked_image, read_image, tiff_options
-from utils.paths import resolve
 
 LARGEST_IMAGEJ = 2**32 - 2**25  # bytes: offsets in such a file have 32 bits; the rest is room for its tags
 
@@ -25,14 +24,10 @@ class Planes:
 
     Attributes
     ----------
-    path : Path
-        The file.
-    axes : {"", "T", "Z", "TZ"}
-        What is stacked; "" for a single plane.
-    shape : tuple of int
-        How many planes along each of `axes`.
-    pixel_size_um : float or None
-        Width of a pixel in micrometres.
+    axes, shape
+        What is stacked, "T", "Z", "TZ" or "" for a single plane; how many planes along each of these axes.
+    pixel_size_um
+        Width of a pixel in micrometres; None where unknown, and for a file that is no TIFF.
     """
 
     def __init__(self, path: Path, axes: str, letters: str, lengths: tuple[int, ...], pixel_size: float | None):
@@ -70,28 +65,22 @@ class Planes:
                 yield checked_image(plane_to_yxc(array, letters, self.path), self.path, self.pixel_size_um, letters)
 
 
-def read_planes(path: str | Path, axes: str = "automatic") -> Planes:
+def read_planes(path: Path, axes: str = "automatic") -> Planes:
     """Look at what a file holds; its pixels are read later, plane by plane.
 
     Parameters
     ----------
-    path : str or Path
+    path
         TIFF, PNG or JPEG.
-    axes : str
+    axes
         One of `utils.images.axes.STACK_AXES`; "automatic" as in `utils.images.image.read_image`. A file of two
-        dimensions is a plane whatever is given.
-
-    Returns
-    -------
-    Planes
-        A stack with a single plane counts as a plane.
+        dimensions is a plane whatever is given, and so is a stack with a single plane.
 
     Raises
     ------
     DataError
         Missing, damaged or truncated TIFF, unknown axes. What is wrong with the pixels is told when they are read.
     """
-    path = resolve(path)
     if not is_tiff(path):
         return Planes(path, axes, "", (), None)
     with reading(path), open_tiff(path) as (tif, series):
@@ -154,16 +143,8 @@ class LabelStack:
 def label_file(path: Path, planes: Planes, software: str) -> Iterator[LabelStack]:
     """Collect the labels of each of `planes` and write them to one TIFF, whole or not at all.
 
-    It is uint16, or uint32 where a label is above 65535; ImageJ reads it with the axes and the pixel size of `planes`.
-
-    Parameters
-    ----------
-    path : Path
-        TIFF to write.
-    planes : Planes
-        What the labels belong to.
-    software : str
-        Said in the file to have written it.
+    It is uint16, or uint32 where a label is above 65535; ImageJ reads it with the axes and the pixel size of `planes`,
+    and `software` is said in it to have written it.
 
     Yields
     ------

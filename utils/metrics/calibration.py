@@ -23,11 +23,18 @@ def fit_temperature(logits: np.ndarray, y: np.ndarray) -> float:
     Give it validation images only: fitted on training images it says that the network may be sure of itself, fitted on
     test images it makes their probabilities look better than they are. The negative log-likelihood of Guo et al. is
     minimised together with a weak prior, log(T) normal about 0: a handful of validation images that are all right would
-    otherwise make every probability 0 or 1. With hundreds of images the prior does not matter.
+    otherwise make every probability 0 or 1. With hundreds of images the prior does not matter. T is above 0, and above
+    1 it makes probabilities less sure; it is 1 where there is no image.
 
-    `logits` (n, n_classes) are scores before softmax, `y` (n,) the true class ids. T is above 0, and above 1 it makes
-    probabilities less sure; 1 where there is no image. ValueError where there is not one class id per row, or a logit
-    is not finite.
+    Parameters
+    ----------
+    logits, y
+        Scores before softmax (n, n_classes), and true class ids (n,).
+
+    Raises
+    ------
+    ValueError
+        If there is not one class id per row, or a logit is not finite.
     """
     logits, y = np.asarray(logits, dtype=np.float64), np.asarray(y)
     if logits.ndim != 2 or y.shape != logits.shape[:1] or not np.isfinite(logits).all():
@@ -53,11 +60,21 @@ def apply(logits: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def calibration_curve(y: np.ndarray, p: np.ndarray, bins: int = BINS) -> pd.DataFrame:
-    """How often the predicted class is right, by the probability that it was given: `y` (n,) ids, `p` (n, n_classes).
+    """How often the predicted class is right, by the probability that it was given.
 
-    One row per bin that holds an image, of `bins` of equal width, (0, 1 / bins], ..., (1 - 1 / bins, 1]: from, to (its
-    borders), images, probability (mean of the predicted class's), accuracy (share that is right), low, high (95 %
-    Wilson interval of the accuracy: Wilson EB (1927) J Am Stat Assoc 22:209, doi:10.1080/01621459.1927.10502953).
+    Parameters
+    ----------
+    y, p
+        True class ids (n,) and probabilities (n, n_classes).
+    bins
+        Bins of equal width: (0, 1 / bins], ..., (1 - 1 / bins, 1].
+
+    Returns
+    -------
+    DataFrame
+        One row per bin that holds an image: from, to (its borders), images, probability (mean of the predicted
+        class's), accuracy (share that is right), low, high (95 % Wilson interval of the accuracy: Wilson EB (1927) J Am
+        Stat Assoc 22:209, doi:10.1080/01621459.1927.10502953).
     """
     sure = np.asarray(p, dtype=np.float64).max(axis=1)
     right = np.argmax(p, axis=1) == y

@@ -133,8 +133,7 @@ def class_scores(
     """Score the probabilities that a classifier gives to the images of a test set.
 
     A group's probability is the sum over its classes, so that the predicted group need not be the one of the predicted
-    class. DataError where there is no image; ValueError where lengths do not fit, a probability is not finite, or
-    something is no class id.
+    class.
 
     Parameters
     ----------
@@ -148,6 +147,13 @@ def class_scores(
         none.
     n, seed
         Number of bootstrap draws, and their seed.
+
+    Raises
+    ------
+    DataError
+        If there is no image.
+    ValueError
+        If lengths do not fit, a probability is not finite, or something is no class id.
     """
     y_true, p = np.asarray(y_true), np.asarray(p, dtype=np.float32)
     _checked(names, groups, y_true, p, len(classes))

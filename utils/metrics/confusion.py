@@ -24,9 +24,19 @@ class OverlapScores(NamedTuple):
 def confusion_matrix(y_true: np.ndarray, y_pred: np.ndarray, n_classes: int) -> np.ndarray:
     """Count pixels by true (row) and predicted class (column): int64 (n_classes, n_classes).
 
-    scikit-learn's function of this name sorts all pixels; counting takes about a tenth of its time. `y_true` and
-    `y_pred` hold class ids, 0 .. n_classes - 1, background included, in any shape; ValueError where the shapes differ
-    or an array holds something that is no class id.
+    scikit-learn's function of this name sorts all pixels; counting takes about a tenth of its time.
+
+    Parameters
+    ----------
+    y_true, y_pred
+        Class ids, 0 .. n_classes - 1, in any shape, the same for both.
+    n_classes
+        Number of classes, background included.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or an array holds something that is no class id.
     """
     if y_true.shape != y_pred.shape:
         raise ValueError(f"the true mask has shape {y_true.shape}, the predicted one {y_pred.shape}")
@@ -96,8 +106,7 @@ def best_threshold(
 
     Give it validation images only: a threshold chosen on the images that are scored makes the score optimistic.
     Foreground is where ``p1 > threshold``. Of equally good thresholds the one nearest to 0.5 is taken; 0.5 if no image
-    has any foreground to judge by. ValueError where a threshold lies outside 0 to 1 or the two arrays of an image
-    differ in shape.
+    has any foreground to judge by.
 
     Parameters
     ----------
@@ -105,6 +114,11 @@ def best_threshold(
         (y_true, p1): class ids and probability of class 1 of one image each, both (Y, X). Images are not kept.
     grid
         Thresholds to try; 0.5 is always tried too.
+
+    Raises
+    ------
+    ValueError
+        If a threshold lies outside 0 to 1 or the two arrays of an image differ in shape.
     """
     grid = np.unique(np.round([*grid, 0.5], 6))
     if grid[0] < 0 or grid[-1] > 1:

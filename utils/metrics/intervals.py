@@ -122,9 +122,15 @@ def interval_note(groups: Sequence[str], level: float = 0.95) -> str:
 class Judgement:
     """The headline score of a model on a test set.
 
-    `headline` holds name, value, low, high, meaning. `per_image` (n_images, ...) is what is summed over the images to
-    get the score, for instance confusion matrices; `statistic` maps sums (n, ...) to scores (n,). `groups`: patient,
-    slide or day of each image.
+    Attributes
+    ----------
+    headline
+        name, value, low, high, meaning.
+    per_image, statistic
+        What is summed over the images to get the score (n_images, ...), for instance confusion matrices, and what maps
+        sums (n, ...) to scores (n,).
+    groups
+        Group of each image (patient, slide, day).
     """
 
     headline: dict

@@ -36,12 +36,18 @@ HALF = 0.5  # an object lies in another where that one holds more than this shar
 class ObjectScores:
     """Scores of a test set.
 
-    `per_image` has one row per image: file, group, true objects, predicted objects, and AP, precision, recall, F1 and
-    PQ at IoU 0.5 (0 to 1, NaN where there is nothing to divide by: nothing to find and nothing found). `counts`,
-    float64 (n_images, n_thresholds, 4), holds TP, FP, FN and the sum of the IoU of the matched pairs, for each of
-    IOU_THRESHOLDS. `class_confusion`, int64 (n_classes, n_classes), holds the classes of the objects matched at IoU
-    0.5, rows = truth, in the order of the class ids, counted over the images whose annotated and predicted objects have
-    classes; None where there is no such image.
+    Attributes
+    ----------
+    per_image
+        One row per image: file, group, true objects, predicted objects, and AP, precision, recall, F1 and PQ at IoU 0.5
+        (0 to 1, NaN where there is nothing to divide by: nothing to find and nothing found).
+    counts
+        float64 (n_images, n_thresholds, 4): TP, FP, FN and sum of the IoU of the matched pairs, for each of
+        IOU_THRESHOLDS.
+    class_confusion
+        int64 (n_classes, n_classes): classes of the objects matched at IoU 0.5, rows = truth, in the order of the class
+        ids, counted over the images whose annotated and predicted objects have classes; None where there is no such
+        image.
     """
 
     per_image: pd.DataFrame
@@ -67,9 +73,6 @@ def scores_from_counts(counts: np.ndarray) -> dict[str, np.ndarray]:
 def object_scores(pairs: Iterable[Pair], classes: Sequence[dict] | None = None) -> ObjectScores:
     """Score a test set image by image; only the counts of an image are kept.
 
-    DataError where there is no image; ValueError where shapes differ, labels are negative or no whole numbers, or a
-    class id is not in the class table; KeyError where a matched object has no class id.
-
     Parameters
     ----------
     pairs
@@ -77,6 +80,15 @@ def object_scores(pairs: Iterable[Pair], classes: Sequence[dict] | None = None) 
         of shape (Y, X), 0 = background; classes map each label to its class id, from 1, or are None.
     classes
         Class table as in model.json, needed where objects have classes. Background (id 0) may be in it or not.
+
+    Raises
+    ------
+    DataError
+        If there is no image.
+    ValueError
+        If shapes differ, labels are negative or no whole numbers, or a class id is not in the class table.
+    KeyError
+        If a matched object has no class id.
     """
     confusions, rows, counts = [], [], []
     for file, group, labels_true, labels_pred, *object_classes in pairs:

@@ -104,11 +104,23 @@ def pixel_scores(
 ) -> PixelScores:
     """Score a test set image by image; only the counts of an image are kept.
 
-    `pairs` are file name, group, y_true and y_pred, class ids of shape (Y, X); `classes` is the class table as in
-    model.json, background first. Mean foreground IoU is the unweighted mean over images, leaving out images whose two
-    masks are empty; Dice and IoU per class are pooled over the pixels of all images, so that an image with a handful of
-    pixels of a class does not weigh as much as one full of it. DataError where there is no image, or two classes share
-    a name; ValueError where an array holds something that is no class id.
+    Mean foreground IoU is the unweighted mean over images, leaving out images whose two masks are empty; Dice and IoU
+    per class are pooled over the pixels of all images, so that an image with a handful of pixels of a class does not
+    weigh as much as one full of it.
+
+    Parameters
+    ----------
+    pairs
+        (file name, group, y_true, y_pred) of each image, the last two class ids of shape (Y, X).
+    classes
+        Class table as in model.json, background first.
+
+    Raises
+    ------
+    DataError
+        If there is no image, or two classes share a name.
+    ValueError
+        If an array holds something that is no class id.
     """
     names, rows, confusions = _class_names(classes), [], []
     for file, group, y_true, y_pred in pairs:

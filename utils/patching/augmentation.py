@@ -21,18 +21,15 @@ class Augmentation:
     ----------
     flip, rotate_90
         Mirror up-down or left-right; turn by a random multiple of 90 degrees (square patches; by 180 for others).
-    rotation
-        Largest free rotation to either side, degrees.
-    zoom
-        Largest enlargement or reduction, percent of the size.
+    rotation, zoom
+        Largest free rotation to either side, degrees; largest enlargement or reduction, percent of the size.
     shift
         Largest shift along each axis, percent of the size; whole images only, patches lie at random anyway.
     intensity
         Largest change of contrast, percent, and of brightness, half of it in percent of the normalised range.
-    blur
-        Largest standard deviation of a Gaussian blur, pixels.
-    noise
-        Largest standard deviation of added Gaussian noise, percent of the normalised range.
+    blur, noise
+        Largest standard deviation of a Gaussian blur, pixels, and of added Gaussian noise, percent of the normalised
+        range.
     stain
         Largest change of each stain's amount, percent, RGB images only: colour deconvolution into haematoxylin, eosin
         and DAB, each scaled on its own (Tellez et al. 2018, doi:10.1109/TMI.2018.2820199).
@@ -55,27 +52,11 @@ class Augmentation:
 
 
 def draw_patch(image, mask, low, high, patch, min_fraction, augmentation: Augmentation, rng):
-    """Draw one augmented training patch.
+    """Draw one augmented training patch, float32 (height, width, C) normalised, and its mask (height, width).
 
-    Parameters
-    ----------
-    image
-        (Y, X, C) as read, any dtype.
-    mask
-        (Y, X) class ids or labels.
-    low, high
-        (C,) image-wide percentiles that become 0 and 1.
-    patch
-        (height, width) in pixels, at most the image's size.
-    min_fraction
-        Smallest share of foreground at the drawn position.
-    augmentation, rng
-        What to change and the random generator.
-
-    Returns
-    -------
-    image, mask
-        float32 (height, width, C) normalised; (height, width) of the mask's dtype.
+    `image` is (Y, X, C) as read, of any dtype, `mask` (Y, X) class ids or labels, whose dtype stays; `low` and `high`
+    (C,) are the image-wide percentiles that become 0 and 1. `patch` is (height, width) in pixels, at most the image's
+    size; `min_fraction` is the smallest share of foreground at the drawn position.
     """
     y, x = draw_position(mask, patch, min_fraction, rng)
     if augmentation.warps:
@@ -91,18 +72,9 @@ def draw_patch(image, mask, low, high, patch, min_fraction, augmentation: Augmen
 
 
 def draw_image(image: np.ndarray, augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    """Change a whole image at random.
+    """Change a whole image, float32 (Y, X, C), normalised, at random; shape and dtype stay.
 
-    Parameters
-    ----------
-    image
-        float32 (Y, X, C), normalised.
-    augmentation, rng
-        What to change and the random generator; stains are left alone, their amounts are no longer known.
-
-    Returns
-    -------
-    float32 (Y, X, C).
+    Stains are left alone: their amounts are no longer known.
     """
     if augmentation.warps:
         image = _sampled(image, _sampling((0, 0), image.shape[:2], augmentation, rng))

@@ -31,18 +31,16 @@ class TrainingPatches(keras.utils.PyDataset):
     Parameters
     ----------
     sources
-        Training images. One is drawn with probability proportional to the square root of its number of pixels:
-        large images give more patches, but do not drown the small ones.
+        Training images. One is drawn with probability proportional to the square root of its number of pixels: large
+        images give more patches, but do not drown the small ones.
     patch
         (height, width) in pixels.
     batch_size, steps
         Patches per batch and batches per epoch.
     min_fraction
         Smallest share of foreground of a patch.
-    augmentation
-        Random changes.
-    seed
-        Of everything that is drawn.
+    augmentation, seed
+        Random changes, and the seed of everything that is drawn.
     """
 
     def __init__(self, sources: Sequence[Source], patch, batch_size, steps, min_fraction, augmentation, seed):
@@ -122,19 +120,8 @@ def drawn_before_and_after(
 ) -> list[np.ndarray]:
     """One patch of each source as cut from the image and as changed: patches and masks before, patches and masks after.
 
-    Parameters
-    ----------
-    sources, patch, min_fraction
-        As for `utils.patching.batches.TrainingPatches`.
-    augmentation
-        Values of the form.
-    seed
-        Of the choice of patches and changes.
-
-    Returns
-    -------
-    list of ndarray
-        float32 (n, Y, X, C), masks (n, Y, X), and the same again.
+    float32 (n, Y, X, C), masks (n, Y, X), and the same again. `augmentation` are values of the form; the others as for
+    `TrainingPatches`.
     """
     drawn = [
         [

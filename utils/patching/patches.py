@@ -14,20 +14,11 @@ LARGEST_AUTOMATIC_PATCH = 512
 def draw_position(
     mask: np.ndarray, patch: tuple[int, int], min_fraction: float, rng: np.random.Generator
 ) -> tuple[int, int]:
-    """Draw the upper left corner (y, x) of a patch with at least `min_fraction` of foreground.
+    """Draw the upper left corner (y, x) of a patch with at least `min_fraction` (0 to 1) of pixels with mask > 0.
 
-    Parameters
-    ----------
-    mask
-        (Y, X) class ids, 0 = background; at least as large as `patch`.
-    patch
-        Height and width in pixels.
-    min_fraction
-        Smallest share (0 to 1) of pixels with mask > 0. Where no position of `ATTEMPTS` reaches it, the one with most
-        foreground is taken; an image without foreground gives a uniformly drawn position, so that 0 and empty images
-        work.
-    rng
-        Random generator.
+    `mask` (Y, X) holds class ids, 0 = background, and is at least as large as `patch` (height, width). Where no
+    position of `ATTEMPTS` reaches the share, the one with most foreground is taken; an image without foreground gives a
+    uniformly drawn position, so that 0 and empty images work.
     """
     best, best_share = None, -1.0
     for _ in range(ATTEMPTS):
@@ -49,14 +40,8 @@ def grid_positions(shape: tuple[int, int], patch: tuple[int, int]) -> list[tuple
 def tile_starts(length: int, tile: int, overlap: int) -> np.ndarray:
     """Starts of tiles that cover `length` pixels with at least `overlap` in common; the last one ends at `length`.
 
-    Parameters
-    ----------
-    length, tile, overlap
-        Pixels; 0 <= overlap < tile. A `length` of at most `tile` gives the single start 0.
-
-    Returns
-    -------
-    (n,) int64, ascending, evenly spaced up to rounding.
+    (n,) int64, ascending, evenly spaced up to rounding; a `length` of at most `tile` gives the single start 0. All are
+    pixels; ValueError unless 0 <= overlap < tile.
     """
     if not 0 <= overlap < tile:
         raise ValueError(f"overlap {overlap} must lie between 0 and the tile's side {tile} - 1")
@@ -67,17 +52,10 @@ def tile_starts(length: int, tile: int, overlap: int) -> np.ndarray:
 def tile_layout(length: int, tile: int, overlap: int, multiple: int = 1) -> tuple[int, list[int]]:
     """Side and starts of the tiles for one axis: no more tiles than needed, no larger than needed.
 
-    All are multiples of `multiple`, so that a network that pools sees every tile on the same grid as the whole image
-    and answers alike; the last tile may reach past the end by less than `multiple`.
-
-    Parameters
-    ----------
-    length
-        Pixels of the image.
-    tile, overlap
-        Largest side, a multiple of `multiple`, and pixels that neighbours have at least in common; overlap < tile.
-    multiple
-        What the network needs its input's sides to be a multiple of.
+    All are multiples of `multiple` (what the network needs its input's sides to be a multiple of), so that a network
+    that pools sees every tile on the same grid as the whole image and answers alike; the last tile may reach past the
+    end by less than `multiple`. `tile` is the largest side, itself a multiple of `multiple`; neighbours have at least
+    `overlap` < tile pixels in common.
     """
     length, tile, overlap = (-(-pixels // multiple) for pixels in (length, tile, overlap))
     n = len(tile_starts(length, tile, overlap))
@@ -144,13 +122,11 @@ def check_patch(
 
     Parameters
     ----------
-    sizes : sequence of (int, int)
-        Height and width of each image.
-    patch : (int, int)
-        Height and width of the patch.
-    multiple_of : int
+    sizes, patch
+        Height and width of each image, and of the patch.
+    multiple_of
         2 ** pooling_steps.
-    names : sequence of str, optional
+    names
         Name of each image, for the message.
 
     Raises
@@ -175,24 +151,10 @@ def check_patch(
 
 
 def automatic_patch(sizes: Sequence[tuple[int, int]], multiple_of: int) -> tuple[int, int]:
-    """Side of the largest square patch of 2**n pixels that fits the smallest image, at most 512.
+    """Height and width of the largest square patch of 2**n pixels that fits the smallest image, at most 512.
 
-    Parameters
-    ----------
-    sizes : sequence of (int, int)
-        Height and width of each image.
-    multiple_of : int
-        2 ** pooling_steps.
-
-    Returns
-    -------
-    (int, int)
-        Height and width.
-
-    Raises
-    ------
-    DataError
-        Where the smallest image is smaller than `multiple_of`.
+    `sizes` are height and width of each image; DataError where the smallest is smaller than `multiple_of`, 2 **
+    pooling_steps.
     """
     shortest = min(min(size) for size in sizes)
     side = min(LARGEST_AUTOMATIC_PATCH, 2 ** (int(shortest).bit_length() - 1))

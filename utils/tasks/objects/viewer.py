@@ -35,8 +35,8 @@ class Viewer:
     plane (counted from 1), objects.
     """
 
-    def __init__(self, result_folder: str | Path):
-        self.folder = resolve(result_folder)
+    def __init__(self, result_folder: Path):
+        self.folder = result_folder
         self.origin, self.planes = _read_folder(self.folder)
         self.position = IntSlider(value=1, min=1, max=len(self.planes), description="Image", continuous_update=False)
         self.shown = ToggleButtons(options=[CONTOURS, FILLED, NONE], style={"button_width": "auto"})
@@ -107,7 +107,7 @@ class Viewer:
         return bundle
 
 
-def viewer(result_folder: str | Path) -> Viewer:
+def viewer(result_folder: Path) -> Viewer:
     """Step through the images of a prediction folder; see `Viewer`."""
     return Viewer(result_folder)
 
