@@ -46,7 +46,7 @@ def execute(path: Path, values: dict, kernel: str = "python3", watch=None) -> nb
     )
 
     def begins(cell, cell_index):
-        if watch and "LiveProgress()" in cell.source:
+        if watch and "with_progress(task.train" in cell.source:
             threading.Thread(target=watch, args=(client,), daemon=True).start()
 
     client.on_cell_start = begins

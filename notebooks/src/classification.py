@@ -196,20 +196,16 @@ training
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Read and show the data
-from IPython.display import Markdown, display
-
 runtime.start()
 from utils.pages.figures import show
-from utils.pages.page import live, show_figures, show_tables, tidy
-from utils.tasks import report
+from utils.pages.page import live, show_figures, show_tables
+from utils.tasks import page
 from utils.tasks.classes.task import Classification
 
 task = Classification()
 project = task.open(data.values(), training.seed)
 test = task.sample_test_set(project, data.training_source)
-display(Markdown(task.overview(project, training.values())))
-display(tidy(task.counts(project, test)))
-show(task.show_data(project))
+page.show_project(task, project, training.values(), test)
 
 # %% [markdown]
 # **Problems found, uneven images, near-duplicates.** Empty tables are good news. An image or group named as *uneven* is
@@ -288,15 +284,10 @@ note(task.starting_note(project, data.values(), training.values()))
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Train
-from utils.training.progress import LiveProgress
+from utils.training.progress import with_progress
 
-parameters = forms.parameters(data, augmentation, training)
 forms.save_settings(data, augmentation, training)
-progress = LiveProgress()
-try:
-    note(task.train(project, parameters, [progress]))
-finally:
-    progress.close()
+note(with_progress(task.train, project, forms.parameters(data, augmentation, training)))
 
 # %% [markdown]
 # ## 5. Evaluate
@@ -328,9 +319,9 @@ from utils.tasks.held_out import evaluate, find_test_set
 
 model_folder = resolve(evaluation.model_folder) if evaluation.model_folder else project.folder
 test_set = find_test_set(task, model_folder, evaluation.test_source)
-own = model_folder == project.folder
-result = evaluate(task, model_folder, test_set, training=project.examples("training") if own else ())
-report.show_scores(task, result, model_folder)
+learned = project.examples("training") if model_folder == project.folder else ()
+result = evaluate(task, model_folder, test_set, training=learned)
+page.show_scores(task, result, model_folder)
 
 # %% [markdown]
 # **The errors**: which classes are mixed up ([confusion matrix](../README.md#glossary)), the mistakes of which the
@@ -349,12 +340,7 @@ show_figures(task.evaluation_figures(result))
 # Show what the model looks at, write the report
 chosen = [name.strip() for name in evaluation.images_to_explain.split(",") if name.strip()]
 show(task.looked_at(result, chosen))
-warnings = []
-if own:
-    lookalikes = task.lookalikes(project, test_set)
-    show_tables({report.LOOKALIKES: lookalikes}, counted=True)
-    warnings = report.with_lookalikes(checks, lookalikes).warnings
-note(f"A page to keep or send: {report.write(task, model_folder, result, warnings)}")
+page.conclude(task, result, model_folder, project, checks)
 
 # %% [markdown]
 # ## 6. Predict on new images
@@ -389,23 +375,12 @@ prediction
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Predict
-from IPython.display import display
-from tqdm.auto import tqdm
-
 runtime.start()
-from utils.pages.figures import show
-from utils.pages.page import tidy
+from utils.tasks import page
 from utils.tasks.choices import choose
 from utils.tasks.classes.task import Classification
 
 task = Classification()
 trained, source = (project.folder, data.training_source) if "project" in globals() else (None, None)
 chosen = choose(prediction.values(), "classification", trained, source)
-note(chosen.about)
-predicted = task.predict(*chosen[:3], progress=tqdm, axes=prediction.axes, labels=chosen.labels)
-for warning in predicted.warnings:
-    note(warning)
-shown = predicted.table.loc[:, [not name.startswith("p_") for name in predicted.table.columns]]
-display(tidy(shown.head(20)))
-show(task.result_figure(chosen.results, predicted.table))
-note(f"Everything is in {chosen.results}; above are the first rows and pictures.")
+page.show_prediction(task, chosen, axes=prediction.axes, labels=chosen.labels)

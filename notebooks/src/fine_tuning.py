@@ -250,34 +250,31 @@ evaluation
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Read and show the data
-from contextlib import closing
-
 from IPython.display import Markdown, display
 
 runtime.start()
-from utils.fine_tuning import page
+from utils.fine_tuning import page as words
 from utils.fine_tuning.comparison import before_training
 from utils.fine_tuning.curve import run_curve, sizes_of
 from utils.fine_tuning.start import example_model, open_start
 from utils.fine_tuning.tuning import open_tuning, train_from_scratch, tune, with_parameters
 from utils.pages.figures import show
 from utils.pages.page import live, show_figures, show_tables, tidy
-from utils.tasks import report
-from utils.training.progress import LiveProgress
+from utils.tasks import page, report
+from utils.training.progress import with_progress
 
 starting_model = data.starting_model
 if not starting_model:
     note("No starting model was given: an example is used, a classifier of the phases of mitosis (preset Try out).")
-    with closing(LiveProgress()) as progress:
-        starting_model = str(example_model(data.model_path, [progress]))
+    starting_model = str(with_progress(example_model, data.model_path))
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Look at the starting model and the new images
 tuning = open_tuning(*open_start(starting_model), forms.parameters(data, strategy, training, curve, evaluation))
 project, task = tuning.project, tuning.task
 sizes = sizes_of(tuning, curve.values())
-display(Markdown(page.source_note(tuning)))
-display(Markdown(page.data_note(tuning)))
+display(Markdown(words.source_note(tuning)))
+display(Markdown(words.data_note(tuning)))
 show(task.show_data(project))
 
 # %% [markdown]
@@ -288,7 +285,7 @@ show(task.show_data(project))
 # %% cellView="form" jupyter={"source_hidden": true}
 # Problems, uneven images, duplicates
 checks = task.checks(project, tuning.settings, tuning.test_set)
-checks = report.with_lookalikes(checks, task.lookalikes(project, tuning.test_set))
+checks = page.with_lookalikes(checks, task, project, tuning.test_set)
 show_tables(checks.tables, counted=True, most=20)
 
 # %% [markdown]
@@ -333,7 +330,7 @@ live(augmentation, lambda: task.augmentation_preview(project, tuning.settings, a
 # %% cellView="form" jupyter={"source_hidden": true}
 # Score of the unchanged model
 before = before_training(tuning)
-display(Markdown(page.generalisation(tuning, before)))
+display(Markdown(words.generalisation(tuning, before)))
 
 # %% [markdown]
 # ## 4. Train
@@ -352,11 +349,7 @@ display(Markdown(page.generalisation(tuning, before)))
 parameters = forms.parameters(data, augmentation, strategy, training, curve, evaluation)
 forms.save_settings(data, augmentation, strategy, training, curve, evaluation)
 tuning = with_parameters(tuning, parameters)
-progress = LiveProgress()
-try:
-    note(tune(tuning, [progress]))
-finally:
-    progress.close()
+note(with_progress(tune, tuning))
 
 # %% [markdown]
 # ### 4.2 The same from scratch
@@ -367,12 +360,8 @@ finally:
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Train from scratch
-progress = LiveProgress()
-try:
-    if strategy.strategy != "from scratch":
-        note(train_from_scratch(tuning, [progress]))
-finally:
-    progress.close()
+if strategy.strategy != "from scratch":
+    note(with_progress(train_from_scratch, tuning))
 
 # %% [markdown]
 # ### 4.3 The learning curve: how many images are required?
@@ -387,11 +376,11 @@ finally:
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Measure and draw the learning curve
-points, draw = None, page.curve_drawing(tuning, before, curve.target_score)
+points, draw = None, words.curve_drawing(tuning, before, curve.target_score)
 if sizes:
-    points = run_curve(tuning, curve.values(), page.live_curve(draw))
-    display(tidy(page.curve_table(points)))
-    for sentence in page.images_required(tuning, points, curve.target_score):
+    points = run_curve(tuning, curve.values(), words.live_curve(draw))
+    display(tidy(words.curve_table(points)))
+    for sentence in words.images_required(tuning, points, curve.target_score):
         display(Markdown(sentence))
 
 # %% [markdown]
@@ -408,9 +397,9 @@ from utils.fine_tuning.comparison import compare
 
 comparison = compare(tuning, before)
 display(Markdown(report.verdict(comparison.result, project.folder)))
-display(tidy(page.comparison_table(comparison)))
-display(Markdown(page.comparison_verdict(comparison)))
-display(Markdown(page.forgetting(comparison)))
+display(tidy(words.comparison_table(comparison)))
+display(Markdown(words.comparison_verdict(comparison)))
+display(Markdown(words.forgetting(comparison)))
 
 # %% [markdown]
 # **Before and after.** The same test images with the errors of each model, the hardest first.
@@ -419,7 +408,7 @@ display(Markdown(page.forgetting(comparison)))
 # Show the errors, write the report
 pictures = task.show_errors(comparison.predictors, tuning.test_set, tuning.classes)
 show_figures(pictures)
-more = page.more_for_report(comparison, points, draw) | pictures
+more = words.more_for_report(comparison, points, draw) | pictures
 written = report.write(task, project.folder, comparison.result, checks.warnings, more)
 note(f"A page to keep or send: {written}")
 
@@ -447,23 +436,11 @@ prediction
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Predict
-from IPython.display import display
-from tqdm.auto import tqdm
-
 runtime.start()
-from utils.pages.figures import show
-from utils.pages.page import tidy
+from utils.tasks import page
 from utils.tasks.choices import choose
 from utils.tasks.registry import read_task
 
 trained, source = (project.folder, data.training_source) if "project" in globals() else (None, None)
 chosen = choose(prediction.values(), "fine_tuning", trained, source)
-note(chosen.about)
-task, _ = read_task(chosen.model)
-predicted = task.predict(*chosen[:3], progress=tqdm)
-for warning in predicted.warnings:
-    note(warning)
-shown = predicted.table.loc[:, [not name.startswith("p_") for name in predicted.table.columns]]
-display(tidy(shown.head(20)))
-show(task.result_figure(chosen.results, predicted.table))
-note(f"Everything is in {chosen.results}; above are the first rows and pictures.")
+page.show_prediction(read_task(chosen.model)[0], chosen)

@@ -204,19 +204,14 @@ training
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Read and show the data
-from IPython.display import Markdown, display
-
 runtime.start()
-from utils.pages.figures import show
-from utils.pages.page import live, show_figures, show_tables, tidy
-from utils.tasks import report
+from utils.pages.page import live, show_figures, show_tables
+from utils.tasks import page
 from utils.tasks.objects.task import StarDist
 
 task = StarDist()
 project = task.open(data.values(), training.seed)
-display(Markdown(task.overview(project, training.values())))
-display(tidy(task.counts(project)))
-show(task.show_data(project))
+page.show_project(task, project, training.values())
 
 # %% [markdown]
 # **Problems found, uneven images, duplicates.** Empty tables are good news. A warning is no order: look at the object
@@ -282,15 +277,10 @@ note(task.starting_note(project, data.values(), training.values()))
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Train
-from utils.training.progress import LiveProgress
+from utils.training.progress import with_progress
 
-parameters = forms.parameters(data, augmentation, training)
 forms.save_settings(data, augmentation, training)
-progress = LiveProgress()
-try:
-    note(task.train(project, parameters, [progress]))
-finally:
-    progress.close()
+note(with_progress(task.train, project, forms.parameters(data, augmentation, training)))
 
 # %% [markdown]
 # ## 5. Evaluate
@@ -326,7 +316,7 @@ from utils.tasks.held_out import evaluate, find_test_set
 model_folder = resolve(evaluation.model_folder) if evaluation.model_folder else project.folder
 test_set = find_test_set(task, model_folder, evaluation.test_source, evaluation.test_target, evaluation.class_table)
 result = evaluate(task, model_folder, test_set)
-report.show_scores(task, result, model_folder)
+page.show_scores(task, result, model_folder)
 
 # %% [markdown]
 # **The errors, image by image**, the worst first: which objects are missed, invented, merged or split?
@@ -342,15 +332,7 @@ show_figures(task.evaluation_figures(result))
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Doubtful annotation; write the report
-warnings = []
-if model_folder == project.folder:
-    display(tidy(task.disagreement(model_folder, project.dataset.examples, project.roles).head(10)))
-    lookalikes = task.lookalikes(project, test_set)
-    show_tables({report.LOOKALIKES: lookalikes}, counted=True)
-    warnings = report.with_lookalikes(checks, lookalikes).warnings
-else:
-    note("This list is made for the model of section 4 only; here you evaluated another one.")
-note(f"A page to keep or send: {report.write(task, model_folder, result, warnings)}")
+page.conclude(task, result, model_folder, project, checks)
 
 # %% [markdown]
 # ## 6. Predict on new images
@@ -382,11 +364,8 @@ prediction
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Predict
-from IPython.display import display
-from tqdm.auto import tqdm
-
 runtime.start()
-from utils.pages.page import tidy
+from utils.tasks import page
 from utils.tasks.choices import choose
 from utils.tasks.objects.task import StarDist
 from utils.tasks.objects.viewer import viewer
@@ -394,10 +373,5 @@ from utils.tasks.objects.viewer import viewer
 task = StarDist()
 trained, source = (project.folder, data.training_source) if "project" in globals() else (None, None)
 chosen = choose(prediction.values(), "stardist_segmentation", trained, source)
-note(chosen.about)
-predicted = task.predict(*chosen[:3], progress=tqdm, axes=prediction.axes)
-for warning in predicted.warnings:
-    note(warning)
-display(tidy(predicted.table.head(20)))
-note(f"Everything is in {chosen.results}; above are the first rows.")
+page.show_prediction(task, chosen, figure=False, axes=prediction.axes)
 viewer(chosen.results)

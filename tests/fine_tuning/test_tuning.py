@@ -30,8 +30,8 @@ from utils.images.image import write_tiff
 from utils.tasks.held_out import find_test_set
 from utils.tasks.objects import network as objects_network
 from utils.tasks.objects import train
+from utils.tasks.page import with_lookalikes
 from utils.tasks.registry import CLASSIFIER
-from utils.tasks.report import with_lookalikes
 from utils.training import model_folder
 
 FORMS = ("data", "augmentation", "strategy", "training", "curve", "evaluation")
@@ -376,8 +376,8 @@ def test_a_copy_of_a_training_image_among_the_test_images_is_shown(classifier, c
     write_tiff(test / name / "mirrored.tif", chosen.image.array[::-1, :, 0])
     given = parameters(crops, tmp_path, evaluation={"test_source": str(test)})
     again = open_tuning(*open_start(str(classifier)), given)
-    lookalikes = again.task.lookalikes(again.project, again.test_set)
-    checks = with_lookalikes(again.task.checks(again.project, again.settings, again.test_set), lookalikes)
+    checks = again.task.checks(again.project, again.settings, again.test_set)
+    checks = with_lookalikes(checks, again.task, again.project, again.test_set)
     found = checks.tables["Test images that look like a copy of a training image"]
     assert "mirrored.tif" in found.to_string()
     assert any("mirrored.tif" in warning for warning in checks.warnings)

@@ -1,7 +1,7 @@
 """What U-Net and StarDist have in common: images with masks."""
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -116,24 +116,6 @@ class Masks(NetworkTask):
         """Test images with the lowest `quality`, lowest first."""
         order = np.argsort(self.quality(evaluation.scores), kind="stable")  # NaN last
         return [evaluation.test_set.examples[i] for i in order[:n]]
-
-    @abstractmethod
-    def disagreement(self, folder: Path, examples: Sequence[Example], roles: Sequence[str]) -> pd.DataFrame:
-        """Images whose annotation disagrees most with the model: candidates for a faulty annotation.
-
-        Parameters
-        ----------
-        folder
-            Model folder.
-        examples, roles
-            Annotated images and what each was used for; the model has seen training images, so that a disagreement
-            there is the stronger hint.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Begins with the columns file and role; the worst first.
-        """
 
 
 def with_roles(copies: pd.DataFrame, project: Project) -> pd.DataFrame:

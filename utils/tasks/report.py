@@ -5,19 +5,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
-from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 
 from utils.data.splits import read_split
 from utils.metrics.intervals import interval_note
-from utils.pages.page import show_tables
 from utils.pages.report import write_report
 from utils.pages.score_figures import learning_curves
-from utils.tasks.task import Checks, Evaluation, Task, TestSet, alike
+from utils.tasks.task import Evaluation, Task, TestSet
 from utils.training.model_folder import HISTORY, PARAMETERS, SPLIT, read_model
-
-LOOKALIKES = "Test images that look like a copy of a training image"  # caption of a table
-MOST_ROWS = 20  # of a table of scores, on the page
 
 
 def cautions(folder: Path, test_set: TestSet) -> list[str]:
@@ -41,19 +36,6 @@ def verdict(evaluation: Evaluation, folder: Path) -> str:
         f"Scored on {len(test_set.examples)} images: {test_set.origin}. "
         f"{interval_note([one.group for one in test_set.examples])}{warnings}"
     )
-
-
-def with_lookalikes(checks: Checks, pairs: pd.DataFrame) -> Checks:
-    """Checks with the pairs of `Task.lookalikes` added."""
-    return Checks({**checks.tables, LOOKALIKES: pairs}, checks.warnings + alike(pairs))
-
-
-def show_scores(task: Task, evaluation: Evaluation, folder: Path) -> None:
-    """Show verdict, tables and remarks of an evaluation on the page."""
-    display(Markdown(verdict(evaluation, folder)))
-    show_tables(task.score_tables(evaluation), most=MOST_ROWS)
-    for sentence in (*task.cautions(evaluation), *task.remarks(evaluation)):
-        display(Markdown(sentence))
 
 
 def write(

@@ -260,6 +260,24 @@ class Task(ABC):
         is_test = pairs[["file_a", "file_b"]].isin([one.name for one in names.values()])
         return pairs[is_test.sum(axis=1) == 1]
 
+    def disagreement(self, folder: Path, examples: Sequence, roles: Sequence[str]) -> pd.DataFrame | None:
+        """Images whose annotation disagrees most with the model: candidates for a faulty annotation.
+
+        Parameters
+        ----------
+        folder
+            Model folder.
+        examples, roles
+            Annotated images and what each was used for; the model has seen training images, so that a disagreement
+            there is the stronger hint.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Begins with the columns file and role, the worst first; None where the task has its own way of finding them.
+        """
+        return None
+
     @abstractmethod
     def score_tables(self, evaluation: Evaluation) -> dict[str, pd.DataFrame]:
         """Caption -> table of the scores for page and report."""

@@ -1,6 +1,9 @@
 """What a person sees while a training runs: a bar with the remaining time and a curve that grows."""
 
 import time
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
 
 import keras
 import pandas as pd
@@ -13,6 +16,12 @@ from utils.pages.score_figures import learning_curves
 SECONDS_BETWEEN_DRAWINGS = 5
 SHARE_OF_TIME = 0.01  # drawing may take this share of the training's time
 BAR = "{desc} {percentage:3.0f}% {bar} {remaining} left{postfix}"
+
+
+def with_progress(train: Callable[..., str], *given: Any) -> str:
+    """Result of `train(*given, callbacks)`, which is seen on the page while it runs."""
+    with closing(LiveProgress()) as progress:
+        return train(*given, [progress])
 
 
 class LiveProgress(keras.callbacks.Callback):

@@ -5,14 +5,13 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 from sklearn.metrics import jaccard_score
 
 from notebooks.predict import predict_all
 from tests.tasks.thresholds.task import Otsu, Thresholds
 from tests.tiny import parameters, write_data
 from utils.images.image import read_image, read_mask
-from utils.tasks import registry, report
+from utils.tasks import page, registry, report
 from utils.tasks.held_out import evaluate, find_test_set
 
 TASK, otsu = Thresholds(), Otsu({"classes": []}).class_ids
@@ -44,12 +43,10 @@ def test_it_is_scored_on_the_images_set_aside(project, result):
 
 
 def test_its_page_and_report(project, result, capsys):
-    checks = TASK.checks(project, {})
-    checks = report.with_lookalikes(checks, TASK.lookalikes(project, result.test_set))
-    assert list(checks.tables) == ["Problems", report.LOOKALIKES]
-    assert isinstance(TASK.show_data(project), Figure)
-    report.show_scores(TASK, result, project.folder)
-    assert "Markdown" in capsys.readouterr().out
+    page.show_project(TASK, project, {})
+    page.show_scores(TASK, result, project.folder)
+    page.conclude(TASK, result, project.folder, project, TASK.checks(project, {}))
+    assert "A page to keep or send" in capsys.readouterr().out
     text = report.write(TASK, project.folder, result, ["Beware of this."]).read_text(encoding="utf-8")
     for told in ("Beware of this.", "Otsu", f"{result.headline['value']:.2f}"):
         assert told in text

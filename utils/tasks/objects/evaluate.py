@@ -81,7 +81,7 @@ class ObjectScoring:
         )
 
     def disagreement(self, folder: Path, examples: Sequence[Example], roles: Sequence[str]) -> pd.DataFrame:
-        """See `Masks`.
+        """See `Task`.
 
         Columns file, role, AP at IoU 0.5, annotated, predicted, missed (annotated, not found), added (found, not
         annotated). Lowest AP first.

@@ -68,7 +68,7 @@ class PixelScoring:
         )
 
     def disagreement(self, folder: Path, examples: Sequence[Example], roles: Sequence[str]) -> pd.DataFrame:
-        """See `Masks`.
+        """See `Task`.
 
         Columns file, role, foreground_iou, mean_iou (over the classes in the image), and shares of the image's area:
         missed_percent and added_percent (only the annotation or only the model marks it), other_class_percent (both

@@ -1,0 +1,70 @@
+"""What the sections of a notebook show, whatever the task."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from IPython.display import Markdown, display
+from tqdm.auto import tqdm
+
+from utils.pages.figures import show
+from utils.pages.notes import note
+from utils.pages.page import show_tables, tidy
+from utils.tasks import report
+from utils.tasks.task import Checks, Evaluation, Task, TestSet, alike
+
+if TYPE_CHECKING:
+    from utils.data.project import Project
+    from utils.tasks.choices import Chosen
+
+LOOKALIKES = "Test images that look like a copy of a training image"  # caption of a table
+MOST_ROWS = 20  # of a table of scores or results
+DOUBTFUL = 10  # images whose annotation is doubted
+
+
+def show_project(task: Task, project: "Project", training: dict, test_set: TestSet | None = None) -> None:
+    """Section 3.2: what was found, as text, table and figure; `training` are values of that form."""
+    display(Markdown(task.overview(project, training)))
+    display(tidy(task.counts(project, test_set)))
+    show(task.show_data(project))
+
+
+def with_lookalikes(checks: Checks, task: Task, project: "Project", test_set: TestSet) -> Checks:
+    """Checks with the pairs of `Task.lookalikes` added."""
+    pairs = task.lookalikes(project, test_set)
+    return Checks({**checks.tables, LOOKALIKES: pairs}, checks.warnings + alike(pairs))
+
+
+def show_scores(task: Task, evaluation: Evaluation, folder: Path) -> None:
+    """Section 5: verdict, tables and remarks of an evaluation of the model in `folder`."""
+    display(Markdown(report.verdict(evaluation, folder)))
+    show_tables(task.score_tables(evaluation), most=MOST_ROWS)
+    for sentence in (*task.cautions(evaluation), *task.remarks(evaluation)):
+        display(Markdown(sentence))
+
+
+def conclude(task: Task, evaluation: Evaluation, folder: Path, project: "Project", checks: Checks) -> None:
+    """End of section 5: doubtful annotation and copies, if it is the model of `project`, and the report."""
+    warnings = []
+    if folder == project.folder:
+        doubtful = task.disagreement(folder, project.dataset.examples, project.roles)
+        if doubtful is not None:
+            display(tidy(doubtful.head(DOUBTFUL)))
+        checks = with_lookalikes(checks, task, project, evaluation.test_set)
+        show_tables({LOOKALIKES: checks.tables[LOOKALIKES]}, counted=True)
+        warnings = checks.warnings
+    else:
+        note("Annotation is compared with the model of section 4 only; here you evaluated another one.")
+    note(f"A page to keep or send: {report.write(task, folder, evaluation, warnings)}")
+
+
+def show_prediction(task: Task, chosen: "Chosen", figure: bool = True, **options: Any) -> None:
+    """Section 6: predict what was chosen and show the first rows and pictures; `options` as in `Task.predict`."""
+    note(chosen.about)
+    predicted = task.predict(*chosen[:3], progress=tqdm, **options)
+    for warning in predicted.warnings:
+        note(warning)
+    shown = predicted.table.loc[:, [not name.startswith("p_") for name in predicted.table.columns]]
+    display(tidy(shown.head(MOST_ROWS)))
+    if figure:
+        show(task.result_figure(chosen.results, predicted.table))
+    note(f"Everything is in {chosen.results}; above are the first rows{' and pictures' * figure}.")
