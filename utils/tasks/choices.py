@@ -61,25 +61,10 @@ def chosen_model(model_folder: str, trained: Path | None) -> Path:
 
 
 def chosen_images(data_folder: str, training_source: str | None) -> Path:
-    """Folder of the images to predict on.
+    """Folder of the images to predict on; where the form names none those of the training in this session.
 
-    Parameters
-    ----------
-    data_folder
-        As in the form.
-    training_source
-        Images of the model trained in this session, None without one.
-
-    Returns
-    -------
-    Path
-        Where the form names none: the test images of the sample that was trained on, else the images of
-        `training_source`.
-
-    Raises
-    ------
-    DataError
-        If there is neither, or `training_source` is a table, whose images may lie anywhere.
+    These are the test images of the sample that was trained on, else the images of `training_source` (None without a
+    training). DataError if there is neither, or `training_source` is a table, whose images may lie anywhere.
     """
     if data_folder:
         return resolve(data_folder)

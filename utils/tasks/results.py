@@ -82,19 +82,8 @@ def is_own_table(path: Path, columns: Sequence[str] = FIRST_COLUMNS) -> bool:
 def keep_earlier(folder: Path, files: Iterable[str], tables: Sequence[str] = (COUNTS, OBJECTS)) -> list[str]:
     """Rename the tables of an earlier prediction that hold images which the one to come does not predict.
 
-    Parameters
-    ----------
-    folder : Path
-        Prediction folder.
-    files : iterable of str
-        Names of the images that are predicted now.
-    tables : sequence of str
-        Names of the tables; the first names all images in its column file.
-
-    Returns
-    -------
-    list of str
-        A sentence that says so, or nothing where all rows will be written anew.
+    The first of `tables` names all images in its column file; `files` are the names of those predicted now. Returns a
+    sentence that says so, or nothing where all rows will be written anew.
     """
     if not (folder / tables[0]).exists():
         return []

@@ -41,20 +41,7 @@ BLOCK = 256  # crops in memory at a time
 
 
 def object_boxes(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Bounding box of each object.
-
-    Parameters
-    ----------
-    labels : ndarray of integers, shape (Y, X)
-        0 = background; labels need not follow each other.
-
-    Returns
-    -------
-    numbers : ndarray of int64, shape (n,)
-        The labels, ascending.
-    boxes : ndarray of int64, shape (n, 4)
-        First row and column, and row and column after the last.
-    """
+    """Labels of a plane, ascending (n,), and their boxes (n, 4): first row and column, those after the last."""
     dense, _, originals = relabel_sequential(labels)
     found = regionprops_table(dense, properties=("label", "bbox"))
     numbers = np.asarray(originals)[found["label"]].astype(np.int64)
@@ -72,32 +59,13 @@ def crop_sizes(boxes: np.ndarray, size: tuple[int, int], context: float = 0.0) -
 def crops_of_objects(
     image: np.ndarray, labels: np.ndarray, size: tuple[int, int], context: float = 0.0
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Cut out each object, with what lies around it.
+    """Cut out each object (label, crop in ascending order of labels), with what lies around it.
 
-    Parameters
-    ----------
-    image : ndarray, shape (Y, X, C)
-        Any dtype; may be memory-mapped.
-    labels : ndarray of integers, shape (Y, X)
-        0 = background.
-    size : (int, int)
-        Height and width of the crops in pixels of the image: that of the images that the classifier was trained on.
-    context : float
-        Above 0, `size` does not count: each crop is a square whose side is `context` times the longest side of the
-        object's bounding box, for a classifier that was trained on tight crops of different sizes.
-
-    Yields
-    ------
-    label : int
-        In ascending order.
-    crop : ndarray, shape (height, width, C)
-        Of the dtype of `image`, the middle of the object's bounding box in its middle (half a pixel above or left of it
-        where that falls between two pixels); beyond the border the image is mirrored.
-
-    Raises
-    ------
-    ValueError
-        If image and labels differ in size.
+    `image` is (Y, X, C), may be memory-mapped, `labels` (Y, X) has 0 for background. Crops have `size` (height, width)
+    in pixels; with `context` above 0 each is a square of `context` times the longest side of the object's bounding box,
+    for a classifier that was trained on tight crops of different sizes. The middle of the box lies in the middle of the
+    crop (half a pixel above or left of it where that falls between two pixels); beyond the border it is mirrored.
+    ValueError if image and labels differ in size.
     """
     if image.shape[:2] != labels.shape:
         raise ValueError(f"the image is {image.shape[:2]} pixels, the labels {labels.shape}")
@@ -236,24 +204,9 @@ def _write_legend(path: Path, classes: Sequence[dict]) -> None:
 
 
 def find_segmented(images: Path, labels: Path) -> tuple[list[tuple[Path, Path]], list[str]]:
-    """Images and their label images.
+    """Pairs of image and label image, see `CellResults`, and sentences on what has no partner.
 
-    Parameters
-    ----------
-    images, labels
-        See `CellResults`.
-
-    Returns
-    -------
-    pairs : list of (Path, Path)
-        Image and label image.
-    warnings : list of str
-        What has no partner.
-
-    Raises
-    ------
-    DataError
-        No such folder, no image has a label image, or two images of one name.
+    DataError: no such folder, no image has a label image, or two images of one name.
     """
     images = _segmented_folder(labels) if images == labels else images
     if (labels / ORIGIN).exists():
@@ -282,19 +235,8 @@ def _segmented_folder(folder: Path) -> Path:
 def labelled_planes(planes: Planes, label_path: Path, axes: str = "automatic") -> Iterator[tuple[Image, np.ndarray]]:
     """Each plane of an image with its labels (Y, X), of an unsigned integer dtype.
 
-    Parameters
-    ----------
-    planes
-        The image.
-    label_path
-        Label image: as many planes, one channel.
-    axes
-        What the form says of the images; of use for a stack of labels that does not tell its axes.
-
-    Raises
-    ------
-    DataError
-        Image and labels differ in size or number of planes, or the labels are no whole numbers.
+    The label image has as many planes and one channel; `axes` are what the form says of the images, of use for a stack
+    of labels that does not tell its own. DataError where sizes or numbers of planes differ, or labels are fractions.
     """
     labels = read_planes(label_path, axes.replace("C", "") if planes.axes else "automatic")
     if len(planes) != len(labels):

@@ -134,18 +134,7 @@ def with_interval(value: float, low: float, high: float) -> str:
 
 
 def totals_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Scores of all classes together, in words.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Of ClassScores.
-
-    Returns
-    -------
-    DataFrame
-        score, classes and, where classes have groups, groups of classes; text "value (low to high)".
-    """
+    """Scores of all classes together, and where classes have groups of these, as text "value (low to high)"."""
     shown = pd.DataFrame({"score": [READABLE[score] for score in TOTALS]})
     for level, title in ((CLASSES, "classes"), (GROUPS, "groups of classes")):
         rows = table[(table["level"] == level) & (table["class"] == "")].set_index("score")
@@ -155,21 +144,7 @@ def totals_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def per_class_table(table: pd.DataFrame, level: str = CLASSES) -> pd.DataFrame:
-    """Scores of each class, or of each group of classes.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Of ClassScores.
-    level : {"classes", "groups"}
-        Which.
-
-    Returns
-    -------
-    DataFrame
-        class, test images, precision, recall, F1; the scores as text "value (low to high)". No row where classes have
-        no groups.
-    """
+    """Scores of each class, or of each group (no row where there are none), as text "value (low to high)"."""
     rows = table[(table["level"] == level) & (table["class"] != "")].set_index(["score", "class"])
     names = list(dict.fromkeys(rows.index.get_level_values("class")))
     images = [int(rows.loc[("images", name), "value"]) for name in names]
@@ -181,19 +156,9 @@ def per_class_table(table: pd.DataFrame, level: str = CLASSES) -> pd.DataFrame:
 
 
 def interval_caution(table: pd.DataFrame) -> str:
-    """Say which scores of classes depend on chance more than their intervals show.
+    """Say which scores of classes depend on chance more than their intervals show; empty where none does.
 
     A bootstrap only draws from the images that are there: where all of them are right, all draws are.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Of ClassScores.
-
-    Returns
-    -------
-    str
-        Empty where every class has at least FEW_TEST_IMAGES and no interval of a recall is a single point.
     """
     rows = table[(table["level"] == CLASSES) & (table["class"] != "")].set_index("class")
     images, recall = (rows[rows["score"] == score] for score in ("images", "recall"))
@@ -220,27 +185,9 @@ def compare(
     """Two classifiers on the same test images, with the interval of the difference between them.
 
     The same images are drawn for both: what makes an image hard for one mostly makes it hard for the other, so that
-    their difference is known better than either score.
-
-    Parameters
-    ----------
-    one, other : ClassScores
-        Scores of the two.
-    names : sequence of two str
-        What to call them.
-    n, seed : int
-        Number of bootstrap draws, and their seed.
-
-    Returns
-    -------
-    DataFrame
-        level, score (of TOTALS), a column for each of the two names, difference (first minus second), low, high (95 %
-        interval of the difference, NaN for fewer than three groups of images).
-
-    Raises
-    ------
-    ValueError
-        If the two were not scored on the same images.
+    their difference is known better than either score. Columns: level, score (of TOTALS), one for each of `names`,
+    difference (first minus second), low, high (95 % interval of the difference from `n` bootstrap draws, NaN for fewer
+    than three groups of images). ValueError if the two were not scored on the same images.
     """
     if one.per_image["file"].tolist() != other.per_image["file"].tolist() or (one.y_true != other.y_true).any():
         raise ValueError("the two classifiers were not scored on the same images")
@@ -267,18 +214,7 @@ def _totals(cm: np.ndarray) -> np.ndarray:
 
 
 def comparison_verdict(comparison: pd.DataFrame) -> str:
-    """Say in plain words whether the first classifier is worth it.
-
-    Parameters
-    ----------
-    comparison : DataFrame
-        Result of compare.
-
-    Returns
-    -------
-    str
-        Judged by balanced accuracy of the classes.
-    """
+    """Say in plain words whether the first of two classifiers is worth it, by the balanced accuracy of classes."""
     one, other = comparison.columns[2:4]
     row = comparison[comparison["score"] == "balanced_accuracy"].iloc[0]
     points = 100 * row[["difference", "low", "high"]].astype(float)

@@ -146,15 +146,7 @@ class ClassPage:
         return figures
 
     def looked_at(self, evaluation: ClassEvaluation, names: Sequence[str] = ()) -> Figure:
-        """Grad-CAM of chosen test images: what of each speaks for its predicted class.
-
-        Parameters
-        ----------
-        evaluation
-            From `utils.tasks.held_out.evaluate`.
-        names
-            Files; none: the first test image of each class.
-        """
+        """Grad-CAM of the test images `names` (none: the first of each class): what speaks for the predicted class."""
         crops = evaluation.test_set.examples
         chosen = [i for i, one in enumerate(crops) if one.name in names] or _first_of_each_class(crops)
         predicted = evaluation.scores.p[chosen].argmax(axis=1)
@@ -235,31 +227,12 @@ def _last_maps(network: keras.Model):
 
 
 def grad_cam(network: keras.Model, image: np.ndarray, class_id: int) -> np.ndarray:
-    """Gradient-weighted class activation map [1]_: L = ReLU(sum_k w_k A_k), w_k = mean over y, x of d logit / d A_k.
+    """Gradient-weighted class activation map: L = ReLU(sum_k w_k A_k), w_k = mean over y, x of d logit / d A_k.
 
-    Parameters
-    ----------
-    network : keras.Model
-        (batch, Y, X, C) -> probabilities, with a layer "logits" of shape (batch, n_classes).
-    image : ndarray of float32, shape (Y, X, C)
-        Normalised and of the network's size, as the network gets it.
-    class_id : int
-        Class to explain; it need not be the predicted one.
-
-    Returns
-    -------
-    ndarray of float32, shape (Y, X)
-        0 to 1, 1 where most speaks for the class; all 0 where nothing does. As coarse as the network's last maps.
-
-    Raises
-    ------
-    ValueError
-        If the network has no maps to look at.
-
-    References
-    ----------
-    .. [1] Selvaraju RR et al. (2017) Grad-CAM: visual explanations from deep networks via gradient-based localization,
-       ICCV, doi:10.1109/ICCV.2017.74
+    Selvaraju RR et al. (2017) Grad-CAM: visual explanations from deep networks via gradient-based localization, ICCV,
+    doi:10.1109/ICCV.2017.74. `network` has a layer "logits", `image` is float32 (Y, X, C) as the network gets it;
+    `class_id` need not be the predicted class. Returns float32 (Y, X), 1 where most speaks for the class, all 0 where
+    nothing does. ValueError if the network has no maps to look at.
     """
     model = keras.Model(network.input, [_last_maps(network), network.get_layer("logits").output])
     batch = tf.convert_to_tensor(image[None], tf.float32)
@@ -274,18 +247,7 @@ def grad_cam(network: keras.Model, image: np.ndarray, class_id: int) -> np.ndarr
 
 
 def confusions(scores: ClassScores) -> dict[str, Figure]:
-    """Confusion matrices of the classes and, where they have groups, of the groups of classes.
-
-    Parameters
-    ----------
-    scores : ClassScores
-        Scores of the test images.
-
-    Returns
-    -------
-    dict of str to Figure
-        By caption.
-    """
+    """Caption -> confusion matrix of the classes and, where they have groups, of the groups of classes."""
     names = [str(one["name"]) for one in scores.classes]
     figures = {"Which class is taken for which": confusion_figure(scores.confusion, names, "images")}
     if scores.group_confusion is not None:
@@ -295,19 +257,7 @@ def confusions(scores: ClassScores) -> dict[str, Figure]:
 
 
 def calibration_figure(y: np.ndarray, p: np.ndarray) -> Figure:
-    """Whether probabilities can be believed: accuracy against probability, and how often which probability is given.
-
-    Parameters
-    ----------
-    y : ndarray of integers, shape (n,)
-        True class ids.
-    p : ndarray, shape (n, n_classes)
-        Probabilities.
-
-    Returns
-    -------
-    Figure
-    """
+    """Whether probabilities `p` (n, classes) of class ids `y` can be believed: accuracy against them, histogram."""
     curve, error = calibration_curve(y, p), expected_calibration_error(y, p)
     figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -344,19 +294,9 @@ def _rows_shown(table: pd.DataFrame) -> pd.DataFrame:
 def comparison_figure(
     one: pd.DataFrame, other: pd.DataFrame, names: Sequence[str] = ("network", "random forest")
 ) -> Figure:
-    """Scores of two classifiers on the same test images, with their 95 % intervals.
+    """Scores of two classifiers on the same test images, from their score tables, with their 95 % intervals.
 
-    Parameters
-    ----------
-    one, other : DataFrame
-        Score tables, as in ClassScores.
-    names : sequence of two str
-        What to call the two.
-
-    Returns
-    -------
-    Figure
-        A line for each total score and for the recall of each class and each group of classes.
+    A line for each total score and for the recall of each class and each group of classes.
     """
     tables = [_rows_shown(one), _rows_shown(other)]
     lines = np.arange(len(tables[0]))

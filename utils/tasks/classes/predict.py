@@ -176,22 +176,10 @@ def _montage_files(folder: Path, names: Sequence[str]) -> list[Path]:
 def prediction_table(
     places: Mapping[str, Sequence], probabilities: np.ndarray, classes: Sequence[dict]
 ) -> pd.DataFrame:
-    """Table of predictions.
+    """Table of predictions from probabilities (n, classes), after the columns `places` that say what was classified.
 
-    Parameters
-    ----------
-    places
-        First columns of the table, n values each: what was classified.
-    probabilities
-        (n, classes), rows sum to 1.
-    classes
-        Class table as in model.json, ids 0, 1, ...
-
-    Returns
-    -------
-    DataFrame
-        The columns of `places`; class, the likeliest one; group, that of the class or None; uncertain (bool, see
-        `UNCERTAIN`); and p_<class> of each class.
+    Columns: class, the likeliest one; group, that of the class or None; uncertain (bool, see `UNCERTAIN`); and
+    p_<class> of each class of the class table `classes`, ids 0, 1, ...
     """
     best = probabilities.argmax(axis=1)
     columns = {name: list(values) for name, values in places.items()}
@@ -222,33 +210,14 @@ def review_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def check_tables(folder: Path, first_columns: Mapping[str, Sequence[str]]) -> None:
-    """Refuse to write over tables that no prediction has written.
-
-    Parameters
-    ----------
-    folder
-        Result folder.
-    first_columns
-        Name of each table that will be written -> its first columns.
-
-    Raises
-    ------
-    DataError
-        There is such a file with other columns.
-    """
+    """Refuse, by a DataError, to write over tables that have other first columns: no prediction has written them."""
     for name, columns in first_columns.items():
         if (folder / name).exists() and not is_own_table(folder / name, columns):
             raise foreign_file(folder / name)
 
 
 def keep_corrected(folder: Path, names: Iterable[str]) -> list[str]:
-    """Rename tables of an earlier prediction in which a person has corrected classes.
-
-    Returns
-    -------
-    list of str
-        A sentence that says so, or nothing.
-    """
+    """Rename tables of an earlier prediction in which a person has corrected classes; a sentence for each of them."""
     corrected = [folder / name for name in names if (folder / name).exists() and is_corrected(folder / name)]
     return [
         f"{path} holds classes that were corrected by hand. They were kept as {set_aside(path).name}."

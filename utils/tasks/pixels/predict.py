@@ -203,23 +203,10 @@ def _probability_file(path: Path, image: Image, n_classes: int) -> Iterator[Call
 
 
 def measure(ids: np.ndarray, image: Image, classes: list[dict]) -> dict:
-    """Area and share of each class.
+    """One row of measurements.csv from class ids (Y, X), units in the names.
 
-    Parameters
-    ----------
-    ids
-        (Y, X) class ids.
-    image
-        Gives name and pixel size.
-    classes
-        Class table.
-
-    Returns
-    -------
-    dict
-        One row of measurements.csv, units in the names: file, width and height, pixel size, and per class its area in
-        pixels (and um2 where the pixel size is known), its share of the image and, without background, of all that is
-        not background.
+    File, width and height, pixel size, and per class its area in pixels (and um2 where the pixel size is known), its
+    share of the image and, without background, of all that is not background.
     """
     counts = sum(np.bincount(row, minlength=len(classes)) for row in ids)  # by row: bincount takes 8 bytes per pixel
     size, foreground = image.pixel_size_um, counts[1:].sum()
