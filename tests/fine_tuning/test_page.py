@@ -6,7 +6,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from utils.fine_tuning.page import curve_figure, curve_table
-from utils.fine_tuning.power_law import fit
+from utils.fine_tuning.power_law import fit_law
 from utils.pages.figures import png
 
 SIZES = [2, 5, 10, 20]
@@ -26,7 +26,7 @@ def curve(strategies=("two stages", "from scratch"), sizes=SIZES, repeats=3, see
 
 
 def laws_of(table):
-    return {one: fit(rows["size"], rows["score"], draws=30) for one, rows in table.groupby("strategy")}
+    return {one: fit_law(rows["size"], rows["score"], draws=30) for one, rows in table.groupby("strategy")}
 
 
 def draw(table, laws=None, unchanged=0.6, target=0.8):

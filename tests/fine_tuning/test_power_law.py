@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from utils.fine_tuning.power_law import Needed, PowerLaw, fit, images_needed, sentence
+from utils.fine_tuning.power_law import Needed, PowerLaw, fit_law, images_needed, sentence
 
 SIZES = np.array([2, 5, 10, 20, 40])
 UNIT = "labelled images"
@@ -28,14 +28,14 @@ def noisy_scores(rng, a, b, c, repeats=3, correlation=0.0):
 
 
 def fit_repeats(scores, **options):
-    return fit(np.repeat(SIZES, scores.shape[1]), scores.ravel(), **options)
+    return fit_law(np.repeat(SIZES, scores.shape[1]), scores.ravel(), **options)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_the_law_is_found_again_where_there_is_no_noise(seed):
     a, b, c = random_law(np.random.default_rng(seed))
     scores = 1 - c - a * SIZES**-b
-    law = fit(np.repeat(SIZES, 2), np.repeat(scores, 2), draws=20)
+    law = fit_law(np.repeat(SIZES, 2), np.repeat(scores, 2), draws=20)
     assert np.allclose([law.a, law.b, law.c], [a, b, c], rtol=1e-3, atol=1e-4)
     assert np.allclose(law.score(SIZES), scores, atol=1e-6)
     assert np.allclose(law.interval(SIZES), scores, atol=0.003)  # draws lie on the grid of exponents
@@ -76,7 +76,7 @@ def test_worked_by_hand():
     assert images_needed(law, 0.82).n == pytest.approx(10)
     assert images_needed(law, 0.89) == Needed(*[pytest.approx(80)] * 3, True)
     assert images_needed(law, 0.9) == Needed(None, None, None, False)
-    found = fit(SIZES, [0.5, 0.74, 0.82, 0.86, 0.88])
+    found = fit_law(SIZES, [0.5, 0.74, 0.82, 0.86, 0.88])
     assert [found.a, found.b, found.c] == pytest.approx([0.8, 1.0, 0.1], abs=1e-4)
 
 
@@ -91,7 +91,7 @@ def test_the_interval_is_that_of_the_draws():
 
 @pytest.mark.parametrize("scores", [[0.8] * 5, [1.0] * 5, [0.0] * 5, [0.9, 0.85, 0.8, 0.7, 0.6]])
 def test_flat_perfect_worthless_and_falling_scores_give_a_flat_law(scores):
-    law = fit(np.tile(SIZES, 2), scores * 2)
+    law = fit_law(np.tile(SIZES, 2), scores * 2)
     assert law.a == pytest.approx(0, abs=1e-9)
     assert law.score(SIZES) == pytest.approx(np.full(5, np.mean(scores)))
     assert np.isfinite(law.draws).all()
@@ -104,22 +104,22 @@ def test_any_scores_at_all_give_a_law_within_its_bounds():
     rng = np.random.default_rng(0)
     for _ in range(50):
         sizes = np.repeat(rng.choice(np.arange(2, 200), 3 + rng.integers(5), replace=False), rng.integers(1, 4))
-        law = fit(sizes, rng.choice([rng.random(len(sizes)), rng.integers(0, 2, len(sizes))]), draws=30)
+        law = fit_law(sizes, rng.choice([rng.random(len(sizes)), rng.integers(0, 2, len(sizes))]), draws=30)
         parameters = np.vstack([[law.a, law.b, law.c], law.draws[~np.isnan(law.draws[:, 0])]])
         assert (parameters >= [0, 0.04, 0]).all()
         assert (parameters[:, 1:] <= [3.01, 1]).all()
 
 
 def test_fewer_than_three_sizes_give_no_law_and_missing_scores_do_not_count():
-    assert fit([], []) is None
-    assert fit([2, 2, 5, 5], [0.1, 0.2, 0.3, 0.4]) is None
-    assert fit([2, 5, 10], [0.1, 0.5, np.nan]) is None
-    with_gap, without = fit([2, 5, 10, 10], [0.1, 0.5, 0.6, np.nan]), fit([2, 5, 10], [0.1, 0.5, 0.6])
+    assert fit_law([], []) is None
+    assert fit_law([2, 2, 5, 5], [0.1, 0.2, 0.3, 0.4]) is None
+    assert fit_law([2, 5, 10], [0.1, 0.5, np.nan]) is None
+    with_gap, without = fit_law([2, 5, 10, 10], [0.1, 0.5, 0.6, np.nan]), fit_law([2, 5, 10], [0.1, 0.5, 0.6])
     assert (with_gap.a, with_gap.b, with_gap.c) == (without.a, without.b, without.c)
 
 
 def test_three_models_leave_the_uncertainty_unknown_and_say_so():
-    law = fit([2, 5, 10], [0.5, 0.7, 0.8])
+    law = fit_law([2, 5, 10], [0.5, 0.7, 0.8])
     assert np.isnan(law.interval(5)).all()
     needed = images_needed(law, 0.75)
     assert (needed.low, needed.high) == (None, None)

@@ -15,7 +15,13 @@ from utils.images.image import Image
 from utils.metrics import intervals
 from utils.metrics.calibration import apply, calibration_curve, expected_calibration_error, fit_temperature
 from utils.metrics.classes import class_headline, class_scores, groups_of_classes, roll_up
-from utils.tasks.classes.evaluate import compare, comparison_verdict, interval_caution, per_class_table, totals_table
+from utils.tasks.classes.evaluate import (
+    classifier_verdict,
+    compare_classifiers,
+    interval_caution,
+    per_class_table,
+    totals_table,
+)
 from utils.tasks.classes.forest import HOG_SIDE, features, fit_forest, object_features
 from utils.tasks.classes.page import grad_cam
 from utils.training import networks
@@ -187,20 +193,20 @@ def test_two_classifiers_are_compared_on_the_same_draws():
     bad = softmax(rng.normal(size=(120, 3)), axis=1)
     classes = class_table(3, ["a", "a", "b"])
     better, worse = score(y, good, classes), score(y, bad, classes)
-    table = compare(better, worse)
+    table = compare_classifiers(better, worse)
     assert table["level"].tolist() == ["classes"] * 3 + ["groups"] * 3
     np.testing.assert_allclose(table["difference"], table["network"] - table["random forest"])
     for row in table.itertuples():
         assert row.network == pytest.approx(value(better, row.score, level=row.level))
         assert row.low < row.difference < row.high
-    assert "The network is better" in comparison_verdict(table)
-    assert "The random forest is better" in comparison_verdict(compare(worse, better))
-    same = compare(better, better)
+    assert "The network is better" in classifier_verdict(table)
+    assert "The random forest is better" in classifier_verdict(compare_classifiers(worse, better))
+    same = compare_classifiers(better, better)
     assert (same[["difference", "low", "high"]] == 0).all(axis=None)  # drawn in pairs: no spread at all
-    assert "may be chance" in comparison_verdict(same)
-    assert "too few" in comparison_verdict(compare(score(y[:2], good[:2]), score(y[:2], bad[:2])))
+    assert "may be chance" in classifier_verdict(same)
+    assert "too few" in classifier_verdict(compare_classifiers(score(y[:2], good[:2]), score(y[:2], bad[:2])))
     with pytest.raises(ValueError, match="same images"):
-        compare(score(y[1:], good[1:]), worse)
+        compare_classifiers(score(y[1:], good[1:]), worse)
 
 
 def test_the_temperature_that_made_the_logits_is_found():

@@ -9,7 +9,7 @@ from utils.metrics.classes import class_scores
 from utils.metrics.intervals import Judgement, paired_difference
 from utils.metrics.objects import object_scores
 from utils.metrics.pixels import pixel_scores
-from utils.tasks.classes.evaluate import compare
+from utils.tasks.classes.evaluate import compare_classifiers
 from utils.tasks.registry import TASKS
 
 NAMES = ("background", "tumour", "stroma", "vessel")
@@ -126,7 +126,7 @@ def test_classifiers_are_compared_as_in_the_classification_notebook(seed):
     n, k = int(rng.integers(8, 40)), int(rng.integers(2, 5))
     groups, y_true = groups_of(rng, n), np.r_[np.arange(k), rng.integers(k, size=n - k)]
     (first, one), (second, other) = (class_judgement(rng, k, groups, y_true) for _ in range(2))
-    row = compare(first, second, n=200, seed=seed).set_index("score").loc["balanced_accuracy"]
+    row = compare_classifiers(first, second, n=200, seed=seed).set_index("score").loc["balanced_accuracy"]
     expected = row[["difference", "low", "high"]].astype(float)
     np.testing.assert_allclose(paired_difference(one, other, n=200, seed=seed), expected, atol=1e-6)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from unicodedata import normalize
 
 from utils.data.crop_files import Listed, list_crops
-from utils.data.problems import Problem, compare, problem_of
+from utils.data.problems import Problem, inconsistencies, problem_of
 from utils.errors import DataError
 from utils.images.image import Image, read_image
 
@@ -89,7 +89,7 @@ def load_crops(
     ids = {entry["name"]: entry["id"] for entry in crop_set.classes}
     crops = (_read(one, ids[one.class_name], axes, crop_set.problems) for one in listed if one.class_name in ids)
     crop_set.crops = [crop for crop in crops if crop is not None]
-    crop_set.problems += compare([crop.image for crop in crop_set.crops], masks=False)
+    crop_set.problems += inconsistencies([crop.image for crop in crop_set.crops], masks=False)
     return crop_set
 
 

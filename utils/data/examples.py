@@ -9,7 +9,7 @@ import numpy as np
 
 from utils.data.folders import find_images, pair
 from utils.data.object_classes import assign_classes, object_class_table, read_class_table
-from utils.data.problems import Problem, compare, not_read, problem_of
+from utils.data.problems import Problem, inconsistencies, not_read, problem_of
 from utils.data.splits import group_of
 from utils.errors import DataError
 from utils.images import masks as mask_values
@@ -98,7 +98,7 @@ def load_examples(
             _example(*one, own, training_source, group_rule, dataset) for one, own in zip(read, names, strict=True)
         )
         dataset.examples = [example for example in found if example is not None]
-    dataset.problems += compare([image for image, _, _ in read])
+    dataset.problems += inconsistencies([image for image, _, _ in read])
     return dataset
 
 

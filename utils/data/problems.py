@@ -58,7 +58,7 @@ def problem_table(problems: Sequence[Problem]) -> pd.DataFrame:
 OTHER_FORMATS |= {".bmp", ".gif", ".jp2", ".webp", ".heic", ".npy", ".zip"}
 
 
-def compare(images: Sequence["Image"], masks: bool = True) -> list[Problem]:
+def inconsistencies(images: Sequence["Image"], masks: bool = True) -> list[Problem]:
     """Find what differs between images: channels, pixel types, pixel sizes; and images that show nothing.
 
     Errors for channels (one network takes one number of them), warnings for the rest.

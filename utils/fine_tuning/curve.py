@@ -19,7 +19,7 @@ from utils.data.examples import Example
 from utils.data.project import Project, annotation_sha256
 from utils.errors import DataError
 from utils.files import file_sha256, write_csv
-from utils.fine_tuning.power_law import PowerLaw, fit
+from utils.fine_tuning.power_law import PowerLaw, fit_law
 from utils.fine_tuning.tuning import Tuning, train_part
 from utils.forms.fields import FEWEST, parse_sizes
 from utils.training.progress import BAR, Rounds
@@ -173,7 +173,7 @@ def trained(tuning: Tuning, point: Point, callbacks: Sequence[keras.callbacks.Ca
 
 def laws_of(table: pd.DataFrame) -> dict[str, PowerLaw]:
     """Fitted power law of each strategy that has enough sizes."""
-    laws = {one: fit(rows["size"], rows["score"]) for one, rows in table.groupby("strategy", sort=False)}
+    laws = {one: fit_law(rows["size"], rows["score"]) for one, rows in table.groupby("strategy", sort=False)}
     return {one: law for one, law in laws.items() if law is not None}
 
 

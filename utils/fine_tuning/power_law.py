@@ -42,7 +42,7 @@ class PowerLaw:
         return low, high
 
 
-def fit(sizes: Sequence[int], scores: Sequence[float], draws: int = 300, seed: int = 0) -> PowerLaw | None:
+def fit_law(sizes: Sequence[int], scores: Sequence[float], draws: int = 300, seed: int = 0) -> PowerLaw | None:
     """Fit the law [1]_ to the scores of models trained on several numbers of images, by least squares.
 
     None for fewer than three different sizes. `sizes` are the images (of each class) that each model was trained on,

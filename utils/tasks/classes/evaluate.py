@@ -89,7 +89,7 @@ class ClassScoring:
         if len(training):
             trees, crops = fit_forest(training, predictor.classes, seed), test_set.examples
             forest = scores_of(crops, trees.predict_proba(crops), predictor.classes)
-            comparison = compare(plain.scores, forest)
+            comparison = compare_classifiers(plain.scores, forest)
         return ClassEvaluation(**vars(plain), forest=forest, comparison=comparison)
 
     def further_scores(self, evaluation: ClassEvaluation) -> dict:
@@ -175,7 +175,7 @@ def interval_caution(table: pd.DataFrame) -> str:
     return " ".join(notes)
 
 
-def compare(
+def compare_classifiers(
     one: ClassScores,
     other: ClassScores,
     names: Sequence[str] = ("network", "random forest"),
@@ -213,7 +213,7 @@ def _totals(cm: np.ndarray) -> np.ndarray:
     return scores_of_confusion(cm)[..., : len(TOTALS)]
 
 
-def comparison_verdict(comparison: pd.DataFrame) -> str:
+def classifier_verdict(comparison: pd.DataFrame) -> str:
     """Say in plain words whether the first of two classifiers is worth it, by the balanced accuracy of classes."""
     one, other = comparison.columns[2:4]
     row = comparison[comparison["score"] == "balanced_accuracy"].iloc[0]

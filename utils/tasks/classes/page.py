@@ -29,7 +29,7 @@ from utils.tasks.classes.checks import amount_problems, class_counts, shared_gro
 from utils.tasks.classes.evaluate import (
     READABLE,
     ClassEvaluation,
-    comparison_verdict,
+    classifier_verdict,
     interval_caution,
     per_class_table,
     totals_table,
@@ -56,6 +56,8 @@ MONTAGE_HEIGHT, MONTAGE_WIDTH = 3.2, 5.5  # inches
 class ClassPage:
     """What a classifier shows: a part of `utils.tasks.classes.task.Classification`."""
 
+    show_examples = staticmethod(show_classes)
+
     def overview(self, project: Project, training: Mapping) -> str:
         """See `Task`."""
         sizes = [one.image.array.shape[:2] for one in project.dataset.examples]
@@ -73,10 +75,6 @@ class ClassPage:
     def show_data(self, project: Project) -> Figure:
         """See `Task`."""
         return self.show_examples(project.examples("training"), project.dataset.classes)
-
-    def show_examples(self, examples: Sequence[Crop], classes: Sequence[dict]) -> Figure:
-        """See `Task`; some of each class."""
-        return show_classes(examples, classes)
 
     def checks(self, project: Project, training: Mapping, test_set: TestSet | None = None) -> Checks:
         """See `Task`."""
@@ -122,7 +120,7 @@ class ClassPage:
 
     def remarks(self, evaluation: ClassEvaluation) -> list[str]:
         """See `Task`: how far the probabilities can be believed, and whether the network is worth it."""
-        worth = [] if evaluation.comparison is None else [comparison_verdict(evaluation.comparison)]
+        worth = [] if evaluation.comparison is None else [classifier_verdict(evaluation.comparison)]
         return [self._calibration(evaluation), *(f"**Is it worth it?** {one}" for one in worth)]
 
     def _calibration(self, evaluation: ClassEvaluation) -> str:

@@ -29,7 +29,7 @@ def class_of_labels(found: Objects) -> dict[int, int] | None:
     return {label: int(class_id) for label, class_id in enumerate(found.class_ids, start=1)}
 
 
-def compared(segmenter: ObjectSegmenter, examples: Sequence[Example]) -> Iterator[tuple]:
+def object_pairs(segmenter: ObjectSegmenter, examples: Sequence[Example]) -> Iterator[tuple]:
     """For each image what `object_scores` wants: its objects as annotated and as the model finds them."""
     for one in examples:
         found = segmenter.find(one.image.array)
@@ -50,7 +50,7 @@ class ObjectScoring:
         self, predictor: ObjectSegmenter, examples: Sequence[Example], classes: Sequence[dict] | None = None
     ) -> ObjectScores:
         """See `Task`; where objects are is asked of any model: with `classes` given, their classes do not count."""
-        return object_scores(compared(predictor, examples), None if classes else known_object_classes(predictor))
+        return object_scores(object_pairs(predictor, examples), None if classes else known_object_classes(predictor))
 
     def further_scores(self, evaluation: Evaluation) -> dict:
         """See `Task`."""
@@ -86,7 +86,7 @@ class ObjectScoring:
         Columns file, role, AP at IoU 0.5, annotated, predicted, missed (annotated, not found), added (found, not
         annotated). Lowest AP first.
         """
-        scores = object_scores(compared(self.load(folder), examples))
+        scores = object_scores(object_pairs(self.load(folder), examples))
         table = scores.per_image[["file"]].assign(
             role=list(roles),
             AP=scores.per_image["AP"],

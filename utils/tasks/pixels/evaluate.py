@@ -23,7 +23,7 @@ from utils.tasks.pixels.predict import Segmenter
 from utils.tasks.task import Evaluation
 
 
-def compared(segmenter: Segmenter, examples: Sequence[Example]) -> Iterator[tuple]:
+def pixel_pairs(segmenter: Segmenter, examples: Sequence[Example]) -> Iterator[tuple]:
     """For each image what `pixel_scores` wants: its classes as annotated and as the model finds them."""
     for one in examples:
         yield one.name, one.group, one.mask, segmenter.class_ids(one.image.array)
@@ -38,7 +38,7 @@ class PixelScoring:
         self, predictor: Segmenter, examples: Sequence[Example], classes: Sequence[dict] | None = None
     ) -> PixelScores:
         """See `Task`."""
-        return pixel_scores(compared(predictor, examples), classes or predictor.classes)
+        return pixel_scores(pixel_pairs(predictor, examples), classes or predictor.classes)
 
     def further_scores(self, evaluation: Evaluation) -> dict:
         """See `Task`."""

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from utils.data.examples import Example
 from utils.data.problems import Problem
 from utils.data.project import Project, describe_images
 from utils.data.uneven import class_shares
@@ -20,6 +19,8 @@ from utils.tasks.task import Evaluation, TestSet
 class PixelPage:
     """What a U-Net shows: a part of `utils.tasks.pixels.task.UNet`."""
 
+    show_examples = staticmethod(show_pairs)
+
     def counts(self, project: Project, test_set: TestSet | None = None) -> pd.DataFrame:
         """See `Task`: share of the area of each class."""
         table = class_shares(project.dataset, project.roles)
@@ -28,10 +29,6 @@ class PixelPage:
     def show_data(self, project: Project) -> Figure:
         """See `Task`."""
         return self.show_examples(project.examples("training"), project.dataset.classes)
-
-    def show_examples(self, examples: Sequence[Example], classes: Sequence[dict]) -> Figure:
-        """See `Task`."""
-        return show_pairs(examples, classes)
 
     def problems(self, project: Project, training: Mapping) -> list[Problem]:
         """See `Masks`."""
