@@ -267,9 +267,6 @@ starting_model = data.starting_model
 if not starting_model:
     note("No starting model was given: an example is used, a classifier of the phases of mitosis (preset Try out).")
     starting_model = str(with_progress(example_model, data.model_path))
-
-# %% cellView="form" jupyter={"source_hidden": true}
-# Look at the starting model and the new images
 tuning = open_tuning(*open_start(starting_model), forms.parameters(data, strategy, training, curve, evaluation))
 project, task = tuning.project, tuning.task
 sizes = sizes_of(tuning, curve.values())

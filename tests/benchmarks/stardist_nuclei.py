@@ -26,7 +26,7 @@ def run(preset: str, seed: int) -> dict:
         given = {"data": {"model_path": name}, "training": {"preset": preset, "seed": seed}}
         forms = default_values("stardist_segmentation", given)
         parameters = {"overrides": {form: forms[form] for form in ("data", "augmentation", "training")}}
-        project = STARDIST.open(forms["data"], seed, "objects")
+        project = STARDIST.open(forms["data"], seed)
         start = cpu_seconds()
         STARDIST.train(project, parameters)
         spent = cpu_seconds() - start

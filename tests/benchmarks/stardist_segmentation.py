@@ -82,7 +82,7 @@ def run(given: argparse.Namespace, seed: int) -> dict:
         folder = Path(name)
         train, test = lay_out(given.data, given.tune, seed, folder)
         parameters = forms(train, folder, given, seed)
-        project = STARDIST.open(parameters["overrides"]["data"], seed, "objects")
+        project = STARDIST.open(parameters["overrides"]["data"], seed)
         progress = LiveProgress()
         start, wall = cpu_seconds(), time.monotonic()
         STARDIST.train(project, parameters, [progress])
