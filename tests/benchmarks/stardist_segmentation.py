@@ -66,18 +66,18 @@ def run(given: argparse.Namespace, seed: int) -> dict:
     import stardist.models  # noqa: F401  imported before the clock starts: a notebook pays for it in its set-up
 
     from utils.tasks.held_out import evaluate, find_test_set
-    from utils.tasks.objects.train import optimise_thresholds
+    from utils.tasks.objects import train as stardist_training
     from utils.tasks.registry import STARDIST
     from utils.training.progress import LiveProgress
 
-    spent, choose = [], optimise_thresholds
+    spent, choose = [], stardist_training.optimise_thresholds
 
     def timed(*arguments) -> None:
         start = cpu_seconds()
         choose(*arguments)
         spent.append(cpu_seconds() - start)
 
-    optimise_thresholds = timed
+    stardist_training.optimise_thresholds = timed
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         train, test = lay_out(given.data, given.tune, seed, folder)
