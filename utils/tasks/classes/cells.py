@@ -141,14 +141,15 @@ class CellResults(Results):
             found = FoundCells(pixel_size_um=planes.pixel_size_um)
             for number, (image, labels) in enumerate(labelled_planes(planes, file[1], self.axes)):
                 check_channels(image.array, image.path, self.description)
-                probabilities = self._classify(planes, number, image, labels, found)
-                if number == len(planes) // 2:
-                    found.picture = _coloured(image.array, labels, probabilities)
+                class_ids = self._classify(planes, number, image, labels, found)
+                if number == len(planes) // 2:  # colour 0 is that of background
+                    shown = {label: class_id + 1 for label, class_id in class_ids.items()}
+                    found.picture = label_overlay(image.array, labels, class_ids=shown)
         write_png(self._overlay(file[0]), found.picture)
         return found
 
-    def _classify(self, planes: Planes, number: int, image: Image, labels: np.ndarray, found: FoundCells) -> np.ndarray:
-        """Add the objects of a plane to `found`; returns their probabilities (n, classes)."""
+    def _classify(self, planes: Planes, number: int, image: Image, labels: np.ndarray, found: FoundCells) -> dict:
+        """Add the objects of a plane to `found`; returns label -> class id."""
         numbers, boxes = object_boxes(labels)
         crops = (crop for _, crop in crops_of_objects(image.array, labels, self.size, self.context))
         probabilities = np.concatenate(list(_in_blocks(self.predictor, crops)))
@@ -159,7 +160,7 @@ class CellResults(Results):
         if self.description["input"]["fit"] == "pad":  # such a network cuts off what is larger than it
             seen = np.minimum(seen, self.description["input"]["size"])
         found.cut += int((boxes[:, 2:] - boxes[:, :2] > seen).any(axis=1).sum())
-        return probabilities
+        return dict(zip(numbers.tolist(), probabilities.argmax(axis=1).tolist(), strict=True))
 
     def append(self, found: FoundCells, rows: list[pd.DataFrame]) -> None:
         """See `Results`."""
@@ -169,12 +170,6 @@ class CellResults(Results):
     def end(self, table: pd.DataFrame) -> None:
         """See `Results`."""
         self.warnings += _cut_doubt(self.cut)
-
-
-def _coloured(array: np.ndarray, labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Picture (Y, X, 3) of a plane with its objects in the colours of their classes."""
-    class_ids = (probabilities.argmax(axis=1) + 1).tolist()  # colour 0 is that of background
-    return label_overlay(array, labels, class_ids=dict(zip(object_boxes(labels)[0].tolist(), class_ids, strict=True)))
 
 
 def _in_blocks(classifier: Classifier, crops: Iterator[np.ndarray]) -> Iterator[np.ndarray]:

@@ -48,8 +48,6 @@ PREVIEWS = 8
 LOOKED_AT = 8  # images whose Grad-CAM is shown
 SURE = "probability of the predicted class"
 HISTOGRAM_BINS = np.linspace(0, 1, 21)
-
-
 MONTAGE_HEIGHT, MONTAGE_WIDTH = 3.2, 5.5  # inches
 
 
