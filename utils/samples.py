@@ -58,8 +58,8 @@ SAMPLES: dict[str, dict[str, str]] = {
 
 def can_be_made(path: Path) -> bool:
     """Whether `path` is one of the folders of a sample, which `make_missing` makes."""
-    name = _bundled(path)
-    return name is not None and path in _folders(name)
+    name = sample_with(path)
+    return name is not None and path in folders_of(name)
 
 
 def annotations_of(path: Path) -> str | None:
@@ -72,26 +72,26 @@ def annotations_of(path: Path) -> str | None:
     return None
 
 
-def _folders(name: str) -> list[Path]:
+def folders_of(name: str) -> list[Path]:
     """Folders of a sample that are looked for."""
-    return [resolve(place) for field, place in _known()[name].items() if field not in ("about", "class_groups")]
+    return [resolve(place) for field, place in all_samples()[name].items() if field not in ("about", "class_groups")]
 
 
-def _bundled(path: Path) -> str | None:
+def sample_with(path: Path) -> str | None:
     """Name of the sample in whose folder `path` lies."""
     folder = resolve("data_samples")
     name = path.relative_to(folder).parts[0] if path.is_relative_to(folder) and path != folder else None
-    return name if name in _known() else None
+    return name if name in all_samples() else None
 
 
-def _known() -> dict[str, dict[str, str]]:
+def all_samples() -> dict[str, dict[str, str]]:
     """All samples."""
     return SAMPLES | CLASSIFICATION | EXTRA
 
 
 def descriptions(names: list[str]) -> str:
     """One line for each sample: its folder and what it shows."""
-    return "\n".join(f"Sample data_samples/{name}: {_known()[name]['about']}" for name in names)
+    return "\n".join(f"Sample data_samples/{name}: {all_samples()[name]['about']}" for name in names)
 
 
 def sample_of(training_source: str | Path) -> str | None:

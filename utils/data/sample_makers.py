@@ -11,7 +11,7 @@ from data_samples.generate import MAKERS as DRAWN
 from utils.errors import DataError
 from utils.images.image import write_tiff
 from utils.paths import resolve
-from utils.samples import _bundled, _folders, _known
+from utils.samples import all_samples, folders_of, sample_with
 
 CROP = 128  # side in pixels of the 4 x 4 crops of the real nuclei image
 TEST_ROW = 3
@@ -88,10 +88,10 @@ def prepare(name: str) -> dict[str, str]:
     far as there are; of `CLASSIFICATION` also class_groups. DataError: unknown name, or a missing sample cannot be made
     or written.
     """
-    places = _known().get(name)
+    places = all_samples().get(name)
     if places is None:
-        raise DataError(f"There is no sample {name!r}. Choose one of {', '.join(_known())}.")
-    for folder in _folders(name):
+        raise DataError(f"There is no sample {name!r}. Choose one of {', '.join(all_samples())}.")
+    for folder in folders_of(name):
         make_missing(folder)
     return dict(places)
 
@@ -104,10 +104,12 @@ def make_missing(path: Path) -> None:
     that were moved or removed do not come back, and a path with a typing error brings nothing back. DataError where its
     files cannot be written.
     """
-    name = _bundled(path)
+    name = sample_with(path)
     if name is None:
         return
     folder = resolve("data_samples") / name
-    missing = [place for place in (folder, *_folders(name)) if path.is_relative_to(place) and not os.path.exists(place)]
+    missing = [
+        place for place in (folder, *folders_of(name)) if path.is_relative_to(place) and not os.path.exists(place)
+    ]
     if missing:
         make(name, folder, missing[0].relative_to(folder))

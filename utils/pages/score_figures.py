@@ -107,7 +107,7 @@ def agreement(ax: Axes, true: pd.Series, predicted: pd.Series, colour: tuple, qu
     ax.grid(alpha=0.3)
 
 
-def _check(n_images: int, models: Mapping[str, Sized]) -> None:
+def check_answers(n_images: int, models: Mapping[str, Sized]) -> None:
     """Answers that do not belong to the images would be shown beside the wrong ones."""
     if not models or not n_images:
         raise ValueError("there is no model or no image to compare")
@@ -116,18 +116,18 @@ def _check(n_images: int, models: Mapping[str, Sized]) -> None:
             raise ValueError(f"the model '{name}' has {len(answers)} answers to {n_images} images")
 
 
-def _score(name: str, value: float) -> str:
+def score_text(name: str, value: float) -> str:
     """Score as a panel is headed with; without anything annotated or found there is none."""
     return "nothing to find or found" if np.isnan(value) else f"{name} {value:.2f}"
 
 
-def _worst(scores: np.ndarray, n: int) -> np.ndarray:
+def lowest(scores: np.ndarray, n: int) -> np.ndarray:
     """Images with the lowest mean of scores (n_models, n_images); those that have none, only NaN, come last."""
     means = ratio(np.nansum(scores, axis=0), np.isfinite(scores).sum(axis=0))
     return np.argsort(means, kind="stable")[:n]
 
 
-def _rows(
+def before_after_rows(
     shown: Sequence[SimpleNamespace],
     n_images: int,
     models: Collection[str],

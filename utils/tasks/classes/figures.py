@@ -12,7 +12,7 @@ from utils.metrics.classes import ClassScores
 from utils.pages.colours import BLUE, VERMILION
 from utils.pages.figures import WIDTH, picture_grid, round_length, short_name
 from utils.pages.pictures import display_image
-from utils.pages.score_figures import _check
+from utils.pages.score_figures import check_answers
 
 COLUMNS = 8
 TEXT_LINE = 0.14  # inches that a line above a picture takes
@@ -159,7 +159,7 @@ def classes_before_after(
     sign and colour. Without any mistake the figure says so. ValueError if there is no model or no image, or the answers
     of one are not one for each image.
     """
-    _check(len(crops), answers)
+    check_answers(len(crops), answers)
     y_true = np.array([crop.class_id for crop in crops], dtype=np.int64)
     p = np.stack([np.asarray(one) for one in answers.values()])  # (n_models, n_crops, n_classes)
     wrong = p.argmax(axis=-1) != y_true

@@ -22,7 +22,7 @@ from utils.pages.figures import (
     thinned_pixel_size,
 )
 from utils.pages.pictures import display_image, label_outlines, label_overlay, paint_labels, thin
-from utils.pages.score_figures import _check, _rows, _score, _worst, agreement
+from utils.pages.score_figures import agreement, before_after_rows, check_answers, lowest, score_text
 
 GREY = to_rgb("0.75")
 # Kind of an annotated and of a predicted object -> colour, and text of the legend.
@@ -178,11 +178,13 @@ def objects_before_after(
     `utils.metrics.objects`). Predicted objects are filled, annotated ones that none matches are outlined. ValueError if
     there is no model or no image, or the answers of one are not one for each image, or of another size.
     """
-    _check(len(examples), predictions)
+    check_answers(len(examples), predictions)
     pairs = {name: list(zip(examples, answers, strict=True)) for name, answers in predictions.items()}
     per_model = [_object_scores(each) for each in pairs.values()]
-    chosen = _worst(np.array([one.per_image["AP"] for one in per_model]), n)
-    figure, axes = _rows([examples[i] for i in chosen], len(examples), predictions, _annotated_objects, OBJECTS_NOTE)
+    chosen = lowest(np.array([one.per_image["AP"] for one in per_model]), n)
+    figure, axes = before_after_rows(
+        [examples[i] for i in chosen], len(examples), predictions, _annotated_objects, OBJECTS_NOTE
+    )
     present = set()
     for row, i in enumerate(chosen):
         for ax, pair, scores in zip(axes[row, 2:], (each[i] for each in pairs.values()), per_model, strict=True):
@@ -200,7 +202,7 @@ def _object_scores(pairs: Sequence[tuple[SimpleNamespace, np.ndarray]]) -> Objec
 def _counts(scores: ObjectScores, i: int) -> str:
     """What a panel is headed with: AP of the i-th image, and how many objects were found, missed and false."""
     tp, fp, fn = scores.counts[i, 0, :3].astype(int)
-    return f"{_score('AP', scores.per_image['AP'][i])}\n{tp} of {tp + fn} found, {fp} wrong"
+    return f"{score_text('AP', scores.per_image['AP'][i])}\n{tp} of {tp + fn} found, {fp} wrong"
 
 
 def _annotated_objects(one: SimpleNamespace) -> np.ndarray:

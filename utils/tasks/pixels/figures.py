@@ -20,7 +20,7 @@ from utils.pages.figures import (
     thinned_pixel_size,
 )
 from utils.pages.pictures import display_image, overlay, thin
-from utils.pages.score_figures import LEGEND_LINE, _check, _rows, _score, _worst, agreement
+from utils.pages.score_figures import LEGEND_LINE, agreement, before_after_rows, check_answers, lowest, score_text
 
 PIXELS_NOTE = "Mean IoU: of the classes other than background; 1 is perfect, 0 none"
 MOST_MISTAKES_NAMED = 5
@@ -43,18 +43,18 @@ def pixels_before_after(
     """
     from utils.metrics.pixels import mean_iou  # imports keras, which the page of another task does without
 
-    _check(len(examples), predictions)
+    check_answers(len(examples), predictions)
     pairs = {name: list(zip(examples, answers, strict=True)) for name, answers in predictions.items()}
     confusions = [[confusion_matrix(one.mask, ids, len(classes)) for one, ids in each] for each in pairs.values()]
     scores = mean_iou(np.array(confusions))  # (n_models, n_images)
-    chosen = _worst(scores, n)
+    chosen = lowest(scores, n)
 
     def annotated(one: SimpleNamespace) -> np.ndarray:
         return overlay(one.image.array, one.mask, classes, max_side=PANEL_PIXELS)
 
-    figure, axes = _rows([examples[i] for i in chosen], len(examples), predictions, annotated, PIXELS_NOTE)
+    figure, axes = before_after_rows([examples[i] for i in chosen], len(examples), predictions, annotated, PIXELS_NOTE)
     painted, mistakes = _paint_mistakes([pairs[name][i] for i in chosen for name in pairs], classes)
-    values = [_score("mean IoU", score) for score in scores[:, chosen].T.ravel()]
+    values = [score_text("mean IoU", score) for score in scores[:, chosen].T.ravel()]
     for ax, picture, value in zip(axes[:, 2:].ravel(), painted, values, strict=True):
         add_picture(ax, picture, f"{ax.get_title()}\n{value}")
     if len(classes) > 2:
