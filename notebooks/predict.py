@@ -83,9 +83,12 @@ def main() -> int:
     parser.add_argument("folder", nargs="+", type=Path, help="folders of images")
     parser.add_argument("--results", type=Path, default=Path("results", "batch"), help="default: results/batch")
     arguments = parser.parse_args()
-    folders = list(dict.fromkeys(Path(os.path.abspath(folder)) for folder in arguments.folder))
+    model, results, *folders = (
+        Path(os.path.abspath(one)) for one in (arguments.model, arguments.results, *arguments.folder)
+    )
+    folders = list(dict.fromkeys(folders))
     try:
-        table = predict_all(arguments.model.absolute(), folders, arguments.results.absolute())
+        table = predict_all(model, folders, results)
     except UserError as error:
         print(f"{error.title}: {error}", file=sys.stderr)
         return 1

@@ -82,3 +82,14 @@ def test_no_model_is_one_sentence(slides, tmp_path, monkeypatch, capsys):
     error = capsys.readouterr().err
     assert error.startswith("Please check the model: ")
     assert "Traceback" not in error
+
+
+def test_paths_of_the_command_line_are_worked_out(tmp_path, monkeypatch):
+    """A folder of results within that of the images is known as such, however it is written."""
+    given = []
+    monkeypatch.setattr(predict, "predict_all", lambda *paths: given.append(paths) or pd.DataFrame({"problem": []}))
+    monkeypatch.setattr("sys.argv", ["predict", "../model", "../images", "--results", "../images/out"])
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert predict.main() == 0
+    assert given == [(tmp_path / "model", [tmp_path / "images"], tmp_path / "images" / "out")]

@@ -10,6 +10,7 @@ from utils.errors import DataError, FormError
 # Of one folder, on any system: Windows knows no such signs, and no point or space at an end.
 FOLDER_NAME = re.compile(r"[^.\s/\\:*?\"<>|]([^/\\:*?\"<>|]*[^.\s/\\:*?\"<>|])?")
 FOLDER_NAME_RULE = 'must be the name of a folder: letters, digits, spaces, - and _, but none of / \\ : * ? " < > |'
+EMPTY = "A path is empty: please fill in a folder or a file."
 ROOT: Path = Path(__file__).resolve().parent.parent
 IMAGE_SUFFIXES = {".tif", ".tiff", ".png", ".jpg", ".jpeg"}
 SYSTEM_FILES = {"thumbs.db", "desktop.ini", "__macosx"}
@@ -24,7 +25,7 @@ def resolve(path: str | os.PathLike) -> Path:
     """
     text = os.fspath(path).strip()
     if not text:
-        raise DataError("A path is empty: please fill in a folder or a file.")
+        raise DataError(EMPTY)
     return Path(os.path.normpath(ROOT / os.path.expanduser(text)))
 
 

@@ -196,6 +196,8 @@ training
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Read and show the data
+from IPython.display import display
+
 runtime.start()
 from utils.pages.figures import show
 from utils.pages.page import live, show_figures, show_tables

@@ -204,6 +204,8 @@ training
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Read and show the data
+from IPython.display import display
+
 runtime.start()
 from utils.pages.page import live, show_figures, show_tables
 from utils.tasks import page

@@ -141,17 +141,18 @@ NOTEBOOKS = ["unet_segmentation", "stardist_segmentation", "classification", "fi
 @pytest.mark.parametrize(
     ("own", "forms", "made"),
     [
-        ("unet_segmentation", {}, "unet_segmentation"),
-        ("stardist_segmentation", {}, "stardist_segmentation"),
-        ("classification", {}, "classification"),
-        ("unet_segmentation", {"strategy": {}}, "fine_tuning"),
+        ({"task": "unet"}, {}, "unet_segmentation"),
+        ({"task": "any", "notebook": "unet_segmentation"}, {}, "unet_segmentation"),
+        ({"task": "stardist"}, {}, "stardist_segmentation"),
+        ({"task": "classification", "notebook": "classification"}, {}, "classification"),
+        ({"task": "unet", "notebook": "unet_segmentation"}, {"strategy": {}}, "fine_tuning"),
         (None, {"strategy": {}}, "fine_tuning"),
     ],
 )
 def test_a_model_of_another_notebook_is_refused_and_the_notebook_named(root, here, own, forms, made):
     folder = model(root, {"overrides": {"training": {"number_of_epochs": 7}} | forms})
     if own:
-        (folder / "model.json").write_text(json.dumps({"notebook": own}))
+        (folder / "model.json").write_text(json.dumps(own))
     notebook(here)
     form = run_cell()
     if here == made:
@@ -168,7 +169,8 @@ def test_a_model_of_another_notebook_is_refused_and_the_notebook_named(root, her
 
 
 @pytest.mark.parametrize(
-    "description", [None, "", "{", "[1]", "{}", '{"task": "new"}', '{"notebook": []}', '{"notebook": ""}']
+    "description",
+    [None, "", "{", "[1]", "{}", '{"task": "new"}', '{"task": []}', '{"notebook": []}', '{"notebook": ""}'],
 )
 def test_a_model_of_an_unknown_notebook_is_not_compared(root, description):
     folder = model(root, {"overrides": {"training": {"number_of_epochs": 7}}})

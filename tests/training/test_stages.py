@@ -330,16 +330,23 @@ def test_the_best_of_all_stages_is_told_with_its_epoch_counted_on(whole):
 
 
 def test_the_second_stage_starts_from_the_best_weights_of_the_first(tmp_path):
-    """The first stage's last epochs are made harmful: a stage with no rate shows which weights it was given."""
+    """The first stage's last epoch is made harmful: a stage with no rate shows which weights it was given."""
     given = []
 
     class Sees(keras.callbacks.Callback):
         def on_train_begin(self, logs=None):
             given.append(self.model.get_weights())
 
-    harmful = Stage("head", 4, 40.0, ["logits"], rest_normalisation=True)
-    train(tmp_path / "both", [harmful, Stage("everything", 1, 1e-9, rest_normalisation=True)], [Sees()])
-    state, weights = train(tmp_path / "one", [harmful])[1][0]
+    class Spoils(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 3:
+                head = self.model.get_layer("logits")
+                head.set_weights([-1000 * value for value in head.get_weights()])
+
+    harmed = Stage("head", 4, 0.01, ["logits"], rest_normalisation=True)
+    rest = Stage("everything", 1, 1e-9, rest_normalisation=True)
+    train(tmp_path / "both", [harmed, rest], [Spoils(), Sees()])
+    state, weights = train(tmp_path / "one", [harmed], [Spoils()])[1][0]
     assert state.best_epoch < 4
     for value, wanted in zip(given[1], weights, strict=True):
         np.testing.assert_array_equal(value, wanted)

@@ -13,7 +13,7 @@ from utils.data.sample_makers import make_missing
 from utils.data.splits import check_group_rule, group_of
 from utils.errors import DataError
 from utils.files import read_entries
-from utils.paths import IMAGE_SUFFIXES, is_system, resolve
+from utils.paths import EMPTY, IMAGE_SUFFIXES, is_system, resolve
 
 ROLE_FOLDERS = {"train", "training", "test", "testing", "val", "valid", "validation"}
 MOST_LISTED = 5
@@ -29,7 +29,7 @@ class Listed:
     group: str
 
 
-def list_crops(source: Path, group_rule: str, problems: list[Problem]) -> list[Listed]:
+def list_crops(source: Path | None, group_rule: str, problems: list[Problem]) -> list[Listed]:
     """Find image files with their classes, sorted by name; what is wrong is added to `problems`.
 
     Class names have no spaces around them and spell accents in one way (Unicode NFC): a folder named on macOS spells
@@ -45,17 +45,19 @@ def list_crops(source: Path, group_rule: str, problems: list[Problem]) -> list[L
         comes first.
     """
     try:
+        if source is None:
+            raise DataError(EMPTY)
         check_group_rule(group_rule)
         find = _from_table if source.is_file() else _from_folders
         listed = find(source, group_rule, problems)
     except DataError as error:
-        problems.append(problem_of(str(source), error))
+        problems.append(problem_of(str(source or ""), error))
         return []
     problems += _alike({one.class_name for one in listed}, source)
     return sorted(listed, key=lambda one: one.name)
 
 
-def _from_folders(source: Path, group_rule: str, problems: list[Problem]) -> list[Listed]:
+def _from_folders(source: Path | None, group_rule: str, problems: list[Problem]) -> list[Listed]:
     """Images of each sub-folder of `source`."""
     found = {folder: _images(folder, problems) for folder in _class_folders(source, problems)}
     if not any(found.values()):
@@ -80,7 +82,7 @@ def _images(folder: Path, problems: list[Problem]) -> list[Path]:
     return paths
 
 
-def _class_folders(source: Path, problems: list[Problem]) -> list[Path]:
+def _class_folders(source: Path | None, problems: list[Problem]) -> list[Path]:
     """Sub-folders of `source`; a DataError where they are no classes, a warning for images outside of them."""
     make_missing(source)
     if not os.path.isdir(source):
@@ -119,7 +121,7 @@ def _plain(text: str) -> str:
     return normalize("NFC", text.strip())
 
 
-def _group(path: Path, rule: str, source: Path, folder: Path, problems: list[Problem]) -> str:
+def _group(path: Path, rule: str, source: Path | None, folder: Path, problems: list[Problem]) -> str:
     """Group by the rule, within the folder of the class; the problem is added where it does not fit."""
     try:
         return group_of(path, rule, folder) if rule else Path(_name(path, source)).with_suffix("").as_posix()
@@ -128,7 +130,7 @@ def _group(path: Path, rule: str, source: Path, folder: Path, problems: list[Pro
         return ""
 
 
-def _from_table(source: Path, group_rule: str, problems: list[Problem]) -> list[Listed]:
+def _from_table(source: Path | None, group_rule: str, problems: list[Problem]) -> list[Listed]:
     """Images that a CSV file names."""
     if source.suffix.lower() != ".csv":
         raise DataError(f"{source} is no CSV file. Name one, or a folder with one sub-folder for each class.")

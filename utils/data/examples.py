@@ -15,6 +15,7 @@ from utils.errors import DataError
 from utils.images import masks as mask_values
 from utils.images.image import Image, read_image, read_mask
 from utils.images.masks import recognise_mask_type, to_class_ids, to_objects, values_of
+from utils.paths import EMPTY
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ class Dataset:
 
 
 def load_examples(
-    training_source: Path,
-    training_target: Path,
+    training_source: Path | None,
+    training_target: Path | None,
     axes: str = "automatic",
     mask_type: str = "automatic",
     group_rule: str = "",
@@ -102,11 +103,15 @@ def load_examples(
     return dataset
 
 
-def _find_pairs(source: Path, target: Path, recursive: bool, problems: list[Problem]) -> list[tuple[Path, Path]]:
+def _find_pairs(
+    source: Path | None, target: Path | None, recursive: bool, problems: list[Problem]
+) -> list[tuple[Path, Path]]:
     """Pairs of image and mask files; problems are added to `problems`."""
     found = []
     for folder, content in ((source, "images"), (target, "masks")):
         try:
+            if folder is None:
+                raise DataError(EMPTY)
             found.append(find_images(folder, recursive))
             problems += not_read(folder)
         except DataError as error:

@@ -62,13 +62,13 @@ def open_project(data: Mapping, seed: int = 0, annotation: str = "classes") -> P
     """
     folder = folder_of(data["model_path"], data["model_name"])
     dataset = load_examples(
-        _place(data, "training_source", "folder of images"),
-        _place(data, "training_target", "folder of masks"),
+        _place(data["training_source"]),
+        _place(data["training_target"]),
         data["axes"],
         data["mask_type"],
         data["group_rule"],
         annotation=annotation,
-        class_table=resolve(data["class_table"]) if data.get("class_table") else None,
+        class_table=_place(data.get("class_table")),
     )
     raise_errors(dataset.problems)
     name_classes(dataset.classes, data.get("class_names", ""))
@@ -84,7 +84,7 @@ def open_crops(data: Mapping, seed: int = 0) -> Project:
     folder = folder_of(data["model_path"], data["model_name"])
     sample = sample_of(data["training_source"])
     class_groups = data["class_groups"] or (CLASSIFICATION[sample]["class_groups"] if sample else "")
-    source = _place(data, "training_source", "folder of images")
+    source = _place(data["training_source"])
     crops = load_crops(source, data["axes"], data["group_rule"], class_groups)
     if data["label_review"] and not any(one.severity == "error" for one in crops.problems):
         crops = read_review(resolve(data["label_review"]), crops)
@@ -95,12 +95,9 @@ def open_crops(data: Mapping, seed: int = 0) -> Project:
     return _project(crops, groups, roles, names, folder)
 
 
-def _place(data: Mapping, field: str, what: str) -> Path:
-    """Path that is typed into a field; DataError where there is none."""
-    try:
-        return resolve(data[field])
-    except DataError as error:
-        raise DataError(f"The {what}: {error}") from error
+def _place(text: str | None) -> Path | None:
+    """Path that is typed into a field, None where nothing is."""
+    return resolve(text) if text and text.strip() else None
 
 
 def _percentage_test(data: Mapping) -> int:

@@ -5,8 +5,6 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from stardist.data import test_image_he_2d, test_image_nuclei_2d
-
 from data_samples.generate import MAKERS as DRAWN
 from utils.errors import DataError
 from utils.images.image import write_tiff
@@ -53,6 +51,8 @@ def _cut_nuclei(folder: Path) -> None:
     Source: Caicedo et al. (2019) Nucleus segmentation across imaging experiments: the 2018 Data Science Bowl,
     doi:10.1038/s41592-019-0612-7.
     """
+    from stardist.data import test_image_nuclei_2d  # slow to import, and needed only where a sample is missing
+
     image, labels = test_image_nuclei_2d(return_mask=True)
     for row in range(len(image) // CROP):
         part = folder / ("test" if row == TEST_ROW else "train")
@@ -64,6 +64,8 @@ def _cut_nuclei(folder: Path) -> None:
 
 def _whole_nuclei(folder: Path) -> None:
     """The real image of nuclei and its labels, uncut."""
+    from stardist.data import test_image_nuclei_2d
+
     image, labels = test_image_nuclei_2d(return_mask=True)
     for kind, array in (("images", image), ("masks", labels.astype("uint16"))):
         write_tiff(folder / kind / "nuclei.tif", array)
@@ -71,6 +73,8 @@ def _whole_nuclei(folder: Path) -> None:
 
 def _histology(folder: Path) -> None:
     """The real H&E image."""
+    from stardist.data import test_image_he_2d
+
     write_tiff(folder / "images" / "histology.tif", test_image_he_2d())
 
 

@@ -12,6 +12,8 @@ from utils.paths import ROOT
 SETTINGS = ROOT / "settings"
 _notebook = {"name": ""}
 PARAMETERS = "parameters.json"
+# Models made before model.json named the notebook.
+EARLIER = {"unet": "unet_segmentation", "stardist": "stardist_segmentation", "classification": "classification"}
 OWN = ("model_name", "model_path", "if_model_exists")  # taken over, they could move the old model out of the way
 
 
@@ -69,9 +71,10 @@ def made_by(folder: Path, saved: dict[str, dict[str, Any]]) -> str:
     if "strategy" in saved:
         return "fine_tuning"
     try:
-        name = json.loads((folder / "model.json").read_text(encoding="utf-8"))["notebook"]
+        description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        name = description["notebook"] if "notebook" in description else EARLIER[description["task"]]
         return name if isinstance(name, str) else ""
-    except (OSError, ValueError, LookupError, TypeError):  # not finished, older, or no model.json of ours
+    except (OSError, ValueError, LookupError, TypeError):  # not finished, or no model.json of ours
         return ""
 
 

@@ -89,7 +89,8 @@ def choose_test_set(
 def _own(task: Task, data: Mapping, description: Mapping, chosen: set[str], role: str) -> list:
     """Images of the model's own data with the checksums `chosen`."""
     places = data["training_source"], data.get("training_target", ""), data.get("class_table", "")
-    dataset = _read(task, places, data, description, data.get("label_review", ""))
+    review = "" if task.needs_masks else data.get("label_review", "")  # classes of whole images only
+    dataset = _read(task, places, data, description, review)
     examples = [one for one in dataset.examples if file_sha256(one.image.path) in chosen]
     if len(examples) < len(chosen):
         raise DataError(

@@ -37,7 +37,8 @@ def with_lookalikes(checks: Checks, task: Task, project: "Project", test_set: Te
 def show_scores(task: Task, evaluation: Evaluation, folder: Path) -> None:
     """Section 5: verdict, tables and remarks of an evaluation of the model in `folder`."""
     display(Markdown(report.verdict(evaluation, folder)))
-    show_tables(task.score_tables(evaluation), most=MOST_ROWS)
+    for caption, table in task.score_tables(evaluation).items():
+        show_tables({caption: table}, most=MOST_ROWS if "file" in table else None)
     for sentence in (*task.cautions(evaluation), *task.remarks(evaluation)):
         display(Markdown(sentence))
 
@@ -50,10 +51,10 @@ def conclude(task: Task, evaluation: Evaluation, folder: Path, project: "Project
         if doubtful is not None:
             display(tidy(doubtful.head(DOUBTFUL)))
         checks = with_lookalikes(checks, task, project, evaluation.test_set)
-        show_tables({LOOKALIKES: checks.tables[LOOKALIKES]}, counted=True)
+        display(Markdown(f"**{LOOKALIKES}: {len(checks.tables[LOOKALIKES]) or 'none'}**"))
         warnings = checks.warnings
-    else:
-        note("Annotation is compared with the model of section 4 only; here you evaluated another one.")
+    elif task.needs_masks:
+        note("This list is made for the model of section 4 only; here you evaluated another one.")
     note(f"A page to keep or send: {report.write(task, folder, evaluation, warnings)}")
 
 

@@ -205,6 +205,15 @@ def test_damaged_parameters_are_told(text, tmp_path):
         find_test_set(UNET, project.folder)
 
 
+def test_a_review_of_classes_means_nothing_to_a_model_of_masks(tmp_path):
+    project = model_of(tmp_path, write_data(tmp_path / "data", 8))
+    path = project.folder / model_folder.PARAMETERS
+    given = json.loads(path.read_text())
+    given["overrides"]["data"]["label_review"] = "no/such/review.csv"
+    path.write_text(json.dumps(given))
+    assert len(find_test_set(UNET, project.folder).examples) == len(project.examples("test"))
+
+
 class Fixed:
     """A segmenter of three classes that answers with the mask hidden in the image."""
 

@@ -80,8 +80,9 @@ def crops_of_objects(
 
 @dataclass
 class FoundCells(Found):
-    """What is told of one file: also a picture, and how many objects do not fit into their crops."""
+    """What is told of one file: also a picture and its place, and how many objects do not fit into their crops."""
 
+    overlay: Path | None = None
     picture: np.ndarray | None = None
     cut: int = 0
 
@@ -138,14 +139,13 @@ class CellResults(Results):
         """See `Results`."""
         with left_out():
             planes = read_planes(file[0], self.axes)
-            found = FoundCells(pixel_size_um=planes.pixel_size_um)
+            found = FoundCells(pixel_size_um=planes.pixel_size_um, overlay=self._overlay(file[0]))
             for number, (image, labels) in enumerate(labelled_planes(planes, file[1], self.axes)):
                 check_channels(image.array, image.path, self.description)
                 class_ids = self._classify(planes, number, image, labels, found)
                 if number == len(planes) // 2:  # colour 0 is that of background
                     shown = {label: class_id + 1 for label, class_id in class_ids.items()}
                     found.picture = label_overlay(image.array, labels, class_ids=shown)
-        write_png(self._overlay(file[0]), found.picture)
         return found
 
     def _classify(self, planes: Planes, number: int, image: Image, labels: np.ndarray, found: FoundCells) -> dict:
@@ -164,6 +164,7 @@ class CellResults(Results):
 
     def append(self, found: FoundCells, rows: list[pd.DataFrame]) -> None:
         """See `Results`."""
+        write_png(found.overlay, found.picture)
         self.table.append(found.rows)
         self.cut += found.cut
 

@@ -119,7 +119,7 @@ class ClassPage:
     def remarks(self, evaluation: ClassEvaluation) -> list[str]:
         """See `Task`: how far the probabilities can be believed, and whether the network is worth it."""
         worth = [] if evaluation.comparison is None else [classifier_verdict(evaluation.comparison)]
-        return [self._calibration(evaluation), *(f"**Is it worth it?** {one}" for one in worth)]
+        return [*(f"**Is it worth it?** {one}" for one in worth), self._calibration(evaluation)]
 
     def _calibration(self, evaluation: ClassEvaluation) -> str:
         """How far the probabilities can be believed, in words."""
