@@ -14,9 +14,6 @@ import numpy as np
 
 from tests.notebook_forms import default_values
 from utils.samples import SAMPLES
-from utils.tasks.held_out import evaluate, find_test_set
-from utils.tasks.registry import UNET
-from utils.tasks.task import TestSet
 
 
 def main() -> None:
@@ -34,6 +31,10 @@ def main() -> None:
 
 def run(folder: str, seed: int, given: argparse.Namespace) -> dict:
     """Train and score once."""
+    from utils.tasks.held_out import evaluate, find_test_set  # loads TensorFlow
+    from utils.tasks.registry import UNET
+    from utils.tasks.task import TestSet
+
     sample = SAMPLES["tissue"]
     data = {name: sample[name] for name in ("training_source", "training_target")}
     data |= {"class_names": "glass, tissue, fibrosis", "group_rule": "{group}_*", "model_path": folder}
