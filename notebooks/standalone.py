@@ -7,6 +7,7 @@ the notebook reaches. A second cell writes them into the folder `nocodedl4bio`; 
 import argparse
 import ast
 import sys
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -42,6 +43,7 @@ for part in parts:
 print(f"{{len(parts)}} files of the software are in {{SOFTWARE}}")'''
 
 
+@cache  # the notebooks share most files
 def imported(source: str) -> set[str]:
     """Names of all modules that Python code imports, inside functions too; of ``from a import b`` a and a.b."""
     found = set()

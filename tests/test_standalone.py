@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -23,6 +24,7 @@ from notebooks import run, standalone
 from utils.paths import ROOT
 
 NAMES = run.names()
+built = cache(standalone.standalone)  # every test reads the same ones
 KEPT_BY_COLAB = ("tensorflow-cpu", "keras", "numpy", "scikit-image", "ipywidgets", "traitlets", "ipython", "pandas")
 SHORT = {"training": {"preset": "Try out", "number_of_epochs": 1}}
 STAND_IN = '''
@@ -71,26 +73,26 @@ def complaints(notebook) -> str:
 def alone(name: str, folder: Path) -> Path:
     """The single-file version in an empty folder."""
     path = folder / f"{name}.ipynb"
-    nbformat.write(standalone.standalone(name), path)
+    nbformat.write(built(name), path)
     return path
 
 
 @pytest.mark.parametrize("name", NAMES)
 class TestFile:
     def test_it_is_a_valid_notebook_whose_other_cells_are_those_of_the_clone(self, name):
-        built = standalone.standalone(name)
-        nbformat.validate(built)
+        made = built(name)
+        nbformat.validate(made)
         original = nbformat.read(run.NOTEBOOKS / f"{name}.ipynb", as_version=4)
-        added = [cell for cell in built.cells if cell.id.startswith("software") or cell.id == "glossary"]
+        added = [cell for cell in made.cells if cell.id.startswith("software") or cell.id == "glossary"]
         assert [cell.cell_type for cell in added] == ["markdown", "code", "code", "markdown"]
-        rest = [cell for cell in built.cells if cell not in added]
+        rest = [cell for cell in made.cells if cell not in added]
         expected = [cell.source.replace("../README.md#glossary", "#glossary") for cell in original.cells]
         assert [cell.source.replace("# @title ", "# ") for cell in rest] == expected
         assert {cell.source.startswith("# @title ") for cell in rest if cell.cell_type == "code"} == {True}
 
     def test_the_two_cells_give_back_the_files(self, name, tmp_path):
         """Law: written and taken apart, each file is what it was; every module that these files import is there."""
-        code = [cell for cell in standalone.standalone(name).cells if cell.id in ("software", "software-unpack")]
+        code = [cell for cell in built(name).cells if cell.id in ("software", "software-unpack")]
         (tmp_path / "cells.ipy").write_text(code[1].source, encoding="utf-8")
         first, _, body = code[0].source.partition("\n")
         assert first == f"%%writefile {standalone.FILE}"
@@ -104,7 +106,7 @@ class TestFile:
             there, here = (tmp_path / "nocodedl4bio" / one).read_bytes(), (ROOT / one).read_bytes()
             assert there == here or (here.strip() == b"" and there.strip() == b"")
         # A fresh kernel finds the software even where only section 1 is run.
-        setup = next(cell.source for cell in standalone.standalone(name).cells if "\nROOT = " in cell.source)
+        setup = next(cell.source for cell in built(name).cells if "\nROOT = " in cell.source)
         search = setup.partition("sys.path")[0] + "print(ROOT)"
         for folder, told in ((tmp_path, "nocodedl4bio"), (tmp_path / "nocodedl4bio" / "utils", "nocodedl4bio")):
             done = subprocess.run(
@@ -119,12 +121,12 @@ class TestFile:
 
     def test_it_is_readable_text(self, name):
         """No archive, no base64: nothing that a reader or a virus scanner cannot look into."""
-        lines = [line for cell in standalone.standalone(name).cells for line in cell.source.splitlines()]
+        lines = [line for cell in built(name).cells for line in cell.source.splitlines()]
         assert max(len(line) for line in lines) <= 400
         assert not [line for line in lines if re.search(r"[A-Za-z0-9+/=]{100}", line)]
 
     def test_the_badge_is_there_only_with_an_address(self, name):
-        plain = standalone.standalone(name).cells[0].source
+        plain = built(name).cells[0].source
         assert "colab" not in plain.partition("\n")[0].lower()
         assert plain.startswith("# ")
         first = standalone.standalone(name, "team/tool/blob/main/dist/").cells[0].source
