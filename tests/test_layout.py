@@ -1,6 +1,7 @@
 """The layers of `utils`: who may import whom."""
 
 import ast
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -19,11 +20,16 @@ def modules(root: Path) -> dict[str, Path]:
     return {".".join(path.with_suffix("").parts): root / path for path in files}
 
 
+@cache
+def parsed(source: str) -> list[ast.stmt]:
+    """Statements of a file."""
+    return ast.parse(source).body
+
+
 def imports(path: Path, known: set[str], types: bool = True) -> set[str]:
     """Modules of `utils` that a file imports, inside functions too; `types`: also what only type checkers read."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    tree.body = [node for node in tree.body if types or not isinstance(node, ast.If)]
-    nodes = list(ast.walk(tree))
+    body = [node for node in parsed(path.read_text(encoding="utf-8")) if types or not isinstance(node, ast.If)]
+    nodes = [node for statement in body for node in ast.walk(statement)]
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     for node in (node for node in nodes if isinstance(node, ast.ImportFrom)):
         inner = {f"{node.module}.{alias.name}" for alias in node.names}
@@ -59,7 +65,7 @@ def faults(root: Path) -> list[str]:
     found = [f"{a} imports {b}" for a, others in graph.items() for b in sorted(others) if not may_import(a, b)]
     for module, path in files.items():
         room = folder(module)[0]
-        body = ast.parse(path.read_text(encoding="utf-8")).body
+        body = parsed(path.read_text(encoding="utf-8"))
         if path.name == "__init__.py" and len(body) > 1 and room != "forms":
             found.append(f"{module} does more than say what it is")
         if not room and module.split(".")[1] not in TREE:
