@@ -22,7 +22,11 @@ def default_values(notebook: str, overrides: dict | None = None) -> dict[str, di
     cells = jupytext.read(SOURCES / f"{notebook}.py").cells
     space: dict = {}
     imports = "from traitlets import Bool, Enum, Float, Int, Unicode\nfrom utils.forms import Form\n"
-    exec(imports + "from utils.images.axes import STACK_AXES\nfrom utils.forms.fields import FolderName, Sizes", space)
+    exec(
+        imports
+        + "from utils.images.axes import STACK_AXES\nfrom utils.forms.fields import Automatic, FolderName, Sizes",
+        space,
+    )
     for cell in cells:
         _, _, source = cell.source.partition("\n")
         if cell.cell_type == "code" and source.startswith("class "):

@@ -16,6 +16,8 @@ SMALL = {
     "patch_height": 32,
     "patch_width": 32,
     "pooling_steps": 1,
+    "half_resolution": False,
+    "normalisation": "each image",
     "filters": 4,
     "initial_learning_rate": 0.01,
     "learning_rate_schedule": "constant",

@@ -55,7 +55,7 @@ runtime.prepare()
 from traitlets import Bool, Enum, Float, Int, Unicode
 
 from utils import forms, samples, storage
-from utils.forms import FolderName, Form
+from utils.forms import Automatic, FolderName, Form
 from utils.images.axes import STACK_AXES
 from utils.pages.notes import note
 from utils.paths import resolve
@@ -136,7 +136,9 @@ class Data(AdvancedData):
         "", help="folder of a model, or 2D_versatile_fluo, 2D_versatile_he, ... (3.4); leave empty for none"
     ).tag(path=True, names=("2D_versatile_fluo", "2D_versatile_he", "2D_paper_dsb2018", "2D_demo"))
     percentage_test = Int(20, min=0, max=80, help="% of images kept aside for section 5; 10 to 30 (not for a sample)")
-    percentage_validation = Int(10, min=1, max=80, help="% of the rest that watches over the training; 10 to 20")
+    percentage_validation = Automatic(
+        Int(10, min=1, max=80), help="% of the rest that watches over the training; 10 to 25, more of few images"
+    )
 
 
 data = Data(**overrides.get("data", {}))
@@ -159,6 +161,10 @@ class Advanced(Form):
         max=1,
         help="smallest share of a patch that is covered by objects; 0 to 0.1, 0 = patches may be empty",
     ).tag(advanced=True)
+    normalisation = Automatic(
+        Enum(["each image", "all images together"]),
+        help="range of brightness; together: if colour or brightness itself says what a pixel is",
+    ).tag(advanced=True)
     filters = Int(
         32, min=4, max=128, help="width of the network; 16 to 64, more learns finer differences but is slower"
     ).tag(advanced=True)
@@ -172,23 +178,32 @@ class Advanced(Form):
 # Form: training
 class Training(Advanced):
     quick = {"initial_learning_rate": 0.002, "learning_rate_schedule": "cosine", "patience": 0, "filters": 16}
-    quick |= {"batch_normalisation": True, "patch_height": 128, "patch_width": 128}
-    presets = {"Quick on a CPU": {"number_of_epochs": 27, **quick}, "Try out": {"number_of_epochs": 10, **quick}}
+    quick |= {"batch_normalisation": True}
+    presets = {"Quick on a CPU": quick, "Try out": quick}
     preset = Enum(
         ["Default", "Quick on a CPU", "Try out"], help="fills the fields below; Default is slow without a graphics card"
     )
-    number_of_epochs = Int(100, min=1, max=5000, help="rounds of training; 50 to 400, more give a better model")
-    number_of_steps = Int(0, min=0, max=100000, help="batches per epoch; leave at 0 = by the area of the images")
+    time_for_training = Automatic(
+        Float(5, min=0.1, max=10000), help="[minutes] bounds the rounds of training; automatic: as the preset says"
+    )
+    number_of_epochs = Automatic(
+        Int(100, min=1, max=5000), help="rounds of training; more give a better model and take longer"
+    )
+    number_of_steps = Automatic(Int(80, min=1, max=100000), help="batches per epoch; automatic: by the images' area")
     batch_size = Int(4, min=1, max=256, help="patches looked at together; 4 to 16, less if memory runs out")
     initial_learning_rate = Float(3e-4, min=1e-7, max=1.0, help="size of the learning steps; 0.0001 to 0.002")
-    patch_height = Int(
-        0, min=0, max=4096, help="pixels; leave at 0 = the largest that fits, up to 256; larger than any object"
+    patch_height = Automatic(
+        Int(128, min=1, max=4096), help="pixels of the pieces that are learned from; larger than most objects"
     )
-    patch_width = Int(
-        0, min=0, max=4096, help="pixels; leave at 0 = the largest that fits, up to 256; larger than any object"
+    patch_width = Automatic(
+        Int(128, min=1, max=4096), help="pixels of the pieces that are learned from; larger than most objects"
     )
-    n_rays = Int(32, min=4, max=128, help="corners of an outline; 32 is right for most, 64 for large objects")
-    grid = Enum([2, 1, 4], help="coarseness: 1 for objects below 10 pixels, 4 for objects above 60 pixels, else 2")
+    n_rays = Automatic(
+        Int(32, min=4, max=128), help="corners of an outline; 32 is right for most, 64 for large objects"
+    )
+    grid = Automatic(
+        Enum([1, 2, 4]), help="coarseness: 1 for objects below 10 pixels, 4 for objects above 60 pixels, else 2"
+    )
 
 
 training = Training(**overrides.get("training", {}))
@@ -213,6 +228,7 @@ from utils.tasks.objects.task import StarDist
 
 task = StarDist()
 project = task.open(data.values(), training.seed)
+page.settle(task, project, data, training)
 page.show_project(task, project, training.values())
 
 # %% [markdown]
@@ -238,17 +254,20 @@ show_tables(checks.tables, counted=True)
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: augmentation
 class Augmentation(Form):
-    flip = Bool(True, help="mirror; off only if left and right differ in your images")
-    rotate_90 = Bool(True, help="quarter turns; off only if up and down differ in your images")
-    rotation = Int(0, min=0, max=180, help="free rotation to either side in degrees; 0 = off, 10 to 45 for few images")
-    zoom = Int(0, min=0, max=100, help="larger or smaller by up to this %; 0 = off, 10 to 30 if sizes vary")
-    intensity = Int(20, min=0, max=90, help="contrast and brightness by up to this %; 10 to 40, 0 = off")
+    flip = Automatic(Bool(), help="mirror; no only if left and right differ in your images")
+    rotate_90 = Automatic(Bool(), help="quarter turns; no only if up and down differ in your images")
+    rotation = Automatic(Int(0, min=0, max=180), help="free rotation to either side in degrees; 0 = off, 10 to 180")
+    zoom = Automatic(Int(0, min=0, max=100), help="larger or smaller by up to this %; 0 = off, 10 to 30 if sizes vary")
+    intensity = Automatic(Int(20, min=0, max=90), help="contrast and brightness by up to this %; 10 to 40, 0 = off")
     blur = Float(0, min=0, max=5, help="blur by up to this many pixels; 0 = off, 1 if focus varies").tag(advanced=True)
     noise = Int(0, min=0, max=50, help="noise of up to this % of the intensity range; 0 = off, 2 to 10")
-    stain = Int(20, min=0, max=50, help="strength of each stain by up to this %; 10 to 30, only used for colour images")
+    stain = Automatic(
+        Int(20, min=0, max=50), help="strength of each stain by up to this %; 10 to 30, only used for colour images"
+    )
 
 
 augmentation = Augmentation(**overrides.get("augmentation", {}))
+page.settle(task, project, data, training, augmentation)
 display(augmentation)
 live(augmentation, lambda: task.augmentation_preview(project, training.values(), augmentation.values()))
 

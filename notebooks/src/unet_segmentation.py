@@ -53,7 +53,7 @@ runtime.prepare()
 from traitlets import Bool, Enum, Float, Int, Unicode
 
 from utils import forms, samples, storage
-from utils.forms import FolderName, Form
+from utils.forms import Automatic, FolderName, Form
 from utils.pages.notes import note
 from utils.paths import resolve
 
@@ -132,7 +132,9 @@ class Data(AdvancedData):
         "", help="folder of an earlier model to go on from (3.4); leave empty to train from scratch"
     ).tag(path=True)
     percentage_test = Int(20, min=0, max=80, help="% of images kept aside for section 5; 10 to 30 (not for a sample)")
-    percentage_validation = Int(10, min=1, max=80, help="% of the rest that watches over the training; 10 to 20")
+    percentage_validation = Automatic(
+        Int(10, min=1, max=80), help="% of the rest that watches over the training; 10 to 25, more of few images"
+    )
 
 
 data = Data(**overrides.get("data", {}))
@@ -156,11 +158,15 @@ class Advanced(Form):
         ["weighted cross-entropy + Dice", "cross-entropy + Dice", "weighted cross-entropy", "cross-entropy", "Dice"],
         help="the error that training makes small; leave it, or try Dice if thin structures are missed",
     ).tag(advanced=True)
+    normalisation = Automatic(
+        Enum(["each image", "all images together"]),
+        help="range of brightness; together: if colour or brightness itself says what a pixel is",
+    ).tag(advanced=True)
     filters = Int(
         16, min=4, max=128, help="width of the network; 16 to 64, more learns finer differences but is slower"
     ).tag(advanced=True)
-    half_resolution = Bool(
-        False, help="3 times faster: computes coarsely, refines at the end; off for structures of a few pixels"
+    half_resolution = Automatic(
+        Bool(), help="3 times faster: computes coarsely, refines at the end; no for structures of a few pixels"
     ).tag(advanced=True)
     seed = Int(
         0, min=0, max=10**6, help="start of the random draws; leave at 0, or try 1, 2, ... to see what chance does"
@@ -170,22 +176,24 @@ class Advanced(Form):
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: training
 class Training(Advanced):
-    quick = {"initial_learning_rate": 0.003, "learning_rate_schedule": "cosine", "patience": 0, "half_resolution": True}
-    quick |= {"patch_height": 128, "patch_width": 128}
-    presets = {"Quick on a CPU": {"number_of_epochs": 12, **quick}, "Try out": {"number_of_epochs": 3, **quick}}
+    quick = {"initial_learning_rate": 0.003, "learning_rate_schedule": "cosine", "patience": 0}
+    presets = {"Quick on a CPU": quick, "Try out": quick}
     preset = Enum(
         ["Default", "Quick on a CPU", "Try out"], help="fills the fields below; Default is slow without a graphics card"
     )
-    number_of_epochs = Int(100, min=1, max=5000, help="rounds of training; 10 to 200, more give a better model")
-    number_of_steps = Int(
-        0, min=0, max=100000, help="batches per epoch; leave at 0 = as many as the images' area asks for"
+    time_for_training = Automatic(
+        Float(5, min=0.1, max=10000), help="[minutes] bounds the rounds of training; automatic: as the preset says"
     )
+    number_of_epochs = Automatic(
+        Int(100, min=1, max=5000), help="rounds of training; more give a better model and take longer"
+    )
+    number_of_steps = Automatic(Int(80, min=1, max=100000), help="batches per epoch; automatic: by the images' area")
     batch_size = Int(4, min=1, max=256, help="patches looked at together; 4 to 16, less if memory runs out")
     initial_learning_rate = Float(3e-4, min=1e-7, max=1.0, help="size of the learning steps; 0.0001 to 0.005")
-    patch_height = Int(0, min=0, max=4096, help="pixels; leave at 0 = the largest that fits, or 128 to 512")
-    patch_width = Int(0, min=0, max=4096, help="pixels; leave at 0 = the largest that fits, or 128 to 512")
-    pooling_steps = Int(
-        2, min=1, max=5, help="how often the network looks at a coarser scale; 2 to 4, more for large structures"
+    patch_height = Automatic(Int(128, min=1, max=4096), help="pixels of the pieces that are learned from; 128 to 512")
+    patch_width = Automatic(Int(128, min=1, max=4096), help="pixels of the pieces that are learned from; 128 to 512")
+    pooling_steps = Automatic(
+        Int(2, min=1, max=5), help="how often the network looks at a coarser scale; 2 to 4, more for large structures"
     )
 
 
@@ -210,6 +218,7 @@ from utils.tasks.pixels.task import UNet
 
 task = UNet()
 project = task.open(data.values(), training.seed)
+page.settle(task, project, data, training)
 page.show_project(task, project, training.values())
 
 # %% [markdown]
@@ -235,19 +244,22 @@ show_tables(checks.tables, counted=True)
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: augmentation
 class Augmentation(Form):
-    flip = Bool(True, help="mirror; off only if left and right differ in your images")
-    rotate_90 = Bool(True, help="quarter turns; off only if up and down differ in your images")
-    rotation = Int(0, min=0, max=180, help="free rotation to either side in degrees; 0 = off, 10 to 45 for few images")
-    zoom = Int(0, min=0, max=100, help="larger or smaller by up to this %; 0 = off, 10 to 30 if sizes vary")
-    intensity = Int(20, min=0, max=90, help="contrast and brightness by up to this %; 10 to 40, 0 = off")
+    flip = Automatic(Bool(), help="mirror; no only if left and right differ in your images")
+    rotate_90 = Automatic(Bool(), help="quarter turns; no only if up and down differ in your images")
+    rotation = Automatic(Int(0, min=0, max=180), help="free rotation to either side in degrees; 0 = off, 10 to 180")
+    zoom = Automatic(Int(0, min=0, max=100), help="larger or smaller by up to this %; 0 = off, 10 to 30 if sizes vary")
+    intensity = Automatic(Int(20, min=0, max=90), help="contrast and brightness by up to this %; 10 to 40, 0 = off")
     blur = Float(0, min=0, max=5, help="blur by up to this many pixels; 0 = off, 1 if focus varies").tag(advanced=True)
     noise = Int(0, min=0, max=50, help="noise of up to this % of the intensity range; 0 = off, 2 to 10").tag(
         advanced=True
     )
-    stain = Int(20, min=0, max=50, help="strength of each stain by up to this %; 10 to 30, only used for colour images")
+    stain = Automatic(
+        Int(20, min=0, max=50), help="strength of each stain by up to this %; 10 to 30, only used for colour images"
+    )
 
 
 augmentation = Augmentation(**overrides.get("augmentation", {}))
+page.settle(task, project, data, training, augmentation)
 display(augmentation)
 live(augmentation, lambda: task.augmentation_preview(project, training.values(), augmentation.values()))
 

@@ -27,3 +27,11 @@ def copy(source: Path, target: Path, names: list[str]) -> None:
         (target / kind).mkdir(parents=True)
         for name in names:
             shutil.copy(source / kind / name, target / kind / name)
+
+
+def chosen(task, project, parameters: dict) -> dict:
+    """Values of the form training with what is chosen from the data."""
+    from utils.tasks.automatic import settled
+
+    forms = parameters["overrides"]
+    return settled(forms, task.choices(project, forms))["training"]

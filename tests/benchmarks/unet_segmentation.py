@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.benchmarks.measure import copy, cpu_seconds, peak_megabytes
+from tests.benchmarks.measure import chosen, copy, cpu_seconds, peak_megabytes
 
 
 def lay_out(data: Path, tune: bool, seed: int, folder: Path) -> Path:
@@ -68,9 +68,10 @@ def run(data: Path, preset: str, seed: int, tune: bool, factor: float, changes: 
         test = lay_out(data, tune, seed, folder)
         parameters = forms(folder, preset, changes, seed)
         training = parameters["overrides"]["training"]
-        training["number_of_epochs"] = round(training["number_of_epochs"] * factor)
         parameters["overrides"]["augmentation"].update(augmentation)
         project = UNET.open(parameters["overrides"]["data"], seed)
+        if factor != 1:
+            training["number_of_epochs"] = round(factor * chosen(UNET, project, parameters)["number_of_epochs"])
         progress = LiveProgress()
         start, wall = cpu_seconds(), time.monotonic()
         UNET.train(project, parameters, [progress])
@@ -87,7 +88,7 @@ def run(data: Path, preset: str, seed: int, tune: bool, factor: float, changes: 
             "train_wall_s": elapsed,
             "predict_cpu_s_per_mpx": (cpu_seconds() - start) / pixels * 1e6,
             "peak_mb": peak_megabytes(),
-            "epochs": training["number_of_epochs"],
+            "epochs": chosen(UNET, project, parameters)["number_of_epochs"],
             "threshold": json.loads((project.folder / "model.json").read_text())["threshold"],
         }
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from utils.data.crops import Crop, CropSet, load_crops
 from utils.data.examples import Dataset, Example, load_examples
 from utils.data.problems import raise_errors
 from utils.data.review import read_review
-from utils.data.splits import split, split_table, stratified_split
+from utils.data.splits import automatic_percentage, split, split_table, stratified_split
 from utils.errors import DataError
 from utils.files import file_sha256
 from utils.images.normalise import NORMALISATION
@@ -32,12 +32,15 @@ class Project:
         Table file, sha256, group, role, annotation (checksum or class) as written to split.csv.
     folder
         Where the model will lie.
+    measured
+        What was measured on the images, kept so that it is measured once.
     """
 
     dataset: Dataset | CropSet
     roles: np.ndarray
     split: pd.DataFrame
     folder: Path
+    measured: dict = field(default_factory=dict, repr=False, compare=False)
 
     def examples(self, role: str) -> list[Example] | list[Crop]:
         """Images with the given role."""
@@ -73,7 +76,7 @@ def open_project(data: Mapping, seed: int = 0, annotation: str = "classes") -> P
     raise_errors(dataset.problems)
     name_classes(dataset.classes, data.get("class_names", ""))
     groups = [example.group for example in dataset.examples]
-    roles = split(groups, _percentage_test(data), data["percentage_validation"], seed)
+    roles = split(groups, _percentage_test(data), _percentage_validation(data, len(groups)), seed)
     return _project(
         dataset, groups, roles, [annotation_sha256(example, dataset.classes) for example in dataset.examples], folder
     )
@@ -90,7 +93,7 @@ def open_crops(data: Mapping, seed: int = 0) -> Project:
         crops = read_review(resolve(data["label_review"]), crops)
     raise_errors(crops.problems)
     groups, ids = [one.group for one in crops.examples], [one.class_id for one in crops.examples]
-    roles = stratified_split(groups, ids, _percentage_test(data), data["percentage_validation"], seed)
+    roles = stratified_split(groups, ids, _percentage_test(data), _percentage_validation(data, len(ids)), seed)
     names = [crops.classes[one]["name"] for one in ids]
     return _project(crops, groups, roles, names, folder)
 
@@ -102,6 +105,11 @@ def _place(text: str | None) -> Path | None:
 
 def _percentage_test(data: Mapping) -> int:
     return 0 if sample_of(data["training_source"]) else data["percentage_test"]
+
+
+def _percentage_validation(data: Mapping, n: int) -> int:
+    asked = data["percentage_validation"]
+    return automatic_percentage(n) if asked == "automatic" else asked
 
 
 def _project(dataset, groups, roles, annotation, folder) -> Project:

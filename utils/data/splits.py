@@ -11,6 +11,7 @@ import pandas as pd
 from utils.errors import DataError
 from utils.files import file_sha256, write_csv
 
+FEW, MANY = 10, 30  # images, between which the share that watches over a training falls
 ROLES = ("training", "validation", "test")
 DRAWS = 100  # random orders of the groups, of which the one closest to the percentages is taken
 ALLOCATIONS = 20  # beginnings of which the best result is taken; fewer where there are many groups
@@ -130,6 +131,11 @@ def stratified_split(
             "Add images, or change group_rule, or set percentage_test to 0."
         )
     return np.array(filled)[roles][inverse]
+
+
+def automatic_percentage(n: int) -> int:
+    """Percentage of `n` images that watches over a training: of few images a tenth would say little."""
+    return 25 if n < FEW else 15 if n < MANY else 10
 
 
 def _check_number_of_groups(n_images: int, n_groups: int, percentage_test: float) -> None:

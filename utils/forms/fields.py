@@ -15,6 +15,7 @@ from utils.paths import FOLDER_NAME, FOLDER_NAME_RULE
 
 # "1,000" may be meant as one or as a thousand; "0,001" and "1,5" can only be decimals.
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
+AUTOMATIC = "automatic"
 FEWEST = 2  # one image cannot be both trained on and watched over
 SIZES_RULE = f"must be whole numbers of at least {FEWEST} with commas between them, such as 2, 5, 10, 20, 40"
 
@@ -40,6 +41,26 @@ class FolderName(Unicode):
         if not FOLDER_NAME.fullmatch(value):
             raise TraitError(FOLDER_NAME_RULE)
         return value
+
+
+class Automatic(TraitType):
+    """A field that is chosen from the data, and says so by `AUTOMATIC`, unless a person overrules it.
+
+    Parameters
+    ----------
+    inner
+        Bool, Enum, Int or Float: what a person may enter instead.
+    """
+
+    default_value = AUTOMATIC
+
+    def __init__(self, inner: TraitType, **more: Any):
+        super().__init__(**more)
+        self.inner = inner
+
+    def validate(self, obj: Any, value: Any) -> Any:
+        """Refuse, by a TraitError, what neither is `AUTOMATIC` nor fits the inner field."""
+        return value if value == AUTOMATIC else self.inner.validate(None, value)
 
 
 def label(name: str) -> str:
@@ -107,6 +128,11 @@ def _(trait: Enum, text: str) -> Any:
     return {str(option): option for option in trait.values}.get(text, text)
 
 
+@_read.register(Automatic)
+def _(trait: Automatic, text: str) -> Any:
+    return AUTOMATIC if text.lower() in ("", AUTOMATIC) else _read(trait.inner, text)
+
+
 def _number(text: str) -> str:
     """`text`, unless it holds an underscore, which only Python reads as a number."""
     if "_" in text:
@@ -148,6 +174,11 @@ def _(trait: Bool) -> str:
 @rule.register(Enum)
 def _(trait: Enum) -> str:
     return "must be one of: " + ", ".join(map(str, trait.values))
+
+
+@rule.register(Automatic)
+def _(trait: Automatic) -> str:
+    return f"{rule(trait.inner)}, or {AUTOMATIC}"
 
 
 def _bounds(trait: Int | Float) -> str:

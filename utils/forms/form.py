@@ -38,7 +38,7 @@ def save_settings(*forms: Form) -> Path | None:
     FormError
         If a form shows something that is not valid, or `notebook` was not called.
     """
-    values = {form.form_name: form.values() for form in forms}
+    values = {form.form_name: form.asked() for form in forms}
     path = settings_file()
     if any(form.headless for form in forms):
         return None
@@ -70,5 +70,5 @@ def _write(path: Path, settings: dict[str, dict[str, Any]]) -> Path:
 
 
 def parameters(*forms: Form) -> dict[str, dict[str, dict[str, Any]]]:
-    """Content of parameters.json: ``papermill -f parameters.json`` repeats the run with the values of `forms`."""
-    return {"overrides": {form.form_name: form.values() for form in forms}}
+    """What was asked for in `forms`, as overrides: ``papermill -f`` of such a file repeats the run."""
+    return {"overrides": {form.form_name: form.asked() for form in forms}}

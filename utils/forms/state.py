@@ -12,14 +12,14 @@ preset, default. What is shown is what runs: the texts shown are the form's only
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from traitlets import TraitError, Unicode
 
 from utils.errors import FormError
-from utils.forms.fields import Declaration, parse, refusal, rule, to_text
+from utils.forms.fields import AUTOMATIC, Declaration, parse, refusal, rule, to_text
 from utils.forms.folders import annotations_beside, image_folder
 from utils.forms.settings import model_values, read_settings
 from utils.paths import resolve
@@ -27,7 +27,7 @@ from utils.samples import can_be_made
 
 
 class Form(Declaration):
-    """Base of all forms; a subclass declares its fields as traits Bool, Enum, Int, Float or Unicode.
+    """Base of all forms; a subclass declares its fields as traits Bool, Enum, Int, Float, Unicode or Automatic.
 
     ``help=`` is the text beside the field, ``.tag(advanced=True)`` folds it away. ``.tag(path=True)`` shows the path
     that is meant and offers to choose a folder (``path="file"``: a file, ``path="folder or file"``: either;
@@ -48,6 +48,8 @@ class Form(Declaration):
         Whether overrides were given.
     shown, wrong : dict of str to str
         Text of each field; why it is refused, for those that are.
+    settled : dict of str to (value, str)
+        What was chosen from the data and why, see `settle`.
 
     Raises
     ------
@@ -60,6 +62,7 @@ class Form(Declaration):
         self.headless = bool(overrides)
         self.shown: dict[str, str] = {}
         self.wrong: dict[str, str] = {}
+        self.settled: dict[str, tuple[Any, str]] = {}
         self._redraws: list[Callable[[], None]] = []
         self._callbacks: list[Callable[[], None]] = []
         self._overridden = {name: self.text_of(name, value) for name, value in overrides.items()}
@@ -86,8 +89,8 @@ class Form(Declaration):
         """Fields whose value was given as an override and has not been changed in the form since."""
         return set(self._overridden)
 
-    def values(self) -> dict[str, Any]:
-        """All values in order of declaration.
+    def asked(self) -> dict[str, Any]:
+        """All values as entered, in order of declaration: `AUTOMATIC` where the choice is left to the data.
 
         Raises
         ------
@@ -97,6 +100,19 @@ class Form(Declaration):
         if self.wrong:
             raise refusal(self.form_name, self.shown, self.wrong)
         return {name: getattr(self, name) for name in self.fields}
+
+    def values(self) -> dict[str, Any]:
+        """Values like `asked`, but with what was chosen from the data (see `settle`) in place of `AUTOMATIC`."""
+        return {
+            name: self.settled[name][0] if value == AUTOMATIC and name in self.settled else value
+            for name, value in self.asked().items()
+        }
+
+    def settle(self, chosen: Mapping[str, tuple[Any, str]]) -> None:
+        """Take what was chosen from the data, value and reason by field; shown beside fields that say `AUTOMATIC`."""
+        self.settled = dict(chosen)
+        for redraw in self._redraws:
+            redraw()
 
     def enter(self, name: str, text: str) -> None:
         """Take `text` into the field `name` as typed; wrong text stays shown and is refused when values are asked for.
@@ -178,12 +194,12 @@ class Form(Declaration):
         return self.default_texts() | self.preset_texts(preset) | kept | self._overridden
 
     def _show(self, texts: dict[str, str]) -> None:
-        before = None if self.wrong else self.values()
+        before = None if self.wrong else self.asked()
         self.shown |= texts
         self._check()
         for redraw in self._redraws:
             redraw()
-        if not self.wrong and self.values() != before:
+        if not self.wrong and self.asked() != before:
             for callback in self._callbacks:
                 callback()
 

@@ -9,13 +9,19 @@ from traitlets import Bool, Enum, Float, Int, TraitType
 
 from utils.errors import FormError
 from utils.forms.chooser import MUTED, RED, Unfolding, styled
-from utils.forms.fields import label, to_text
+from utils.forms.fields import AUTOMATIC, Automatic, label, to_text
 from utils.forms.settings import read_settings
 from utils.forms.state import Form, note_beside
 from utils.paths import resolve
 from utils.samples import can_be_made
 
+YES_NO = {True: "yes", False: "no"}
 _picked = {"model": "models"}  # where "Load the settings of a model" starts; lives as long as the kernel
+
+
+def in_words(value: Any) -> str:
+    """A value as a person would say it."""
+    return YES_NO[value] if isinstance(value, bool) else to_text(value)
 
 
 class FieldRow:
@@ -59,6 +65,9 @@ class FieldRow:
         notes = ["set by overrides"] if self.name in self.form.overridden else []
         text = self.form.shown[self.name]
         notes += note_beside(self.form, self.name)
+        if text == AUTOMATIC and self.name in self.form.settled:
+            value, reason = self.form.settled[self.name]
+            notes.append(f"{in_words(value)}: {reason}")
         if self.trait.metadata.get("path") and text and text not in self.trait.metadata.get("names", ()):
             path = resolve(text)
             missing = "a sample, made when it is needed" if can_be_made(path) else "does not exist yet"
@@ -146,13 +155,18 @@ def _control(trait: TraitType, text: str) -> DOMWidget:
     """Widget for the kind of field; numbers are plain text fields, because bounded ones change a value silently."""
     if isinstance(trait, Bool):
         return Checkbox(value=text == "True", indent=False, layout=Layout(width="28px", flex="0 0 28px"))
+    if isinstance(trait, Automatic) and isinstance(trait.inner, (Bool, Enum)):
+        values = trait.inner.values if isinstance(trait.inner, Enum) else (True, False)
+        options = [(in_words(one), str(one)) for one in values]
+        layout = Layout(width="max-content", min_width="200px")
+        return Dropdown(options=[(AUTOMATIC, AUTOMATIC), *options], value=text, layout=layout)
     if isinstance(trait, Enum):
         layout = Layout(width="max-content", min_width="200px")
         return Dropdown(options=[str(option) for option in trait.values], value=text, layout=layout)
     if trait.metadata.get("path"):
         layout = Layout(width="auto", flex="1 1 200px", min_width="0")
     else:
-        layout = Layout(width="120px" if isinstance(trait, (Int, Float)) else "240px")
+        layout = Layout(width="120px" if isinstance(trait, (Int, Float, Automatic)) else "240px")
     # Sent on Enter or on leaving the field: a half-typed number is no mistake yet.
     return Text(value=text, continuous_update=False, layout=layout)
 

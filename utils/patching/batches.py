@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from utils.images.normalise import NORMALISATION, normalisation_range, normalise
+from utils.images.normalise import normalisation_range, normalise
 from utils.patching.augmentation import Augmentation, draw_patch
 from utils.patching.patches import grid_positions
 
@@ -110,9 +110,9 @@ def automatic_steps(sources: Sequence[Source], patch: tuple[int, int], batch_siz
     return min(max(50, math.ceil(pixels / (patch[0] * patch[1] * batch_size))), 200)
 
 
-def sources(examples: Sequence) -> list[Source]:
-    """Arrays of annotated images with the percentiles that normalise them."""
-    return [Source(one.image.array, one.mask, *normalisation_range(one.image.array, NORMALISATION)) for one in examples]
+def sources(examples: Sequence, normalisation: Mapping) -> list[Source]:
+    """Arrays of annotated images with the values that become 0 and 1 by the `normalisation` of model.json."""
+    return [Source(one.image.array, one.mask, *normalisation_range(one.image.array, normalisation)) for one in examples]
 
 
 def drawn_before_and_after(

@@ -14,7 +14,11 @@ from utils.data.project import Project, name_classes, open_project
 from utils.data.splits import split
 from utils.data.uneven import image_features, outliers
 from utils.errors import DataError
+from utils.images.normalise import NORMALISATION, normalisation_of
 from utils.pages.page import in_groups
+from utils.tasks.automatic import AUTOMATIC, Choice
+from utils.tasks.fingerprint import fingerprint_table, measured
+from utils.tasks.rules import augmentation_choices, normalisation_choice, validation_choice
 from utils.tasks.task import Checks, Evaluation, NetworkTask, Start, TestSet, warnings_of
 
 PATCH = ("patch_height", "patch_width")
@@ -59,6 +63,42 @@ class Masks(NetworkTask):
     @abstractmethod
     def patch_size(self, project: Project, training: Mapping) -> tuple[int, int]:
         """Height and width of the training patches: as in the form, or the largest that fits where it says 0."""
+
+    def fingerprint(self, project: Project) -> dict:
+        """See `NetworkTask`."""
+        key = "fingerprint", project.roles.tobytes()
+        if key not in project.measured:
+            project.measured[key] = measured(project.examples("training"), self.annotation == "objects")
+        return project.measured[key]
+
+    def fingerprint_table(self, project: Project) -> pd.DataFrame:
+        """See `NetworkTask`."""
+        return fingerprint_table(self.fingerprint(project))
+
+    def choices(self, project: Project, forms: Mapping) -> list[Choice]:
+        """See `NetworkTask`."""
+        fingerprint, training = self.fingerprint(project), dict(forms["training"])
+        shared = [
+            validation_choice(len(project.dataset.examples)),
+            normalisation_choice(fingerprint),
+            *augmentation_choices(fingerprint),
+        ]
+        training |= {one.field: one.value for one in shared if training.get(one.field) == AUTOMATIC}
+        return shared + self.network_choices(project, training, fingerprint)
+
+    @abstractmethod
+    def network_choices(self, project: Project, training: Mapping, fingerprint: Mapping) -> list[Choice]:
+        """What the rules choose for the network and the length of its training."""
+
+    def normalisation(self, project: Project, training: Mapping) -> dict:
+        """What model.json says of it; colours share one range, which leaves them as they are.
+
+        A form without this field, that of an earlier model, means percentiles of each image.
+        """
+        if "normalisation" not in training:
+            return NORMALISATION
+        arrays = [one.image.array for one in project.examples("training")]
+        return normalisation_of(arrays, training["normalisation"], joint=arrays[0].shape[-1] == 3)
 
     def describe_tuned(self, project: Project, settings: Mapping, start: Start) -> dict:
         """See `NetworkTask`; a patch size of 0 is the starting model's, or the largest where that does not fit."""

@@ -10,10 +10,11 @@ from utils.pages.figures import show
 from utils.pages.notes import note
 from utils.pages.page import show_tables, tidy
 from utils.tasks import report
-from utils.tasks.task import Checks, Evaluation, Task, TestSet, alike
+from utils.tasks.task import Checks, Evaluation, NetworkTask, Task, TestSet, alike
 
 if TYPE_CHECKING:
     from utils.data.project import Project
+    from utils.forms.form import Form
     from utils.tasks.choices import Chosen
 
 LOOKALIKES = "Test images that look like a copy of a training image"  # caption of a table
@@ -21,9 +22,26 @@ MOST_ROWS = 20  # of a table of scores or results
 DOUBTFUL = 10  # images whose annotation is doubted
 
 
+def settle(task: NetworkTask, project: "Project", *forms: "Form") -> None:
+    """Choose from the data what fields of `forms` leave to them, and show value and reason beside each such field."""
+
+    def choose() -> None:
+        if any(form.wrong for form in forms):
+            return
+        choices = task.choices(project, {form.form_name: form.asked() for form in forms})
+        for form in forms:
+            form.settle({one.field: (one.value, one.reason) for one in choices if one.form == form.form_name})
+
+    choose()
+    for form in forms:
+        form.on_change(choose)
+
+
 def show_project(task: Task, project: "Project", training: dict, test_set: TestSet | None = None) -> None:
     """Section 3.2: what was found, as text, table and figure; `training` are values of that form."""
     display(Markdown(task.overview(project, training)))
+    if isinstance(task, NetworkTask) and len(table := task.fingerprint_table(project)):
+        show_tables({"What the images are like": table})
     display(tidy(task.counts(project, test_set)))
     show(task.show_data(project))
 

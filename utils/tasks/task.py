@@ -20,7 +20,9 @@ from utils.data.problems import Problem
 from utils.metrics.intervals import Judgement
 from utils.pages.page import overlays
 from utils.paths import resolve
+from utils.tasks.automatic import Choice, asked_for, kept_choices, leave_open, rows, settled
 from utils.tasks.results import Predicted, Results, predict_folder
+from utils.tasks.trials import try_out
 from utils.training.run import Ingredients, run
 from utils.training.stages import kept_classes, take_over
 
@@ -350,16 +352,53 @@ class NetworkTask(Task):
         """Where the starting model lies, in words."""
         return f"in {resolve(name)}"
 
+    def fingerprint(self, project: "Project") -> dict:
+        """Numbers that say what the training images are like, plain values for model.json; measured once."""
+        return {}
+
+    def fingerprint_table(self, project: "Project") -> pd.DataFrame:
+        """The same for the page: what, value, what it means."""
+        return pd.DataFrame(columns=["what", "value", "what it means"])
+
+    def choices(self, project: "Project", forms: Mapping) -> list[Choice]:
+        """What the rules choose for fields that may say `AUTOMATIC`, from fingerprint and values of the other fields.
+
+        `forms` are {form: {field: value}}; forms that are not there yet are not needed.
+        """
+        return []
+
     def train(self, project: "Project", parameters: Mapping, callbacks: Sequence[keras.callbacks.Callback] = ()) -> str:
         """Train, or go on with it, or say that it is done.
 
-        Parameters, result and errors are those of `utils.training.run.run`; besides, ModelError where the starting
-        model does not fit.
+        Fields that say `AUTOMATIC` are chosen by `choices`, and where that leaves doubt by trials. Parameters, result
+        and errors are those of `utils.training.run.run`; besides, ModelError where the starting model does not fit.
         """
-        forms = parameters["overrides"]
+        asked = parameters["overrides"]
+        choices = asked_for(asked, self.choices(project, asked)) if leave_open(asked) else []
+        forms = settled(asked, choices)
+        self._starting(project, forms)  # refused before anything is written
+
+        def settle() -> tuple[dict, list[dict]]:
+            nonlocal choices, forms
+            choices = kept_choices(project.folder) or try_out(self, project, forms, choices)
+            forms = settled(asked, choices)
+            return forms, rows(choices)
+
+        def prepare() -> Ingredients:
+            description, starting = self._starting(project, forms)
+            return self.ingredients(project, forms, description | self._reasons(project, choices), starting)
+
+        return run(project, parameters, prepare, callbacks, settle=settle if choices else None)
+
+    def _reasons(self, project: "Project", choices: Sequence[Choice]) -> dict:
+        """What model.json keeps of what was chosen, and from what."""
+        if not choices:
+            return {}
+        return {"fingerprint": self.fingerprint(project), "automatic": rows(choices)}
+
+    def _starting(self, project: "Project", forms: Mapping) -> tuple[dict, keras.Model | None]:
         description = self.describe(project, forms["training"])
-        starting = self.starting_network(forms["data"].get("starting_model", ""), description)
-        return run(project, parameters, lambda: self.ingredients(project, forms, description, starting), callbacks)
+        return description, self.starting_network(forms["data"].get("starting_model", ""), description)
 
     def starting_note(self, project: "Project", data: Mapping, training: Mapping) -> str:
         """One sentence on the model that training starts from; ModelError where it does not fit the data."""

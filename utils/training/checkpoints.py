@@ -105,7 +105,7 @@ def save_state(folder: Path, model: keras.Model, state: TrainingState) -> None:
     state.files = files
     write_json(folder / STATE_FILE, asdict(state))
     for path in folder.iterdir():
-        if path.name not in {STATE_FILE, *files.values()}:
+        if path.is_file() and path.name not in {STATE_FILE, *files.values()}:
             path.unlink()
 
 

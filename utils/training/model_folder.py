@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -25,6 +25,7 @@ DESCRIPTION, PARAMETERS, SPLIT, WEIGHTS, HISTORY = (
     "history.csv",
 )
 UNFINISHED = "training"
+CHOSEN = "automatic.json"  # what was chosen for fields that said so
 DONE = ".training.done"
 JUDGED = ("evaluation.csv", "scores.json", "report.html")  # made from the weights, worthless beside other weights
 # Fields that say where a model lies or what to do with an old one, not how it is trained.
@@ -78,12 +79,27 @@ def _begin(folder: Path, parameters: Mapping, split: pd.DataFrame) -> None:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
+def keep_choices(folder: Path, parameters: Mapping, chosen: Sequence[Mapping]) -> None:
+    """Write what was chosen for fields that say "automatic" (form, field, value, reason), and what is run with it."""
+    write_json(folder / CHOSEN, chosen)
+    write_json(folder / PARAMETERS, parameters)
+
+
+def _chosen_fields(folder: Path) -> set[tuple[str, str]]:
+    """Form and field of what was chosen from the data when the model in `folder` was made."""
+    try:
+        return {(one["form"], one["field"]) for one in json.loads((folder / CHOSEN).read_text(encoding="utf-8"))}
+    except FileNotFoundError:
+        return set()
+
+
 def _differences(folder: Path, parameters: Mapping, split: pd.DataFrame) -> list[str]:
     """What differs between the run that wrote `folder` and this one, in words; empty where nothing does."""
     columns = ["sha256", "annotation", "role"]
     try:
         old = json.loads((folder / PARAMETERS).read_text(encoding="utf-8"))["overrides"]
-        differences = _changed_fields(old, json.loads(json.dumps(parameters["overrides"])))
+        chosen = _chosen_fields(folder)
+        differences = _changed_fields(old, json.loads(json.dumps(parameters["overrides"])), chosen)
         old_split = pd.read_csv(folder / SPLIT, dtype=str, keep_default_na=False)[columns]
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return ["it was not written by these notebooks, or is incomplete"]
@@ -94,13 +110,14 @@ def _differences(folder: Path, parameters: Mapping, split: pd.DataFrame) -> list
     return differences
 
 
-def _changed_fields(old: Mapping, new: Mapping) -> list[str]:
-    """Fields {form: {field: value}} that differ, in words."""
+def _changed_fields(old: Mapping, new: Mapping, chosen: set[tuple[str, str]]) -> list[str]:
+    """Fields {form: {field: value}} that differ, in words; the `chosen` ones only from what is no longer automatic."""
     differences = []
     for form in COMPARED_FORMS:
         before, after = old.get(form, {}), new.get(form, {})
         for field in sorted((before.keys() | after.keys()) - NOT_COMPARED.get(form, set())):
-            if before.get(field) != after.get(field):
+            left_open = after.get(field) == "automatic" and (form, field) in chosen
+            if before.get(field) != after.get(field) and not left_open:
                 differences.append(f"{form}.{field} was {before.get(field)!r} and is now {after.get(field)!r}")
     return differences
 

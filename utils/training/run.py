@@ -45,6 +45,7 @@ def run(
     prepare: Callable[[], Ingredients],
     callbacks: Sequence[keras.callbacks.Callback] = (),
     stages: Callable[[], Sequence[Stage]] | None = None,
+    settle: Callable[[], tuple[Mapping, Sequence[Mapping]]] | None = None,
 ) -> str:
     """Train, or go on with it, or say that it is done, in one sentence; afterwards the model folder is complete.
 
@@ -54,9 +55,10 @@ def run(
         From `utils.data.project`.
     parameters
         {"overrides": {form: {field: value}}} with the forms data, augmentation and training.
-    prepare, stages
-        Called only if there is something to train, `prepare` after the seed was set. Without `stages` all layers learn
-        for the epochs and with the learning rate of the form.
+    prepare, stages, settle
+        Called only if there is something to train: first `settle`, which returns the forms with a value for every field
+        that says "automatic", and rows on what was chosen (form, field, value, reason); `prepare` last, after the
+        seed was set. Without `stages` all layers learn for the epochs and with the learning rate of the form.
     callbacks
         For display.
 
@@ -67,12 +69,17 @@ def run(
     TrainingStopped
         The user stopped it; the best weights so far are in the model folder, and the checkpoint to go on from.
     """
-    data, training = parameters["overrides"]["data"], parameters["overrides"]["training"]
-    found = model_folder.open_folder(project.folder, parameters, project.split, data["if_model_exists"])
+    existing = parameters["overrides"]["data"]["if_model_exists"]
+    found = model_folder.open_folder(project.folder, parameters, project.split, existing)
     if found == "finished":
         return (
             f"The model {project.folder.name} is already trained with these data and parameters: it is used as it is."
         )
+    forms = parameters["overrides"]
+    if settle:
+        forms, chosen = settle()
+        model_folder.keep_choices(project.folder, {"overrides": forms}, chosen)
+    training = forms["training"]
     whole = [Stage("", training["number_of_epochs"], training["initial_learning_rate"])]
     planned = stages() if stages else whole
     keras.utils.set_random_seed(training["seed"])

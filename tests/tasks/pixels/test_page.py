@@ -14,6 +14,7 @@ from utils.data.project import open_project
 from utils.images.image import write_tiff
 from utils.pages.page import overlays
 from utils.tasks import report
+from utils.tasks.automatic import settled
 from utils.tasks.held_out import TestSet, evaluate, find_test_set
 from utils.tasks.masks import with_roles
 from utils.tasks.pixels import page
@@ -100,6 +101,7 @@ def test_a_test_image_that_is_a_flipped_training_image_is_found(project):
 def test_preview_shows_patches_as_they_are_beside_augmented_ones(tmp_path):
     given = parameters(write_data(tmp_path / "data", 6), tmp_path)["overrides"]
     project = open_project(given["data"])
+    given = settled(given, UNET.choices(project, given))
     figure = UNET.augmentation_preview(project, given["training"], given["augmentation"])
     assert len([axes for axes in figure.axes if axes.images]) == 8
 

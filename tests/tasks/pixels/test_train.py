@@ -33,7 +33,7 @@ from utils.training.checkpoints import TrainingState, load_state
 from utils.training.fit import TrainingStopped
 from utils.training.progress import LiveProgress
 
-FILES = ["history.csv", "model.json", "parameters.json", "split.csv", "weights.h5"]
+FILES = ["automatic.json", "history.csv", "model.json", "parameters.json", "split.csv", "weights.h5"]
 EPOCHS = {"training": {"number_of_epochs": 3}}
 
 
@@ -98,10 +98,21 @@ def test_a_finished_folder_holds_the_model_and_nothing_else(trained):
         "half_resolution": False,
     }
     assert [(one["id"], one["value"]) for one in description["classes"]] == [(0, 0), (1, 255)]
-    assert description["normalisation"] == NORMALISATION
+    assert description["normalisation"] == NORMALISATION | {"kind": "signal percentile"}
     assert description["input"] == {"patch": [32, 32], "multiple_of": 2}
     assert 0 < description["threshold"] < 1
-    assert json.loads((project.folder / "parameters.json").read_text()) == given
+    saved = json.loads((project.folder / "parameters.json").read_text())["overrides"]
+    chosen = json.loads((project.folder / "automatic.json").read_text())
+    assert [one["field"] for one in chosen] == [
+        *("percentage_validation", "flip", "rotate_90", "rotation", "zoom", "intensity", "stain"),
+    ]
+    assert all(one["reason"].endswith(".") for one in chosen)
+    given = given["overrides"]
+    for one in chosen:
+        assert given[one["form"]][one["field"]] == "automatic"
+        assert saved[one["form"]][one["field"]] == one["value"]
+        given = {**given, one["form"]: {**given[one["form"]], one["field"]: one["value"]}}
+    assert saved == given, "a field that says automatic is saved with its value, all others as they were given"
     history = pd.read_csv(project.folder / "history.csv")
     assert list(history) == ["epoch", "loss", "val_loss", "learning_rate"]
     assert history["epoch"].tolist() == [1, 2, 3]
@@ -154,10 +165,10 @@ def test_the_stop_button_leaves_a_usable_model_and_the_training_goes_on(trained,
     assert "went on" not in trained[1]
     assert sorted(os.listdir(project.folder)) == FILES
     assert_same_model(project.folder, trained[0].folder)
-    validation = [one.mask for one in project.examples("validation")]
+    seen = [one.mask for role in ("validation", "training") for one in project.examples(role)]
     assert len(judged) == 2
-    for masks in judged:  # the threshold is chosen on validation images only
-        np.testing.assert_array_equal(masks, validation)
+    for masks in judged:  # the threshold is chosen without the test images
+        np.testing.assert_array_equal(masks, seen)
 
 
 def test_no_pixel_of_validation_or_test_images_is_trained_on(trained, monkeypatch):

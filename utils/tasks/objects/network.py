@@ -171,9 +171,9 @@ def targets(
     return whole[0]
 
 
-def object_sources(examples: Sequence, patch: tuple[int, int]) -> list[Source]:
+def object_sources(examples: Sequence, patch: tuple[int, int], normalisation: Mapping) -> list[Source]:
     """Images with labels and percentiles; those smaller than the patch are mirrored at their border up to its size."""
-    return [_padded(source, patch) for source in sources(examples)]
+    return [_padded(source, patch) for source in sources(examples, normalisation)]
 
 
 def _padded(source: Source, patch: tuple[int, int]) -> Source:

@@ -69,7 +69,8 @@ class ObjectPage:
     def augmentation_preview(self, project: Project, training: Mapping, augmentation: Mapping, seed: int = 0) -> Figure:
         """See `Task`; training patches."""
         patch = self.patch_size(project, training)
-        chosen = object_sources(project.examples("training")[:PREVIEWS], patch)
+        normalisation = self.normalisation(project, training)
+        chosen = object_sources(project.examples("training")[:PREVIEWS], patch, normalisation)
         drawn = drawn_before_and_after(chosen, patch, training["min_fraction"], augmentation, seed)
         return show_augmented_objects(*drawn, describe_images(project)["pixel_size_um"])
 

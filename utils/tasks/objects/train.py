@@ -15,6 +15,7 @@ from utils.errors import DataError, ModelError
 from utils.images.normalise import normalise
 from utils.patching.augmentation import Augmentation
 from utils.patching.batches import automatic_steps, sources
+from utils.tasks.automatic import Choice, Progressively
 from utils.tasks.objects.checks import object_sizes
 from utils.tasks.objects.network import (
     TrainingObjects,
@@ -25,7 +26,10 @@ from utils.tasks.objects.network import (
     quiet,
     save,
 )
+from utils.tasks.objects.rules import DRAWING, WORK, grid_choice, rays_choice
+from utils.tasks.rules import epochs_choice, patch_side
 from utils.training.fit import history_table
+from utils.training.pace import seconds_per_step
 from utils.training.run import Ingredients, training_precision
 
 UNET_DEPTH = 3  # StarDist's default: the image is halved three times after the grid
@@ -71,6 +75,19 @@ class ObjectTraining:
             )
         return patch
 
+    def network_choices(self, project: Project, training: Mapping, fingerprint: Mapping) -> list[Choice]:
+        """See `Masks`."""
+        values = Progressively(training)
+        values.add(grid_choice(fingerprint), rays_choice(fingerprint))
+        multiple = values["grid"] * 2**UNET_DEPTH
+        values.add_patch(*patch_side(fingerprint, LARGEST_AUTOMATIC_PATCH, multiple))
+        patch = self.patch_size(project, values)
+        values.add_steps(automatic_steps(project.examples("training"), patch, training["batch_size"]))
+        network = self.describe(project, values)["network"]
+        pace = seconds_per_step(build(network).keras_model, training["batch_size"], patch, DRAWING)
+        values.add(epochs_choice(values, values["number_of_steps"], patch, WORK, pace))
+        return values.choices
+
     def describe(self, project: Project, training: Mapping) -> dict:
         """See `Task`."""
         images, grid, patch = describe_images(project), training["grid"], self.patch_size(project, training)
@@ -92,6 +109,7 @@ class ObjectTraining:
             "task": self.name,
             "notebook": self.notebook,
             "mask_type": project.dataset.mask_type,
+            "normalisation": self.normalisation(project, training),
             "network": network,
             "input": {"patch": list(patch), "multiple_of": grid * 2**UNET_DEPTH, "largest_object": float(largest)},
         }
@@ -122,7 +140,7 @@ class ObjectTraining:
             model.keras_model.set_weights(starting.get_weights())
         _use_training_precision(model)
         kinds = [
-            ([one.object_classes for one in examples], object_sources(examples, patch))
+            ([one.object_classes for one in examples], object_sources(examples, patch, description["normalisation"]))
             for examples in (project.examples("training"), project.examples("validation"))
         ]
         common = {"patch": patch, "batch_size": training["batch_size"]}
@@ -150,7 +168,7 @@ class ObjectTraining:
         """Write the model folder from the trained network, with thresholds chosen on validation images only."""
         model = build(description["network"])
         model.keras_model.set_weights(network.get_weights())
-        optimise_thresholds(model, project.examples("validation"))
+        optimise_thresholds(model, project.examples("validation"), description["normalisation"])
         chosen = {"threshold": model.thresholds.prob, "nms_threshold": model.thresholds.nms}
         save(project.folder, model, description | chosen, history)
 
@@ -179,14 +197,14 @@ def _with_policy(layer: keras.Layer, policy: keras.DTypePolicy) -> keras.Layer:
     return layer.__class__.from_config(layer.get_config() | {"dtype": dtype})
 
 
-def optimise_thresholds(model: StarDist2D, examples: Sequence[Example]) -> None:
+def optimise_thresholds(model: StarDist2D, examples: Sequence[Example], normalisation: Mapping) -> None:
     """Let StarDist choose its probability and overlap thresholds on validation images; bars show the progress.
 
     Without any object in them nothing can be chosen: StarDist's usual values stay.
     """
     if not any(one.mask.any() for one in examples):
         return
-    images = [normalise(source.image, source.low, source.high) for source in sources(examples)]
+    images = [normalise(source.image, source.low, source.high) for source in sources(examples, normalisation)]
     with quiet(), _bars_for_the_page():
         model.optimize_thresholds(images, [one.mask for one in examples])
 

@@ -36,7 +36,8 @@ class PixelPage:
 
     def augmentation_preview(self, project: Project, training: Mapping, augmentation: Mapping, seed: int = 0) -> Figure:
         """See `Task`; training patches."""
-        patch, chosen = self.patch_size(project, training), sources(project.examples("training"))[:PREVIEWS]
+        patch, normalisation = self.patch_size(project, training), self.normalisation(project, training)
+        chosen = sources(project.examples("training")[:PREVIEWS], normalisation)
         drawn = drawn_before_and_after(chosen, patch, training["min_fraction"], augmentation, seed)
         return show_augmented(*drawn, project.dataset.classes, describe_images(project)["pixel_size_um"])
 

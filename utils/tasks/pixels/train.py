@@ -13,13 +13,18 @@ from utils.patching.augmentation import Augmentation
 from utils.patching.batches import TrainingPatches, ValidationPatches, automatic_steps, sources
 from utils.patching.patches import automatic_patch, check_patch
 from utils.paths import resolve
+from utils.tasks.automatic import Choice, Progressively
 from utils.tasks.pixels.predict import Segmenter
+from utils.tasks.pixels.rules import LARGEST_PATCH, WORK, levels_choice, resolution_choice
+from utils.tasks.rules import epochs_choice, patch_side
 from utils.training import networks
 from utils.training.fit import history_table
 from utils.training.model_folder import read_model, save_model
+from utils.training.pace import seconds_per_step
 from utils.training.run import Ingredients, training_precision
 
 LOSSES = ["weighted cross-entropy + Dice", "cross-entropy + Dice", "weighted cross-entropy", "cross-entropy", "Dice"]
+FOR_THRESHOLD = 36  # training images that help to choose the threshold
 FIELDS = ("filters", "pooling_steps", "half_resolution")  # of the form, that are arguments of the network
 
 
@@ -36,6 +41,22 @@ class PixelTraining:
         check_patch(sizes, patch, multiple, [one.name for one in used])
         return patch
 
+    def network_choices(self, project: Project, training: Mapping, fingerprint: Mapping) -> list[Choice]:
+        """See `Masks`."""
+        values = Progressively(training)
+        values.add(resolution_choice(fingerprint, training["preset"]))
+        values.add(levels_choice(fingerprint, values["half_resolution"]))
+        multiple = networks.input_multiple(values["pooling_steps"], values["half_resolution"])
+        shortest = min(min(one.mask.shape) for one in project.dataset.examples)
+        values.add_patch(*patch_side(fingerprint, min(LARGEST_PATCH, shortest), multiple))
+        patch = self.patch_size(project, values)
+        values.add_steps(automatic_steps(project.examples("training"), patch, training["batch_size"]))
+        network = {name: values[name] for name in FIELDS}
+        untrained = networks.unet(fingerprint["channels"], len(project.dataset.classes), **network)
+        pace = seconds_per_step(untrained, training["batch_size"], patch)
+        values.add(epochs_choice(values, values["number_of_steps"], patch, WORK, pace))
+        return values.choices
+
     def describe(self, project: Project, training: Mapping) -> dict:
         """See `Task`."""
         images, patch = describe_images(project), self.patch_size(project, training)
@@ -45,6 +66,7 @@ class PixelTraining:
             "task": self.name,
             "notebook": self.notebook,
             "mask_type": project.dataset.mask_type,
+            "normalisation": self.normalisation(project, training),
             "network": network | {name: training[name] for name in FIELDS},
             "threshold": 0.5,
             "input": {"patch": list(patch), "multiple_of": multiple},
@@ -78,7 +100,8 @@ class PixelTraining:
         self, project: Project, forms: Mapping, description: Mapping, starting: keras.Model | None = None
     ) -> Ingredients:
         """See `Task`; the logits of the network are what is trained."""
-        training, data, patch = forms["training"], sources(project.examples("training")), description["input"]["patch"]
+        training, patch, normalisation = forms["training"], description["input"]["patch"], description["normalisation"]
+        data = sources(project.examples("training"), normalisation)
         steps = training["number_of_steps"] or automatic_steps(data, patch, training["batch_size"])
         batches = TrainingPatches(
             data,
@@ -89,7 +112,9 @@ class PixelTraining:
             Augmentation(**forms["augmentation"]),
             training["seed"],
         )
-        validation = ValidationPatches(sources(project.examples("validation")), patch, training["batch_size"])
+        validation = ValidationPatches(
+            sources(project.examples("validation"), normalisation), patch, training["batch_size"]
+        )
         weights = pixel_class_weights([source.mask for source in data], len(project.dataset.classes))
         with training_precision():  # the policy of this model decides whether Keras scales the loss up for float16
             network = self.untrained(description)
@@ -105,13 +130,18 @@ class PixelTraining:
         )
 
     def _publish(self, project, network, description, history) -> None:
-        """Write the model folder from the trained network, with a threshold chosen on validation images only."""
+        """Write the model folder from the trained network, with a threshold that test images have no part in.
+
+        A handful of validation images would leave it to chance, so training images help to choose it.
+        """
         plain = self.untrained(description)
         plain.set_weights(network.get_weights())
         if len(description["classes"]) == 2:
             segmenter = Segmenter(plain, description)
-            validation = project.examples("validation")
-            pairs = ((one.mask, segmenter.foreground_probability(one.image.array)) for one in validation)
+            training, validation = project.examples("training"), project.examples("validation")
+            spread = np.linspace(0, len(training) - 1, min(len(training), FOR_THRESHOLD)).round().astype(int)
+            images = validation + [training[i] for i in spread]
+            pairs = ((one.mask, segmenter.foreground_probability(one.image.array)) for one in images)
             description = description | {"threshold": best_threshold(pairs)}
         save_model(project.folder, plain, description, history)
 

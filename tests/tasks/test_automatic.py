@@ -1,0 +1,279 @@
+"""Settings that fit the data: what is measured, what follows from it, and trials where that leaves doubt."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.tiny import open_and_train, parameters, write_data
+from utils.data.examples import load_examples
+from utils.data.project import open_project
+from utils.errors import ModelError
+from utils.images.image import write_tiff
+from utils.images.normalise import EACH_IMAGE, TOGETHER, normalisation_of
+from utils.tasks import trials
+from utils.tasks.automatic import AUTOMATIC, Choice, asked_for, kept_choices, rows, settled
+from utils.tasks.fingerprint import fingerprint, fingerprint_table, told_by_brightness
+from utils.tasks.objects.rules import grid_choice, rays_choice
+from utils.tasks.pixels.rules import levels_choice, resolution_choice
+from utils.tasks.registry import UNET
+from utils.tasks.rules import augmentation_choices, epochs_choice, normalisation_choice, patch_side
+from utils.training import pace
+
+PRINT = {
+    "brightfield": False,
+    "coloured": False,
+    "object_diameter": [8.0, 20.0, 40.0],
+    "told_by_brightness": {EACH_IMAGE: 0.9, TOGETHER: 0.8},
+}
+
+
+def with_print(**changes) -> dict:
+    return PRINT | changes
+
+
+def discs(folder, offsets, brightness=(200,), noise=5.0, side=64):
+    """Images of a disc of 20 pixels, brighter than its background by `brightness`, which begins at each offset."""
+    y, x = np.mgrid[:side, :side]
+    disc = (y - 30) ** 2 + (x - 30) ** 2 <= 10**2
+    for i, offset in enumerate(offsets):
+        rng = np.random.default_rng(i)
+        image = offset + rng.normal(0, noise, disc.shape) + brightness[i % len(brightness)] * disc
+        write_tiff(folder / "images" / f"{i}.tif", image.clip(0, 65535).astype(np.uint16))
+        write_tiff(folder / "masks" / f"{i}.tif", (7 * disc).astype(np.uint16))
+    return load_examples(
+        folder / "images", folder / "masks", "automatic", "automatic", "", annotation="objects"
+    ).examples
+
+
+def test_fingerprint_of_discs_counted_by_hand(tmp_path):
+    examples = discs(tmp_path, [100, 1100, 100], brightness=(200, 400, 200))
+    found = fingerprint(examples, objects=True)
+    area = sum((y - 30) ** 2 + (x - 30) ** 2 <= 100 for y in range(64) for x in range(64))
+    assert found["images"] == found["objects"] == 3
+    assert found["height"] == found["width"] == [64, 64, 64]
+    assert found["foreground_share"] == pytest.approx([area / 64**2] * 3, abs=1e-5)
+    assert found["object_diameter"] == pytest.approx([2 * math.sqrt(area / math.pi)] * 3, abs=0.06)
+    assert found["object_extent"] == 21
+    assert (found["without_foreground"], found["touching_share"], found["saturated_share"]) == (0, 0, 0)
+    assert found["brightness_spread"] == pytest.approx(2, rel=0.1)
+    assert found["noise"] == pytest.approx(5 / 220, rel=0.2)
+    assert not found["coloured"]
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_touching_objects_and_images_without_any(tmp_path):
+    labels = np.zeros((40, 40), np.uint16)
+    labels[:10, :10], labels[:10, 10:20], labels[30:, 30:] = 1, 2, 3
+    for i, mask in enumerate((labels, 0 * labels)):
+        write_tiff(tmp_path / "images" / f"{i}.tif", (mask * 50).astype(np.uint8))
+        write_tiff(tmp_path / "masks" / f"{i}.tif", mask)
+    examples = load_examples(
+        tmp_path / "images", tmp_path / "masks", "automatic", "instance labels", "", annotation="objects"
+    ).examples
+    found = fingerprint(examples, objects=True)
+    assert (found["touching_share"], found["without_foreground"], found["objects"]) == (round(2 / 3, 3), 1, 3)
+    assert fingerprint(examples, objects=False)["objects"] == 2, "what touches is one part of the foreground"
+    empty = fingerprint(examples[1:], objects=True)
+    assert empty["object_diameter"] == [0, 0, 0]
+    table = fingerprint_table(found | {"told_by_brightness": {EACH_IMAGE: 0.5, TOGETHER: 0.7}})
+    assert list(table) == ["what", "value", "what it means"]
+    assert table.map(bool).all(axis=None)
+
+
+def told(examples) -> list[float]:
+    arrays = [one.image.array for one in examples]
+    return [told_by_brightness(examples, True, normalisation_of(arrays, per)) for per in (EACH_IMAGE, TOGETHER)]
+
+
+def test_brightness_tells_where_each_image_has_its_own_exposure_only_after_its_own_range(tmp_path):
+    examples = discs(tmp_path / "a", [100, 3000, 900, 5000, 2000, 400, 7000, 1500])
+    each, together = told(examples)
+    assert each > 0.97
+    assert together < 0.8
+
+
+def test_brightness_tells_together_where_the_same_shape_means_another_thing(tmp_path):
+    """Discs of 60 are foreground, discs of 600 none: each image's own range makes them alike."""
+    examples = discs(tmp_path, [100] * 8, brightness=(60, 600), noise=0)
+    examples = [replace(one, mask=one.mask * (i % 2)) for i, one in enumerate(examples)]
+    each, together = told(examples)
+    assert together > 0.99
+    assert each < 0.97, "a disc of 8 % of the area is taken for foreground in every other image"
+    assert all(map(math.isnan, told(examples[:1])))
+
+
+@pytest.mark.parametrize(
+    ("each", "together", "stained", "value", "candidates"),
+    [
+        (0.90, 0.80, False, EACH_IMAGE, ()),
+        (0.80, 0.90, False, TOGETHER, ()),
+        (0.80, 0.90, True, TOGETHER, ()),
+        (0.90, 0.905, False, EACH_IMAGE, ()),
+        (0.90, 0.905, True, EACH_IMAGE, (EACH_IMAGE, TOGETHER)),
+        (0.90, 0.85, True, EACH_IMAGE, ()),
+        (math.nan, math.nan, True, TOGETHER, ()),
+        (math.nan, math.nan, False, EACH_IMAGE, ()),
+    ],
+)
+def test_normalisation(each, together, stained, value, candidates):
+    told = {EACH_IMAGE: each, TOGETHER: together}
+    choice = normalisation_choice(with_print(told_by_brightness=told, brightfield=stained, coloured=stained))
+    assert (choice.value, choice.candidates) == (value, candidates)
+
+
+def test_augmentation_follows_the_kind_of_image():
+    def chosen(**changes):
+        return {one.field: one.value for one in augmentation_choices(with_print(**changes))}
+
+    assert chosen() == {"flip": True, "rotate_90": True, "rotation": 45, "zoom": 30, "intensity": 30, "stain": 0}
+    assert chosen(brightfield=True, coloured=True)["stain"] == 20
+    assert chosen(brightfield=True, coloured=True)["intensity"] == 10
+
+
+@pytest.mark.parametrize(
+    ("diameter", "largest", "side"), [(5, 1000, 128), (40, 1000, 128), (60, 1000, 256), (60, 100, 96), (5, 20, 16)]
+)
+def test_a_patch_shows_large_objects_with_their_surroundings_and_fits(diameter, largest, side):
+    assert patch_side(with_print(object_diameter=[1, 2, diameter]), largest, 16)[0] == side
+
+
+def test_resolution_levels_grid_and_rays_follow_the_size_of_objects():
+    thin, usual, large = (with_print(object_diameter=one) for one in ([1, 2, 5], [9, 18, 40], [40, 80, 150]))
+    assert [resolution_choice(one, "Quick on a CPU").value for one in (thin, usual, large)] == [False, True, True]
+    assert not resolution_choice(usual, "Default").value
+    assert [levels_choice(one, True).value for one in (thin, usual, large)] == [2, 2, 3]
+    assert [grid_choice(one).value for one in (thin, usual, large)] == [1, 2, 4]
+    assert [rays_choice(one).value for one in (thin, usual, large)] == [32, 32, 64]
+
+
+def test_rounds_of_training_are_bounded_by_work_or_by_time_whatever_the_number_of_images():
+    training = {"preset": "Quick on a CPU", "time_for_training": AUTOMATIC, "batch_size": 4}
+    work = {"Quick on a CPU": 1e8}
+
+    def epochs(steps, **changes):
+        return epochs_choice(training | changes, steps, (128, 128), work, pace=0.1).value
+
+    for steps in (50, 80, 200):  # of 20 and of 5,000 images
+        assert epochs(steps) * steps * 4 * 128**2 == pytest.approx(1e8, rel=0.05)
+        assert epochs(steps, time_for_training=10) * steps * 0.1 == pytest.approx(600, rel=0.02)
+    assert epochs(50, preset="Default") == epochs(200, preset="Default") == 100
+    assert epochs(200, time_for_training=0.1) == 1
+    reason = epochs_choice(training, 50, (128, 128), work, pace=0.1).reason
+    assert "about 3 minutes on this computer" in reason
+
+
+def test_pace_grows_with_the_work():
+    small, large = (UNET.untrained({"network": {"filters": filters}}) for filters in (4, 32))
+    assert pace.seconds_per_step(large, 4, (64, 64)) > 2 * pace.seconds_per_step(small, 4, (64, 64))
+    assert pace.seconds_per_step(small, 4, (64, 64), drawing=100) > 100
+    assert [pace.in_words(one) for one in (3, 71, 200, 6000)] == [
+        *("about 10 seconds", "about 70 seconds", "about 3 minutes", "about 2 hours"),
+    ]
+
+
+def test_only_what_says_automatic_is_settled():
+    choices = [
+        Choice("training", "zoom", 5, "why."),
+        Choice("training", "flip", True, "why."),
+        Choice("x", "y", 1, "."),
+    ]
+    forms = {"training": {"zoom": AUTOMATIC, "flip": False, "seed": 3}}
+    assert settled(forms, choices) == {"training": {"zoom": 5, "flip": False, "seed": 3}}
+    assert asked_for(forms, choices) == choices[:1]
+    assert forms["training"]["zoom"] == AUTOMATIC
+
+
+def doubtful(monkeypatch, *values):
+    """Let the rules for U-Nets leave doubt about the zoom."""
+    original = UNET.choices
+
+    def choices(project, forms):
+        found = original(project, forms)
+        return [
+            replace(one, value=values[0], candidates=values, reason="Who knows?") if one.field == "zoom" else one
+            for one in found
+        ]
+
+    monkeypatch.setattr(UNET, "choices", choices, raising=False)
+
+
+def test_trials_see_training_images_only_and_the_better_value_is_taken(tmp_path, monkeypatch):
+    doubtful(monkeypatch, 10, 20)
+    given = parameters(write_data(tmp_path / "data", 14), tmp_path, training={"number_of_epochs": 10})
+    project = open_project(given["overrides"]["data"])
+    seen, original = [], trials._score
+
+    def score(task, inner, *rest):
+        test = {one.name for one in inner.examples("test")}
+        value = 0.3 if seen else original(task, inner, *rest)
+        seen.append((test, {one.name for one in inner.examples("training")}, value))
+        return [0.2, 0.3][len(seen) - 1]
+
+    monkeypatch.setattr(trials, "_score", score)
+    UNET.train(project, given)
+    own = {one.name for one in project.examples("training")}
+    for test, training, value in seen:
+        assert test | training == own
+        assert not test & training
+        assert 0 <= value <= 1
+    chosen = {one["field"]: one for one in json.loads((project.folder / "automatic.json").read_text())}
+    assert chosen["zoom"]["value"] == 20
+    assert chosen["zoom"]["reason"] == "Who knows? Short trials decided: 10 0.200; 20 0.300."
+    saved = json.loads((project.folder / "parameters.json").read_text())["overrides"]
+    assert saved["augmentation"]["zoom"] == 20
+    assert not (project.folder / "training").exists()
+    assert len(pd.read_csv(project.folder / "history.csv")) == 10
+    assert UNET.train(project, given).endswith("it is used as it is."), "what was asked for is the same"
+    assert len(seen) == 2
+
+
+def test_a_later_candidate_must_be_clearly_better(monkeypatch):
+    one = Choice("training", "zoom", 10, "Doubt.", (10, 20))
+    for scores, value in (([0.5, 0.503], 10), ([0.5, 0.51], 20), ([math.nan, 0.1], 20)):
+        monkeypatch.setattr(trials, "_inner", lambda *_: object())
+        monkeypatch.setattr(trials, "_score", lambda *given, scores=scores: scores[given[5]])
+        (found,) = trials.try_out(None, None, {}, [one])
+        assert (found.value, found.candidates) == (value, ())
+
+
+def test_without_enough_images_the_first_candidate_stays(tmp_path):
+    given = parameters(write_data(tmp_path / "data", 5), tmp_path)
+    project = open_project(given["overrides"]["data"])
+    one = Choice("augmentation", "zoom", 10, "Doubt.", (10, 20))
+    assert trials.try_out(UNET, project, given["overrides"], [one]) == [replace(one, candidates=())]
+
+
+def test_a_crash_does_not_repeat_what_was_decided(tmp_path, monkeypatch):
+    doubtful(monkeypatch, 10, 20)
+    given = parameters(write_data(tmp_path / "data", 14), tmp_path)
+    project = open_project(given["overrides"]["data"])
+    prepare = UNET.ingredients
+    monkeypatch.setattr(trials, "_score", lambda *given: given[5] / 2)
+
+    def fails(one, *rest, **more):
+        if one.folder == project.folder:
+            raise MemoryError
+        return prepare(one, *rest, **more)
+
+    monkeypatch.setattr(UNET, "ingredients", fails, raising=False)
+    with pytest.raises(MemoryError):
+        UNET.train(project, given)
+    kept = kept_choices(project.folder)
+    assert "Short trials decided" in {one.field: one for one in kept}["zoom"].reason
+    assert json.loads(json.dumps(rows(kept))) == rows(kept)
+    monkeypatch.setattr(UNET, "ingredients", prepare, raising=False)
+    monkeypatch.setattr(trials, "_score", None)
+    assert UNET.train(project, given).endswith("It went on where it had been stopped.")
+    assert kept_choices(project.folder) == kept
+
+
+def test_a_value_that_a_person_gives_later_is_another_training(tmp_path):
+    given = parameters(write_data(tmp_path / "data"), tmp_path)
+    project, _ = open_and_train(given)
+    given["overrides"]["augmentation"]["zoom"] = 77
+    with pytest.raises(ModelError, match=r"augmentation.zoom was 30 and is now 77"):
+        UNET.train(project, given)

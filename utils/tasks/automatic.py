@@ -1,0 +1,81 @@
+"""What is chosen from the data where a form says "automatic"."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from utils.forms.fields import AUTOMATIC
+from utils.training.model_folder import CHOSEN
+
+COLUMNS = ["form", "field", "value", "reason"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A value for a field, and why, in a sentence.
+
+    Attributes
+    ----------
+    candidates
+        Values between which short trials on the training images decide; `value` then is the one to begin with.
+    """
+
+    form: str
+    field: str
+    value: Any
+    reason: str
+    candidates: tuple = ()
+
+
+class Progressively(dict):
+    """Values of the form training, in which each choice that is added takes the place of `AUTOMATIC`."""
+
+    def __init__(self, training: Mapping):
+        super().__init__(training)
+        self.choices: list[Choice] = []
+
+    def add(self, *choices: Choice) -> None:
+        """Add choices; values that a person gave stay."""
+        self.choices += choices
+        self.update({one.field: one.value for one in choices if self.get(one.field) == AUTOMATIC})
+
+    def add_patch(self, side: int, why: str) -> None:
+        """Add a square patch."""
+        self.add(*(Choice("training", field, side, why) for field in ("patch_height", "patch_width")))
+
+    def add_steps(self, steps: int) -> None:
+        """Add batches per round."""
+        why = "A round shows as many pixels as the images have; 50 batches at least, 200 at most."
+        self.add(Choice("training", "number_of_steps", steps, why))
+
+
+def leave_open(forms: Mapping[str, Mapping]) -> bool:
+    """Whether any field of `forms` says `AUTOMATIC`, but for `axes` and what else is understood when data are read."""
+    return any(value == AUTOMATIC for form in ("augmentation", "training") for value in forms.get(form, {}).values())
+
+
+def asked_for(forms: Mapping[str, Mapping], choices: Sequence[Choice]) -> list[Choice]:
+    """Those of the `choices` whose field says `AUTOMATIC` in `forms`, {form: {field: value}}."""
+    return [one for one in choices if forms.get(one.form, {}).get(one.field) == AUTOMATIC]
+
+
+def settled(forms: Mapping[str, Mapping], choices: Sequence[Choice]) -> dict[str, dict]:
+    """Values of `forms` with the chosen ones in place of `AUTOMATIC`."""
+    chosen = {(one.form, one.field): one.value for one in asked_for(forms, choices)}
+    return {
+        form: {field: chosen.get((form, field), value) for field, value in values.items()}
+        for form, values in forms.items()
+    }
+
+
+def rows(choices: Sequence[Choice]) -> list[dict]:
+    """A dictionary for each choice for JSON: form, field, value, reason."""
+    return [{name: getattr(one, name) for name in COLUMNS} for one in choices]
+
+
+def kept_choices(folder: Path) -> list[Choice]:
+    """What was chosen before the training in `folder` was interrupted; empty where nothing was yet."""
+    path = folder / CHOSEN
+    return [Choice(**row) for row in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []

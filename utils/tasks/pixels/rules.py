@@ -1,0 +1,31 @@
+"""What fits the data of a U-Net, from their fingerprint."""
+
+from collections.abc import Mapping
+
+from utils.tasks.automatic import Choice
+
+WORK = {"Quick on a CPU": 190e6, "Try out": 16e6}  # pixels that a network learns from in all
+LARGEST_PATCH = 256  # pixels: larger ones show the same structures again
+THIN = 4  # pixels: structures below this may be lost at half resolution
+WIDE = 30  # pixels, as the network sees them: structures above this need a coarser look
+
+
+def resolution_choice(fingerprint: Mapping, preset: str) -> Choice:
+    """Whether the network computes at half resolution: where time is short and structures are not too thin."""
+    width = fingerprint["object_diameter"][1]
+    if preset not in WORK:
+        return Choice("training", "half_resolution", False, "Time is not limited.")
+    if width < THIN:
+        return Choice(
+            "training", "half_resolution", False, f"Structures are {width:.1f} pixels wide: each pixel counts."
+        )
+    why = f"3 times faster; structures are {width:.0f} pixels wide, which is enough."
+    return Choice("training", "half_resolution", True, why)
+
+
+def levels_choice(fingerprint: Mapping, half_resolution: bool) -> Choice:
+    """Pooling steps by which the network sees large structures as a whole."""
+    width = fingerprint["object_diameter"][2] / (2 if half_resolution else 1)
+    steps = 3 if width > WIDE else 2
+    why = f"Large structures are {fingerprint['object_diameter'][2]:.0f} pixels wide."
+    return Choice("training", "pooling_steps", steps, why)

@@ -1,0 +1,94 @@
+"""What fits images with masks, from their fingerprint: what U-Net and StarDist have in common."""
+
+import math
+from collections.abc import Mapping
+
+from utils.data.splits import automatic_percentage
+from utils.images.normalise import EACH_IMAGE, TOGETHER
+from utils.tasks.automatic import AUTOMATIC, Choice
+from utils.training.pace import in_words
+
+CLEARLY = 0.02  # balanced accuracy by which one range of brightness tells more than the other
+AROUND = 2.5  # diameters of a large object that a patch shows
+SMALLEST_PATCH = 128  # pixels
+UNLIMITED = 100  # rounds of training of the preset "Default"
+
+
+def coloured(fingerprint: Mapping) -> bool:
+    """Whether the images are stained tissue: colour on a bright background."""
+    return fingerprint["brightfield"] and fingerprint["coloured"]
+
+
+def normalisation_choice(fingerprint: Mapping) -> Choice:
+    """Range of brightness of each image, or one for all, by which tells the classes of pixels better."""
+    each, together = (fingerprint["told_by_brightness"][name] for name in (EACH_IMAGE, TOGETHER))
+    if math.isnan(each):
+        value = TOGETHER if coloured(fingerprint) else EACH_IMAGE
+        return Choice("training", "normalisation", value, "Too few images to measure it: what suits most of this kind.")
+    better = (
+        f"brightness or colour alone tells what a pixel is with a balanced accuracy of {each:.2f} where each image has "
+        f"its own range, of {together:.2f} where all have one."
+    )
+    if together - each > CLEARLY:
+        return Choice("training", "normalisation", TOGETHER, f"Brightness or colour itself matters: {better}")
+    if each - together > CLEARLY or not coloured(fingerprint):
+        return Choice("training", "normalisation", EACH_IMAGE, f"Images differ in brightness as a whole: {better}")
+    both = (EACH_IMAGE, TOGETHER)
+    return Choice("training", "normalisation", EACH_IMAGE, f"Hard to say from the images: {better}", both)
+
+
+def patch_side(fingerprint: Mapping, largest: int, multiple: int) -> tuple[int, str]:
+    """Side of a training patch in pixels, a multiple of `multiple` and at most `largest`, and why."""
+    diameter = fingerprint["object_diameter"][2]
+    wanted = max(SMALLEST_PATCH, 2 ** math.ceil(math.log2(max(AROUND * diameter, 1))))
+    side = max(multiple, min(wanted, largest) // multiple * multiple)
+    return side, f"Large objects are {diameter:.0f} pixels wide: a patch shows them with what lies around them."
+
+
+def augmentation_choices(fingerprint: Mapping) -> list[Choice]:
+    """Changes that images of this kind bear."""
+    sizes, stained = fingerprint["object_diameter"], coloured(fingerprint)
+    spread = sizes[2] / max(sizes[0], 1)
+    brightness = "Colour tells what a pixel is: it changes little." if stained else "Exposure differs between images."
+    stains = "Stains differ between slides and days." if stained else "The images are no stained tissue."
+    return [
+        Choice("augmentation", "flip", True, "Nothing here tells left from right."),
+        Choice("augmentation", "rotate_90", True, "Nothing here tells up from down."),
+        Choice("augmentation", "rotation", 45, "Objects lie in all directions."),
+        Choice("augmentation", "zoom", 30, f"Large objects are {spread:.1f} times as wide as small ones anyway."),
+        Choice("augmentation", "intensity", 10 if stained else 30, brightness),
+        Choice("augmentation", "stain", 20 if stained else 0, stains),
+    ]
+
+
+def epochs_choice(training: Mapping, steps: int, patch: tuple[int, int], work: Mapping, pace: float) -> Choice:
+    """Rounds of training: as many as the preset's work or the time that is given allow.
+
+    Parameters
+    ----------
+    training
+        Values of that form; used are preset, time_for_training and batch_size.
+    steps, patch
+        Batches of a round, and height and width of a patch in pixels.
+    work
+        Preset -> pixels that the network may learn from in all; a preset that is not there has `UNLIMITED` rounds.
+    pace
+        Seconds of a step.
+    """
+    minutes = training["time_for_training"]
+    pixels = steps * training["batch_size"] * patch[0] * patch[1]
+    if minutes != AUTOMATIC:
+        epochs, why = 60 * minutes / (pace * steps), f"the {minutes:g} minutes that you gave"
+    elif training["preset"] in work:
+        epochs, why = work[training["preset"]] / pixels, f'the preset "{training["preset"]}", whatever the images'
+    else:
+        epochs, why = UNLIMITED, "as usual where time is not limited"
+    epochs = max(1, round(epochs))
+    took = in_words(epochs * steps * pace)
+    return Choice("training", "number_of_epochs", epochs, f"{took} on this computer, with {steps} batches each: {why}.")
+
+
+def validation_choice(n: int) -> Choice:
+    """Share of `n` images that watches over the training."""
+    percentage = automatic_percentage(n)
+    return Choice("data", "percentage_validation", percentage, f"There are {n} images: of few it takes a larger share.")
