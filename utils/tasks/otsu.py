@@ -75,10 +75,11 @@ def is_coherent(mask: np.ndarray) -> bool:
     3 x 3 pixels, near 1 for large ones (Moran's I; Moran PAP (1950) Notes on continuous stochastic phenomena,
     Biometrika 37:17, doi:10.1093/biomet/37.1-2.17).
     """
-    share = mask.mean()
-    pairs = [(mask[LAG:] & mask[:-LAG]).ravel(), (mask[:, LAG:] & mask[:, :-LAG]).ravel()]
-    together = sum(np.count_nonzero(pair) for pair in pairs) / max(1, sum(pair.size for pair in pairs))
-    return bool(together - share**2 > COHERENCE * share * (1 - share))
+    covariance = spread = 0.0
+    for one, other in ((mask[LAG:], mask[:-LAG]), (mask[:, LAG:], mask[:, :-LAG])):
+        p, q, both = (np.count_nonzero(part) / max(1, part.size) for part in (one, other, one & other))
+        covariance, spread = covariance + both - p * q, spread + np.sqrt(p * (1 - p) * q * (1 - q))
+    return covariance > COHERENCE * spread
 
 
 @dataclass(frozen=True)
