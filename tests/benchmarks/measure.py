@@ -2,6 +2,7 @@
 
 import resource
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -27,3 +28,9 @@ def copy(source: Path, target: Path, names: list[str]) -> None:
         (target / kind).mkdir(parents=True)
         for name in names:
             shutil.copy(source / kind / name, target / kind / name)
+
+
+def classical_scores(task, evaluation, training: Sequence, seed: int) -> dict[str, float]:
+    """Name -> score of the methods from before deep learning, on the images of an evaluation."""
+    beside = task.evaluation(evaluation.predictor, evaluation.test_set, training, seed).classical
+    return dict(zip(beside["method"], beside["value"], strict=True))

@@ -15,7 +15,7 @@ from utils.tasks.held_out import evaluate, find_test_set
 from utils.tasks.opponents import COMPARED
 from utils.tasks.otsu import OFFSETS, SIGMAS, Otsu, fit_otsu, is_coherent, mean_overlap, threshold_of
 from utils.tasks.pixels import classical
-from utils.tasks.pixels.classical import fit_pixel_forest, is_better, window
+from utils.tasks.pixels.classical import fit_pixel_forest, window
 from utils.tasks.registry import UNET
 
 CLASSES = [{"id": 0, "name": "background"}, {"id": 1, "name": "cell"}]
@@ -169,16 +169,18 @@ def test_tiles_change_nothing_that_matters(monkeypatch):
     assert (forest.class_ids(array) == whole).mean() > 0.99
 
 
-def test_brightness_is_kept_where_it_tells_and_left_where_it_does_not():
-    rng = np.random.default_rng(0)
-    by_brightness, by_contrast = [], []
-    for i in range(6):
+@pytest.mark.parametrize("kind", ["brightness tells", "exposure varies"])
+def test_brightness_is_used_where_it_tells_and_left_where_it_does_not(kind):
+    rng, examples = np.random.default_rng(0), []
+    for i in range(8):
         array, mask = blobs(rng, 64)
-        dim = array if i % 2 else array // 8
-        by_brightness.append(example(dim, mask * (i % 2), str(i)))  # the same objects, dim: they are none
-        by_contrast.append(example((array * 10.0 ** (i - 4)).astype(np.float32), mask, str(i)))
-    assert not fit_pixel_forest(by_brightness, CLASSES).own_range
-    assert fit_pixel_forest(by_contrast, CLASSES).own_range
+        if kind == "brightness tells":
+            array, mask = (array, mask) if i % 2 else (array // 8, mask * 0)  # the same objects, dim: they are none
+        else:
+            array = (array * 10.0 ** (i % 4 - 2)).astype(np.float32)
+        examples.append(example(array, mask, str(i)))
+    forest, new = fit_pixel_forest(examples[:6], CLASSES), examples[6:]
+    assert mean_overlap([forest.class_ids(one.image.array) > 0 for one in new], [one.mask for one in new]) > 0.8
 
 
 def test_a_single_image_and_a_class_that_is_nowhere_are_enough():
@@ -196,17 +198,10 @@ def test_pixels_are_drawn_where_the_classes_are():
     rows, columns = window(mask, np.random.default_rng(0))
     assert mask[rows, columns].any()
     assert mask[rows, columns].shape == (classical.WINDOW, classical.WINDOW)
-    drawn = classical.draw_pixels([example(mask.astype(np.float32), mask), *discs(1)], own_range=True)
-    for number in (0, 1):
-        own = drawn.image == number
-        assert drawn.area[own].sum() == pytest.approx(1)
-    assert len(drawn.y) <= classical.MOST_PIXELS
-
-
-def test_better_by_more_than_the_standard_error():
-    assert is_better(np.array([0.9, 0.8, np.nan]), np.array([0.8, 0.7, 0.1]))
-    assert not is_better(np.array([0.9, 0.6]), np.array([0.8, 0.7]))
-    assert not is_better(np.array([0.9]), np.array([0.1]))
+    x, y, area = classical.draw_pixels([example(mask.astype(np.float32), mask), *discs(1)], own_range=True)
+    assert area.sum() == pytest.approx(2)  # 1 for each image
+    assert x.shape == (len(y), 16)
+    assert len(y) <= classical.MOST_PIXELS
 
 
 # --- on the page
