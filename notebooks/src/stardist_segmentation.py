@@ -310,8 +310,10 @@ note(with_progress(task.train, project, forms.parameters(data, augmentation, tra
 # test images of the sample). An object counts as found if its outline and the annotated one overlap enough:
 # [IoU](../README.md#glossary) is the area they have in common, divided by the area that either covers; 0.5 is a clear
 # hit, 0.9 an exact outline. [AP](../README.md#glossary) = TP / (TP + FP + FN): objects found (TP), divided by all
-# objects that were found, invented (FP) or missed (FN). Above 0.8 at IoU 0.5 is usually good, below 0.5 is poor. It
-# went well when no warning stands below the score and the pictures of errors show what you can live with.
+# objects that were found, invented (FP) or missed (FN). Above 0.8 at IoU 0.5 is usually good, below 0.5 is poor. Beside
+# the network an older and simpler method is scored, a threshold with a [watershed](../README.md#glossary): if it does
+# as well, you need no network. It went well when no warning stands below the score and the pictures of errors show what
+# you can live with.
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
@@ -336,7 +338,8 @@ from utils.tasks.held_out import evaluate, find_test_set
 
 model_folder = resolve(evaluation.model_folder) if evaluation.model_folder else project.folder
 test_set = find_test_set(task, model_folder, evaluation.test_source, evaluation.test_target, evaluation.class_table)
-result = evaluate(task, model_folder, test_set)
+learned = project.examples("training") if model_folder == project.folder else ()
+result = evaluate(task, model_folder, test_set, training=learned)
 page.show_scores(task, result, model_folder)
 
 # %% [markdown]

@@ -299,8 +299,10 @@ note(with_progress(task.train, project, forms.parameters(data, augmentation, tra
 # test images of the sample). [IoU](../README.md#glossary) is the area that model and annotation have in common, divided
 # by the area that either marks: 1 is perfect, above 0.8 is usually good, below 0.5 is poor.
 # [Dice](../README.md#glossary) is a similar measure and always a bit higher. Beside a score stands its [95 %
-# interval](../README.md#glossary): if it is wide, test on more images. It went well when no warning stands below the
-# score and the pictures of errors show what you can live with.
+# interval](../README.md#glossary): if it is wide, test on more images. Beside the network two older and simpler methods
+# are scored, [Otsu's threshold](../README.md#glossary) (where there are two classes) and a [pixel
+# forest](../README.md#glossary): if one does as well, you need no network. It went well when no warning stands below
+# the score and the pictures of errors show what you can live with.
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
@@ -322,7 +324,8 @@ from utils.tasks.held_out import evaluate, find_test_set
 
 model_folder = resolve(evaluation.model_folder) if evaluation.model_folder else project.folder
 test_set = find_test_set(task, model_folder, evaluation.test_source, evaluation.test_target)
-result = evaluate(task, model_folder, test_set)
+learned = project.examples("training") if model_folder == project.folder else ()
+result = evaluate(task, model_folder, test_set, training=learned)
 page.show_scores(task, result, model_folder)
 
 # %% [markdown]

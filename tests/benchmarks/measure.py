@@ -2,6 +2,7 @@
 
 import resource
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -35,3 +36,9 @@ def chosen(task, project, parameters: dict) -> dict:
 
     forms = parameters["overrides"]
     return settled(forms, task.choices(project, forms))["training"]
+
+
+def classical_scores(task, evaluation, training: Sequence, seed: int) -> dict[str, float]:
+    """Name -> score of the methods from before deep learning, on the images of an evaluation."""
+    beside = task.evaluation(evaluation.predictor, evaluation.test_set, training, seed).classical
+    return dict(zip(beside["method"], beside["value"], strict=True))

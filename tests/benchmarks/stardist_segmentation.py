@@ -21,10 +21,19 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.benchmarks.measure import copy, cpu_seconds, file_names, peak_megabytes
+from tests.benchmarks.measure import classical_scores, copy, cpu_seconds, file_names, peak_megabytes
 
 HELD_OUT = 16
-KEYS = ("AP50", "AP70", "train_cpu_s", "train_wall_s", "threshold_cpu_s", "predict_ratio", "predict_cpu_s_per_mpx")
+KEYS = (
+    "AP50",
+    "AP70",
+    "watershed",
+    "train_cpu_s",
+    "train_wall_s",
+    "threshold_cpu_s",
+    "predict_ratio",
+    "predict_cpu_s_per_mpx",
+)
 KEYS += ("peak_mb",)
 
 
@@ -90,11 +99,13 @@ def run(given: argparse.Namespace, seed: int) -> dict:
         trained, elapsed = cpu_seconds() - start - spent[0], time.monotonic() - wall
         test_set = find_test_set(STARDIST, project.folder, str(test / "images"), str(test / "masks"))
         result = evaluate(STARDIST, project.folder, test_set)
+        beside = classical_scores(STARDIST, result, project.examples("training"), seed)
         ours, theirs = prediction(result.predictor, test_set.examples)
         return {
             "seed": seed,
             "AP50": result.table["AP"][0],
             "AP70": result.table["AP"][4],
+            "watershed": beside["watershed"],
             "AP_per_image": result.scores.per_image["AP"].mean(),
             "train_cpu_s": trained,
             "train_wall_s": elapsed,

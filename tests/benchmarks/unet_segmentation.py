@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.benchmarks.measure import chosen, copy, cpu_seconds, peak_megabytes
+from tests.benchmarks.measure import chosen, classical_scores, copy, cpu_seconds, peak_megabytes
 
 
 def lay_out(data: Path, tune: bool, seed: int, folder: Path) -> Path:
@@ -80,13 +80,16 @@ def run(data: Path, preset: str, seed: int, tune: bool, factor: float, changes: 
         test_set = find_test_set(UNET, project.folder, str(test / "images"), str(test / "masks"))
         start = cpu_seconds()
         result = evaluate(UNET, project.folder, test_set)
-        pixels = sum(one.mask.size for one in test_set.examples)
+        predicted, pixels = cpu_seconds() - start, sum(one.mask.size for one in test_set.examples)
+        beside = classical_scores(UNET, result, project.examples("training"), seed)
         return {
             "seed": seed,
             "foreground_iou": result.headline["value"],
             "train_cpu_s": trained,
             "train_wall_s": elapsed,
-            "predict_cpu_s_per_mpx": (cpu_seconds() - start) / pixels * 1e6,
+            "otsu": beside["Otsu threshold"],
+            "pixel_forest": beside["pixel forest"],
+            "predict_cpu_s_per_mpx": predicted / pixels * 1e6,
             "peak_mb": peak_megabytes(),
             "epochs": chosen(UNET, project, parameters)["number_of_epochs"],
             "threshold": json.loads((project.folder / "model.json").read_text())["threshold"],
@@ -110,7 +113,15 @@ def main() -> None:
         print(json.dumps({key: round(value, 4) for key, value in row.items()}))
         return
     rows = [one_seed(given, seed) for seed in given.seeds]
-    for key in ("foreground_iou", "train_cpu_s", "train_wall_s", "predict_cpu_s_per_mpx", "peak_mb"):
+    for key in (
+        "foreground_iou",
+        "otsu",
+        "pixel_forest",
+        "train_cpu_s",
+        "train_wall_s",
+        "predict_cpu_s_per_mpx",
+        "peak_mb",
+    ):
         values = [row[key] for row in rows]
         print(f"{key:24} mean {np.mean(values):8.3f}   standard deviation {np.std(values, ddof=1):7.3f}")
 

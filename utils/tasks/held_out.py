@@ -162,5 +162,7 @@ def evaluate(task: Task, folder: Path, test_set: TestSet, **beside: Any) -> Eval
     origin = {"test_images": test_set.origin, "independent": test_set.independent}
     counted = {"number_of_images": len(test_set.examples)}
     further = task.further_scores(evaluation)
+    if evaluation.classical is not None:
+        further = {**further, "classical": evaluation.classical.to_dict("records")}
     write_json(folder / "scores.json", {"headline": evaluation.headline, **origin, **counted, **further})
     return evaluation

@@ -1,8 +1,10 @@
 """What U-Net and StarDist have in common: images with masks."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +20,7 @@ from utils.images.normalise import NORMALISATION, normalisation_of
 from utils.pages.page import in_groups
 from utils.tasks.automatic import AUTOMATIC, Choice
 from utils.tasks.fingerprint import fingerprint_table, measured
+from utils.tasks.opponents import compare_methods
 from utils.tasks.rules import augmentation_choices, normalisation_choice, validation_choice
 from utils.tasks.task import Checks, Evaluation, NetworkTask, Start, TestSet, warnings_of
 
@@ -147,6 +150,32 @@ class Masks(NetworkTask):
             "Duplicates": with_roles(copies, project),
         }
         return Checks(tables, warnings_of(problems, uneven, copies))
+
+    @abstractmethod
+    def opponents(self, training: Sequence[Example], classes: Sequence[dict], seed: int) -> Mapping[str, Any]:
+        """Name -> predictor of each method from before deep learning, all they choose chosen on `training` only."""
+
+    def evaluation(
+        self, predictor: Any, test_set: TestSet, training: Sequence[Example] = (), seed: int = 0
+    ) -> Evaluation:
+        """See `Task`.
+
+        Parameters
+        ----------
+        predictor, test_set
+            As in `Task`.
+        training
+            The images that the network was trained on: the `opponents` learn from the same ones and are scored on the
+            same test images. Empty: no opponents.
+        seed
+            Of the opponents, and of the intervals of the differences.
+        """
+        plain, classes = super().evaluation(predictor, test_set), predictor.classes
+        if not len(training):
+            return plain
+        rivals = self.opponents(training, classes, seed)
+        judged = {name: self.judge(rival, test_set.examples, classes) for name, rival in rivals.items()}
+        return replace(plain, classical=compare_methods(self.judgement(plain.scores), judged, seed))
 
     @abstractmethod
     def quality(self, scores) -> np.ndarray:

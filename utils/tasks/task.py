@@ -84,6 +84,8 @@ class Evaluation:
         Totals with their intervals.
     headline
         The one score shown big: name, value, low, high, meaning.
+    classical
+        Of `utils.tasks.opponents.compare_methods`, where methods from before deep learning were scored, too.
     """
 
     test_set: TestSet
@@ -91,6 +93,7 @@ class Evaluation:
     table: pd.DataFrame
     headline: dict
     predictor: Any
+    classical: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from utils.metrics.objects import (
     object_scores,
     scores_from_counts,
 )
+from utils.tasks.objects.classical import classical_finders
 from utils.tasks.objects.measure import Objects
 from utils.tasks.objects.predict import ObjectSegmenter
 from utils.tasks.task import Evaluation
@@ -45,6 +46,7 @@ class ObjectScoring:
     """How a StarDist model is judged: a part of `utils.tasks.objects.task.StarDist`."""
 
     score_table, headline = staticmethod(object_score_table), staticmethod(object_headline)
+    opponents = staticmethod(classical_finders)
 
     def scores(
         self, predictor: ObjectSegmenter, examples: Sequence[Example], classes: Sequence[dict] | None = None

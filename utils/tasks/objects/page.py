@@ -22,6 +22,7 @@ from utils.tasks.objects.figures import (
     show_objects,
 )
 from utils.tasks.objects.network import field_of_view, object_sources
+from utils.tasks.opponents import COMPARED, shown_methods, worth_it
 from utils.tasks.task import Evaluation, TestSet
 
 
@@ -78,17 +79,19 @@ class ObjectPage:
         """See `Task`."""
         return {
             "Scores on the test images, all objects together": _with_interval(evaluation.table),
+            COMPARED: shown_methods(evaluation),
             "Scores of each test image at IoU 0.5": evaluation.scores.per_image,
         }
 
     def remarks(self, evaluation: Evaluation) -> list[str]:
-        """See `Task`: how well the objects are counted."""
+        """See `Task`: whether the network is worth it, and how well the objects are counted."""
         error = count_error(evaluation.scores.per_image)
         known = error["relative"] == error["relative"]
         relative = f", {100 * error['relative']:.0f} % of their number" if known else ""
         return [
+            *worth_it(evaluation),
             f"The number of objects per image is off by {error['mean_absolute']:.1f} on average{relative} "
-            "(too many in one place and too few in another cancel out)."
+            "(too many in one place and too few in another cancel out).",
         ]
 
     def evaluation_figures(self, evaluation: Evaluation) -> dict[str, Figure]:

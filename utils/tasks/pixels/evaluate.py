@@ -19,6 +19,7 @@ from utils.metrics.pixels import (
     summands,
     totals_of_sums,
 )
+from utils.tasks.pixels.classical import classical_segmenters
 from utils.tasks.pixels.predict import Segmenter
 from utils.tasks.task import Evaluation
 
@@ -33,6 +34,7 @@ class PixelScoring:
     """How a U-Net is judged: a part of `utils.tasks.pixels.task.UNet`."""
 
     score_table, headline = staticmethod(pixel_score_table), staticmethod(pixel_headline)
+    opponents = staticmethod(classical_segmenters)
 
     def scores(
         self, predictor: Segmenter, examples: Sequence[Example], classes: Sequence[dict] | None = None

@@ -12,6 +12,7 @@ from utils.metrics.pixels import readable_pixel_scores
 from utils.pages.figures import show_augmented, show_pairs
 from utils.pages.score_figures import confusion_figure
 from utils.patching.batches import PREVIEWS, drawn_before_and_after, sources
+from utils.tasks.opponents import COMPARED, shown_methods, worth_it
 from utils.tasks.pixels.figures import error_map, pixels_before_after, share_agreement
 from utils.tasks.task import Evaluation, TestSet
 
@@ -45,8 +46,13 @@ class PixelPage:
         """See `Task`."""
         return {
             "Scores on the test images": readable_pixel_scores(evaluation.table),
+            COMPARED: shown_methods(evaluation),
             "Scores of each test image": _per_image(evaluation),
         }
+
+    def remarks(self, evaluation: Evaluation) -> list[str]:
+        """See `Task`: whether the network is worth it."""
+        return worth_it(evaluation)
 
     def evaluation_figures(self, evaluation: Evaluation) -> dict[str, Figure]:
         """See `Task`: the worst images, predicted against true shares, the confusion matrix."""
