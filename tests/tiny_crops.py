@@ -18,6 +18,7 @@ SMALL = {
     "initial_learning_rate": 0.01,
     "learning_rate_schedule": "constant",
     "patience": 0,
+    "decides": "network",
 }
 CLASSES = ("dot", "ring", "stripe")
 

@@ -150,6 +150,10 @@ class Advanced(Form):
         ["balanced", "square root", "none"],
         help="balanced: a rare class counts as much as a frequent one; none: as often as it occurs",
     ).tag(advanced=True)
+    decides = Enum(
+        ["automatic", "network", "forest", "both"],
+        help="who names the class: network, random forest on measured features, or both; automatic = what fits",
+    ).tag(advanced=True)
     filters = Int(16, min=4, max=128, help="width of the small CNN; 16 to 32").tag(advanced=True)
     half_resolution = Bool(
         False, help="the small CNN looks at coarser pixels: 3 times faster; off for details of a few pixels"
@@ -180,7 +184,10 @@ class Training(Advanced):
     patch_height = Int(0, min=0, max=1024, help="pixels that every image is brought to; leave at 0 = most frequent")
     patch_width = Int(0, min=0, max=1024, help="pixels that every image is brought to; leave at 0 = most frequent")
     fit = Enum(["pad", "resize"], help="pad: cells keep their size, right where size matters; resize: stretches")
-    normalisation = Enum(["each image", "all images together"], help="together: if brightness tells classes apart")
+    normalisation = Enum(
+        ["each image", "all images together", "both"],
+        help="together: if brightness tells classes apart, and lamp and exposure were the same; both: if in doubt",
+    )
 
 
 training = Training(**overrides.get("training", {}))

@@ -21,7 +21,17 @@ import numpy as np
 from tests.benchmarks.measure import cpu_seconds, peak_megabytes
 from tests.notebook_forms import default_values
 
-KEYS = ("balanced_accuracy", "accuracy", "macro_f1", "groups", "forest", "train_cpu_s", "train_wall_s", "peak_mb")
+KEYS = (
+    "balanced_accuracy",
+    "accuracy",
+    "macro_f1",
+    "groups",
+    "network",
+    "network_accuracy",
+    "forest",
+    "forest_accuracy",
+)
+KEYS += ("share_of_network", "train_cpu_s", "train_wall_s", "peak_mb")
 
 
 def run(given: argparse.Namespace, seed: int) -> dict:
@@ -53,16 +63,23 @@ def run(given: argparse.Namespace, seed: int) -> dict:
         training = () if given.no_forest else project.examples("training")
         result = evaluate(CLASSIFIER, project.folder, test_set, training=training, seed=seed)
         totals = result.table[result.table["class"] == ""].set_index(["level", "score"])["value"]
-        forest = result.forest and result.forest.table.set_index(["level", "score", "class"])["value"]
+        parts = {"network": result.network, "forest": result.forest}
         return {
             "seed": seed,
             **{key: totals["classes", key] for key in KEYS[:3]},
             "groups": totals.get(("groups", "balanced_accuracy"), np.nan),
-            "forest": np.nan if forest is None else forest["classes", "balanced_accuracy", ""],
+            **{key: np.nan if part is None else value_of(part, KEYS[0]) for key, part in parts.items()},
+            **{f"{key}_accuracy": np.nan if part is None else value_of(part, KEYS[1]) for key, part in parts.items()},
+            "share_of_network": result.predictor.share,
             "train_cpu_s": trained,
             "train_wall_s": elapsed,
             "peak_mb": peak_megabytes(),
         }
+
+
+def value_of(scores, name: str) -> float:
+    """Score of all classes together."""
+    return scores.table.set_index(["level", "score", "class"])["value"]["classes", name, ""]
 
 
 def main() -> None:

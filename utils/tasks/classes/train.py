@@ -10,10 +10,12 @@ from utils.data.crops import Crop
 from utils.data.project import Project, describe_images
 from utils.errors import ModelError
 from utils.images.normalise import NORMALISATION, percentiles
-from utils.metrics.calibration import fit_temperature
+from utils.metrics.calibration import apply, fit_temperature
 from utils.patching.augmentation import Augmentation
 from utils.paths import resolve
-from utils.tasks.classes.batches import TrainingCrops, ValidationCrops, class_weights, prepared
+from utils.tasks.classes.batches import TrainingCrops, ValidationCrops, class_weights, prepared, seen_by_forest
+from utils.tasks.classes.decision import DECIDES, choose_share, trained_forest
+from utils.tasks.classes.forest import FOREST, Forest
 from utils.training import networks
 from utils.training.fit import history_table
 from utils.training.model_folder import read_model, save_model
@@ -35,10 +37,11 @@ class ClassTraining:
         """See `Task`."""
         images = describe_images(project)
         network = {name: training[name] for name in ("network", "filters", "levels", "half_resolution")}
+        channels = len(images["channels"]) * (2 if training["normalisation"] == "both" else 1)
         return images | {
             "task": self.name,
             "notebook": self.notebook,
-            "network": {"channels": len(images["channels"]), "classes": len(images["classes"]), **network},
+            "network": {"channels": channels, "classes": len(images["classes"]), **network},
             "normalisation": _normalisation(project, training["normalisation"]),
             "input": {"size": list(self.image_size(project, training)), "fit": training["fit"]},
         }
@@ -91,27 +94,50 @@ class ClassTraining:
             compile,
             TrainingCrops(images, class_ids, weights, batch, steps, augmentation, training["seed"]),
             ValidationCrops(*validation, weights, batch),
-            lambda state: self._publish(project, network, description, history_table(state)),
+            lambda state: self._publish(project, network, description, training, history_table(state)),
         )
 
-    def _publish(self, project, network, description, history) -> None:
-        """Write the model folder from the trained network, with a temperature fitted on validation images only."""
+    def _publish(self, project, network, description, training, history) -> None:
+        """Write the model folder from the trained network, with a temperature fitted on validation images only.
+
+        Where the form says so, a forest is trained on the same images, and validation images choose who decides.
+        """
         plain = self.untrained(description)
         plain.set_weights(network.get_weights())
         images, class_ids = arrays(project.examples("validation"), description)
         logits = keras.Model(plain.input, plain.get_layer("logits").output).predict(images, verbose=0)
-        save_model(
-            project.folder, plain, description | {"temperature": float(fit_temperature(logits, class_ids))}, history
-        )
+        description = description | {"temperature": float(fit_temperature(logits, class_ids))}
+        files = {}
+        if (decides := training.get("decides", "network")) != "network":
+            forest = trained_forest(project.examples("training"), description, training)
+            p = apply(logits, description["temperature"])
+            description |= {"decides": _decision(decides, p, forest, project.examples("validation"), description)}
+            files = {FOREST: forest.save}
+        save_model(project.folder, plain, description, history, files=files)
 
 
-def _normalisation(project: Project, per: str) -> dict:
+def _decision(decides: str, network: np.ndarray, forest: Forest, validation: Sequence[Crop], description) -> dict:
+    """Entry decides of model.json: shares of network and forest, and why."""
+    if decides != "automatic":
+        share, why = DECIDES[decides], "as the form says"
+    else:
+        own = forest.probabilities([seen_by_forest(one.image.array, description) for one in validation])
+        ids = np.array([one.class_id for one in validation], int)
+        balance = class_weights(ids, network.shape[1], "balanced")
+        share, why = choose_share(network, own, ids, balance)
+    return {"network": share, "forest": 1 - share, "why": why}
+
+
+PER = {"each image": "image", "all images together": "training set", "both": "both"}  # field -> model.json
+
+
+def _normalisation(project: Project, how: str) -> dict:
     """Where brightness tells classes apart (DNA content), one range serves all images; else each has its own."""
-    if per == "each image":
+    if how == "each image":
         return NORMALISATION
     pixels = [one.image.array.reshape(-1, 1, one.image.array.shape[-1]) for one in project.examples("training")]
     low, high = percentiles(np.concatenate(pixels), NORMALISATION["low"], NORMALISATION["high"])
-    return NORMALISATION | {"per": "training set", "range": [low.tolist(), high.tolist()]}
+    return NORMALISATION | {"per": PER[how], "range": [low.tolist(), high.tolist()]}
 
 
 def arrays(crops: Sequence[Crop], description: Mapping) -> tuple[np.ndarray, np.ndarray]:
