@@ -4,8 +4,10 @@
 
 DATA holds train/ and test/ with a folder for each class (imaging flow cytometry of Jurkat cells, 7 phases of the cell
 cycle: 682 and 228 images), or is the sample data_samples/mitosis. A tenth of train/ is for validation. `--tune` scores
-on a fifth of train/ that is set aside (another fifth for each seed) and leaves test/ alone: for choosing settings. Each
-seed runs in a process of its own. CPU-seconds are user and system time of all its processes, of the training alone.
+on a fifth of train/ that is set aside (another fifth for each seed) and leaves test/ alone: for choosing settings.
+Every field that the data can choose is left to them (`--by-hand`: none), unless --training or --augmentation names it.
+Each seed runs in a process of its own. CPU-seconds are user and system time of all its processes, of fingerprint,
+training and forest.
 """
 
 import argparse
@@ -38,6 +40,7 @@ def run(given: argparse.Namespace, seed: int) -> dict:
     """Train and score once; returns the measurements."""
     import tensorflow  # noqa: F401  imported before the clock starts: a notebook pays for it in its set-up
 
+    from utils.tasks.classes.rules import settled
     from utils.tasks.held_out import evaluate, find_test_set
     from utils.tasks.registry import CLASSIFIER
 
@@ -54,14 +57,15 @@ def run(given: argparse.Namespace, seed: int) -> dict:
                 "augmentation": given.augmentation,
             },
         )
-        parameters = {"overrides": {form: forms[form] for form in ("data", "augmentation", "training")}}
         project = CLASSIFIER.open(forms["data"], seed)
         start, wall = cpu_seconds(), time.monotonic()
+        if not given.by_hand:
+            forms, _ = settled(project, marked(forms, given))
+        parameters = {"overrides": {form: forms[form] for form in ("data", "augmentation", "training")}}
         CLASSIFIER.train(project, parameters)
         trained, elapsed = cpu_seconds() - start, time.monotonic() - wall
         test_set = find_test_set(CLASSIFIER, project.folder, "" if given.tune else str(given.data / "test"))
-        training = () if given.no_forest else project.examples("training")
-        result = evaluate(CLASSIFIER, project.folder, test_set, training=training, seed=seed)
+        result = evaluate(CLASSIFIER, project.folder, test_set)
         totals = result.table[result.table["class"] == ""].set_index(["level", "score"])["value"]
         parts = {"network": result.network, "forest": result.forest}
         return {
@@ -77,6 +81,17 @@ def run(given: argparse.Namespace, seed: int) -> dict:
         }
 
 
+def marked(forms: dict, given: argparse.Namespace) -> dict:
+    """Forms in which every field that the data can choose is left to them, but for those of the command line."""
+    from utils.tasks.automatic import AUTOMATIC
+    from utils.tasks.classes.rules import FIELDS
+
+    left = {
+        form: {name: AUTOMATIC for name in names if name not in vars(given)[form]} for form, names in FIELDS.items()
+    }
+    return forms | {form: forms[form] | fields for form, fields in left.items()}
+
+
 def value_of(scores, name: str) -> float:
     """Score of all classes together."""
     return scores.table.set_index(["level", "score", "class"])["value"]["classes", name, ""]
@@ -89,7 +104,7 @@ def main() -> None:
     parser.add_argument("--preset", default="Quick on a CPU")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--tune", action="store_true")
-    parser.add_argument("--no-forest", action="store_true")
+    parser.add_argument("--by-hand", action="store_true", help="no field is left to the data")
     parser.add_argument("--training", type=json.loads, default={}, help="changed fields of the form, as JSON")
     parser.add_argument("--augmentation", type=json.loads, default={}, help="changed fields of the form, as JSON")
     given = parser.parse_args()
@@ -107,7 +122,7 @@ def one_seed(given: argparse.Namespace, seed: int) -> dict:
     command = [sys.executable, "-m", "tests.benchmarks.classification", str(given.data), "--seeds", str(seed)]
     command += ["--preset", given.preset, "--training", json.dumps(given.training)]
     command += ["--augmentation", json.dumps(given.augmentation)]
-    command += ["--tune"] * given.tune + ["--no-forest"] * given.no_forest
+    command += ["--tune"] * given.tune + ["--by-hand"] * given.by_hand
     line = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1]
     print(line, flush=True)
     return json.loads(line)
