@@ -18,6 +18,11 @@ SMALL = {
     "initial_learning_rate": 0.01,
     "learning_rate_schedule": "constant",
     "patience": 0,
+    "decides": "network",
+    "half_resolution": False,
+    "class_weights": "balanced",
+    "fit": "pad",
+    "normalisation": "each image",
 }
 CLASSES = ("dot", "ring", "stripe")
 

@@ -53,7 +53,7 @@ runtime.prepare()
 from traitlets import Bool, Enum, Float, Int, Unicode
 
 from utils import forms, samples, storage
-from utils.forms import FolderName, Form
+from utils.forms import Automatic, FolderName, Form
 from utils.images.axes import STACK_AXES
 from utils.pages.notes import note
 from utils.paths import resolve
@@ -129,7 +129,9 @@ class Data(AdvancedData):
         "", help="folder of an earlier model to go on from (3.4); leave empty to train from scratch"
     ).tag(path=True)
     percentage_test = Int(20, min=0, max=80, help="% of images kept aside for section 5; 10 to 30 (not for a sample)")
-    percentage_validation = Int(10, min=1, max=80, help="% of the rest that watches over the training; 10 to 20")
+    percentage_validation = Automatic(
+        Int(10, min=1, max=80), help="% of the rest that watches over the training; 10 to 25, more of few images"
+    )
 
 
 data = Data(**overrides.get("data", {}))
@@ -146,15 +148,21 @@ class Advanced(Form):
     patience = Int(
         20, min=0, max=1000, help="epochs without progress before the training stops by itself; 20 to 50, 0 = never"
     ).tag(advanced=True)
-    class_weights = Enum(
-        ["balanced", "square root", "none"],
+    class_weights = Automatic(
+        Enum(["balanced", "square root", "none"]),
         help="balanced: a rare class counts as much as a frequent one; none: as often as it occurs",
     ).tag(advanced=True)
-    filters = Int(16, min=4, max=128, help="width of the small CNN; 16 to 32").tag(advanced=True)
-    half_resolution = Bool(
-        False, help="the small CNN looks at coarser pixels: 3 times faster; off for details of a few pixels"
+    decides = Enum(
+        ["automatic", "network", "forest", "both"],
+        help="who names the class: network, random forest on measured features, or both; automatic = what fits",
     ).tag(advanced=True)
-    levels = Int(4, min=2, max=6, help="how often the small CNN looks at a coarser scale; 3 to 5").tag(advanced=True)
+    filters = Int(16, min=4, max=128, help="width of the small CNN; 16 to 32").tag(advanced=True)
+    half_resolution = Automatic(
+        Bool(), help="the small CNN looks at coarser pixels: 3 times faster; no for details of a few pixels"
+    ).tag(advanced=True)
+    levels = Automatic(Int(4, min=2, max=6), help="how often the small CNN looks at a coarser scale; 3 to 5").tag(
+        advanced=True
+    )
     seed = Int(
         0, min=0, max=10**6, help="start of the random draws; leave at 0, or try 1, 2, ... to see what chance does"
     ).tag(advanced=True)
@@ -163,9 +171,8 @@ class Advanced(Form):
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: training
 class Training(Advanced):
-    quick = {"initial_learning_rate": 0.003, "learning_rate_schedule": "cosine", "patience": 0, "batch_size": 32}
-    quick |= {"half_resolution": True}
-    presets = {"Quick on a CPU": {"number_of_epochs": 60, **quick}, "Try out": {"number_of_epochs": 15, **quick}}
+    quick = {"learning_rate_schedule": "cosine", "patience": 0}
+    presets = {"Quick on a CPU": quick, "Try out": quick}
     preset = Enum(
         ["Default", "Quick on a CPU", "Try out"], help="fills the fields below; Default is slow without a graphics card"
     )
@@ -173,14 +180,26 @@ class Training(Advanced):
         ["small CNN", "MobileNetV2", "EfficientNetB0", "ResNet50"],
         help="small CNN for crops of 24 to 128 pixels; the others know photographs, are large, and are downloaded",
     )
-    number_of_epochs = Int(100, min=1, max=5000, help="rounds of training; 30 to 200, more give a better model")
-    number_of_steps = Int(0, min=0, max=100000, help="batches per epoch; leave at 0 = every image once")
-    batch_size = Int(16, min=1, max=512, help="images looked at together; 16 to 64, less if memory runs out")
-    initial_learning_rate = Float(1e-3, min=1e-7, max=1.0, help="size of the learning steps; 0.0003 to 0.005")
-    patch_height = Int(0, min=0, max=1024, help="pixels that every image is brought to; leave at 0 = most frequent")
-    patch_width = Int(0, min=0, max=1024, help="pixels that every image is brought to; leave at 0 = most frequent")
-    fit = Enum(["pad", "resize"], help="pad: cells keep their size, right where size matters; resize: stretches")
-    normalisation = Enum(["each image", "all images together"], help="together: if brightness tells classes apart")
+    time_for_training = Automatic(
+        Float(5, min=0.1, max=10000), help="[minutes] bounds the rounds of training; automatic: as the preset says"
+    )
+    number_of_epochs = Automatic(
+        Int(100, min=1, max=5000), help="rounds of training; more give a better model and take longer"
+    )
+    number_of_steps = Automatic(Int(0, min=0, max=100000), help="batches per epoch; 0 = every image once")
+    batch_size = Automatic(Int(16, min=1, max=512), help="images looked at together; 16 to 64, less if memory runs out")
+    initial_learning_rate = Automatic(
+        Float(1e-3, min=1e-7, max=1.0), help="size of the learning steps; 0.0003 to 0.005"
+    )
+    patch_height = Automatic(Int(64, min=1, max=1024), help="pixels that every image is brought to")
+    patch_width = Automatic(Int(64, min=1, max=1024), help="pixels that every image is brought to")
+    fit = Automatic(
+        Enum(["pad", "resize"]), help="pad: cells keep their size, right where size matters; resize: stretches"
+    )
+    normalisation = Automatic(
+        Enum(["each image", "all images together", "both"]),
+        help="together: if brightness tells classes apart, and lamp and exposure were the same; both: if in doubt",
+    )
 
 
 training = Training(**overrides.get("training", {}))
@@ -207,6 +226,7 @@ from utils.tasks.classes.task import Classification
 task = Classification()
 project = task.open(data.values(), training.seed)
 test = task.sample_test_set(project, data.training_source)
+page.settle(task, project, data, training)
 page.show_project(task, project, training.values(), test)
 
 # %% [markdown]
@@ -243,15 +263,19 @@ button(task, project, training.values(), resolve(f"results/classification/{data.
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: augmentation
 class Augmentation(Form):
-    flip = Bool(True, help="mirror; off only if left and right differ in your images")
-    rotate_90 = Bool(True, help="quarter turns; off only if up and down differ in your images")
-    rotation = Int(180, min=0, max=180, help="free rotation to either side in degrees; 180 for cells, 0 = off")
-    shift = Int(5, min=0, max=50, help="shift by up to this % of the size; 0 = off, 5 to 15 if cells are off-centre")
-    zoom = Int(10, min=0, max=100, help="larger or smaller by up to this %; 5 to 20, 0 where size tells classes apart")
-    intensity = Int(
-        20,
-        min=0,
-        max=90,
+    flip = Automatic(Bool(), help="mirror; no only if left and right differ in your images")
+    rotate_90 = Automatic(Bool(), help="quarter turns; no only if up and down differ in your images")
+    rotation = Automatic(
+        Int(180, min=0, max=180), help="free rotation to either side in degrees; 180 for cells, 0 = off"
+    )
+    shift = Automatic(
+        Int(5, min=0, max=50), help="shift by up to this % of the size; 0 = off, 5 to 15 if cells are off-centre"
+    )
+    zoom = Automatic(
+        Int(10, min=0, max=100), help="larger or smaller by up to this %; 5 to 20, 0 where size tells classes apart"
+    )
+    intensity = Automatic(
+        Int(20, min=0, max=90),
         help="contrast and brightness by up to this %; 10 to 40, 0 to 5 where they tell classes apart",
     )
     blur = Float(0, min=0, max=5, help="blur by up to this many pixels; 0 = off, 1 if focus varies").tag(advanced=True)
@@ -259,6 +283,7 @@ class Augmentation(Form):
 
 
 augmentation = Augmentation(**overrides.get("augmentation", {}))
+page.settle(task, project, data, training, augmentation)
 display(augmentation)
 live(augmentation, lambda: task.augmentation_preview(project, training.values(), augmentation.values()))
 

@@ -4,8 +4,10 @@
 
 DATA holds train/ and test/ with a folder for each class (imaging flow cytometry of Jurkat cells, 7 phases of the cell
 cycle: 682 and 228 images), or is the sample data_samples/mitosis. A tenth of train/ is for validation. `--tune` scores
-on a fifth of train/ that is set aside (another fifth for each seed) and leaves test/ alone: for choosing settings. Each
-seed runs in a process of its own. CPU-seconds are user and system time of all its processes, of the training alone.
+on a fifth of train/ that is set aside (another fifth for each seed) and leaves test/ alone: for choosing settings.
+Every field that the data can choose is left to them, unless --training or --augmentation names it.
+Each seed runs in a process of its own. CPU-seconds are user and system time of all its processes, of fingerprint,
+training and forest.
 """
 
 import argparse
@@ -21,7 +23,17 @@ import numpy as np
 from tests.benchmarks.measure import cpu_seconds, peak_megabytes
 from tests.notebook_forms import default_values
 
-KEYS = ("balanced_accuracy", "accuracy", "macro_f1", "groups", "forest", "train_cpu_s", "train_wall_s", "peak_mb")
+KEYS = (
+    "balanced_accuracy",
+    "accuracy",
+    "macro_f1",
+    "groups",
+    "network",
+    "network_accuracy",
+    "forest",
+    "forest_accuracy",
+)
+KEYS += ("share_of_network", "train_cpu_s", "train_wall_s", "peak_mb")
 
 
 def run(given: argparse.Namespace, seed: int) -> dict:
@@ -44,25 +56,31 @@ def run(given: argparse.Namespace, seed: int) -> dict:
                 "augmentation": given.augmentation,
             },
         )
-        parameters = {"overrides": {form: forms[form] for form in ("data", "augmentation", "training")}}
         project = CLASSIFIER.open(forms["data"], seed)
         start, wall = cpu_seconds(), time.monotonic()
+        parameters = {"overrides": {form: forms[form] for form in ("data", "augmentation", "training")}}
         CLASSIFIER.train(project, parameters)
         trained, elapsed = cpu_seconds() - start, time.monotonic() - wall
         test_set = find_test_set(CLASSIFIER, project.folder, "" if given.tune else str(given.data / "test"))
-        training = () if given.no_forest else project.examples("training")
-        result = evaluate(CLASSIFIER, project.folder, test_set, training=training, seed=seed)
+        result = evaluate(CLASSIFIER, project.folder, test_set)
         totals = result.table[result.table["class"] == ""].set_index(["level", "score"])["value"]
-        forest = result.forest and result.forest.table.set_index(["level", "score", "class"])["value"]
+        parts = {"network": result.network, "forest": result.forest}
         return {
             "seed": seed,
             **{key: totals["classes", key] for key in KEYS[:3]},
             "groups": totals.get(("groups", "balanced_accuracy"), np.nan),
-            "forest": np.nan if forest is None else forest["classes", "balanced_accuracy", ""],
+            **{key: np.nan if part is None else value_of(part, KEYS[0]) for key, part in parts.items()},
+            **{f"{key}_accuracy": np.nan if part is None else value_of(part, KEYS[1]) for key, part in parts.items()},
+            "share_of_network": result.predictor.share,
             "train_cpu_s": trained,
             "train_wall_s": elapsed,
             "peak_mb": peak_megabytes(),
         }
+
+
+def value_of(scores, name: str) -> float:
+    """Score of all classes together."""
+    return scores.table.set_index(["level", "score", "class"])["value"]["classes", name, ""]
 
 
 def main() -> None:
@@ -72,7 +90,6 @@ def main() -> None:
     parser.add_argument("--preset", default="Quick on a CPU")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--tune", action="store_true")
-    parser.add_argument("--no-forest", action="store_true")
     parser.add_argument("--training", type=json.loads, default={}, help="changed fields of the form, as JSON")
     parser.add_argument("--augmentation", type=json.loads, default={}, help="changed fields of the form, as JSON")
     given = parser.parse_args()
@@ -90,7 +107,7 @@ def one_seed(given: argparse.Namespace, seed: int) -> dict:
     command = [sys.executable, "-m", "tests.benchmarks.classification", str(given.data), "--seeds", str(seed)]
     command += ["--preset", given.preset, "--training", json.dumps(given.training)]
     command += ["--augmentation", json.dumps(given.augmentation)]
-    command += ["--tune"] * given.tune + ["--no-forest"] * given.no_forest
+    command += ["--tune"] * given.tune
     line = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1]
     print(line, flush=True)
     return json.loads(line)

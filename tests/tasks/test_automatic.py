@@ -20,7 +20,7 @@ from utils.tasks.fingerprint import fingerprint, fingerprint_table, told_by_brig
 from utils.tasks.objects.rules import grid_choice, rays_choice
 from utils.tasks.pixels.rules import levels_choice, resolution_choice
 from utils.tasks.registry import UNET
-from utils.tasks.rules import augmentation_choices, epochs_choice, normalisation_choice, patch_side
+from utils.tasks.rules import augmentation_choices, epochs_choice, normalisation_choice, patch_side, rounds_for_work
 from utils.training import pace
 
 PRINT = {
@@ -151,19 +151,22 @@ def test_resolution_levels_grid_and_rays_follow_the_size_of_objects():
 
 
 def test_rounds_of_training_are_bounded_by_work_or_by_time_whatever_the_number_of_images():
-    training = {"preset": "Quick on a CPU", "time_for_training": AUTOMATIC, "batch_size": 4}
+    training = {"preset": "Quick on a CPU", "time_for_training": AUTOMATIC}
     work = {"Quick on a CPU": 1e8}
 
+    def choice(steps, **changes):
+        given = training | changes
+        return epochs_choice(given, rounds_for_work(given["preset"], steps * 4 * 128**2, work), steps, pace=0.1)
+
     def epochs(steps, **changes):
-        return epochs_choice(training | changes, steps, (128, 128), work, pace=0.1).value
+        return choice(steps, **changes).value
 
     for steps in (50, 80, 200):  # of 20 and of 5,000 images
         assert epochs(steps) * steps * 4 * 128**2 == pytest.approx(1e8, rel=0.05)
         assert epochs(steps, time_for_training=10) * steps * 0.1 == pytest.approx(600, rel=0.02)
     assert epochs(50, preset="Default") == epochs(200, preset="Default") == 100
     assert epochs(200, time_for_training=0.1) == 1
-    reason = epochs_choice(training, 50, (128, 128), work, pace=0.1).reason
-    assert "about 3 minutes on this computer" in reason
+    assert "about 3 minutes on this computer" in choice(50).reason
 
 
 def test_pace_grows_with_the_work():

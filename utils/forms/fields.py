@@ -130,7 +130,8 @@ def _(trait: Enum, text: str) -> Any:
 
 @_read.register(Automatic)
 def _(trait: Automatic, text: str) -> Any:
-    return AUTOMATIC if text.lower() in ("", AUTOMATIC) else _read(trait.inner, text)
+    earlier = text == "0" and (getattr(trait.inner, "min", None) or 0) > 0  # what it was called in earlier forms
+    return AUTOMATIC if text.lower() in ("", AUTOMATIC) or earlier else _read(trait.inner, text)
 
 
 def _number(text: str) -> str:

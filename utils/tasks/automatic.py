@@ -51,6 +51,11 @@ class Progressively(dict):
         self.add(Choice("training", "number_of_steps", steps, why))
 
 
+def number(value: Any) -> Any:
+    """A number that a person gave; 0 where a field says `AUTOMATIC`."""
+    return 0 if value == AUTOMATIC else value
+
+
 def leave_open(forms: Mapping[str, Mapping]) -> bool:
     """Whether any field of `forms` says `AUTOMATIC`, but for `axes` and what else is understood when data are read."""
     return any(value == AUTOMATIC for form in ("augmentation", "training") for value in forms.get(form, {}).values())

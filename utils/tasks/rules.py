@@ -61,31 +61,37 @@ def augmentation_choices(fingerprint: Mapping) -> list[Choice]:
     ]
 
 
-def epochs_choice(training: Mapping, steps: int, patch: tuple[int, int], work: Mapping, pace: float) -> Choice:
-    """Rounds of training: as many as the preset's work or the time that is given allow.
+def rounds_for_work(preset: str, pixels: int, work: Mapping) -> int:
+    """Rounds of training of a preset: as many as its work allows, or `UNLIMITED` where it has no limit.
+
+    Parameters
+    ----------
+    pixels
+        That a round shows.
+    work
+        Preset -> pixels that the network may learn from in all.
+    """
+    return max(1, round(work[preset] / pixels)) if preset in work else UNLIMITED
+
+
+def epochs_choice(training: Mapping, rounds: int, steps: int, pace: float) -> Choice:
+    """Rounds of training: those of the preset, or as many as fit into the time that is given.
 
     Parameters
     ----------
     training
-        Values of that form; used are preset, time_for_training and batch_size.
-    steps, patch
-        Batches of a round, and height and width of a patch in pixels.
-    work
-        Preset -> pixels that the network may learn from in all; a preset that is not there has `UNLIMITED` rounds.
+        Values of that form; used are preset and time_for_training, in minutes.
+    rounds, steps
+        Of the preset; batches of a round.
     pace
         Seconds of a step.
     """
     minutes = training["time_for_training"]
-    pixels = steps * training["batch_size"] * patch[0] * patch[1]
+    why = f'the preset "{training["preset"]}"' if minutes == AUTOMATIC else f"the {minutes:g} minutes that you gave"
     if minutes != AUTOMATIC:
-        epochs, why = 60 * minutes / (pace * steps), f"the {minutes:g} minutes that you gave"
-    elif training["preset"] in work:
-        epochs, why = work[training["preset"]] / pixels, f'the preset "{training["preset"]}", whatever the images'
-    else:
-        epochs, why = UNLIMITED, "as usual where time is not limited"
-    epochs = max(1, round(epochs))
-    took = in_words(epochs * steps * pace)
-    return Choice("training", "number_of_epochs", epochs, f"{took} on this computer, with {steps} batches each: {why}.")
+        rounds = max(1, round(60 * minutes / (pace * steps)))
+    took = in_words(rounds * steps * pace)
+    return Choice("training", "number_of_epochs", rounds, f"{took} on this computer, {steps} batches each: {why}.")
 
 
 def validation_choice(n: int) -> Choice:

@@ -128,7 +128,7 @@ def save_model(
     description: Mapping,
     history: pd.DataFrame,
     weights: str = WEIGHTS,
-    files: Mapping[str, Mapping] | None = None,
+    files: Mapping[str, Mapping | Callable[[Path], None]] | None = None,
     save: Callable[[keras.Model, Path], None] | None = None,
 ) -> None:
     """Write weights, history and, last of all, model.json, which makes the folder a model; all of them or none.
@@ -148,7 +148,7 @@ def save_model(
     weights, save
         Name of the file of weights, and what writes those of a network to a path; None: as Keras weights.
     files
-        More JSON files that the model needs: name -> content.
+        More files that the model needs: name -> content of a JSON file, or what writes the file to a path.
     """
     with ExitStack() as stack:
         last, second, first = (stack.enter_context(atomic(folder / name)) for name in (DESCRIPTION, HISTORY, weights))
@@ -156,7 +156,7 @@ def save_model(
         written = {weights: first}
         for name, content in (files or {}).items():
             written[name] = stack.enter_context(atomic(folder / name))
-            write_json(written[name], content)
+            content(written[name]) if callable(content) else write_json(written[name], content)
         write_csv(second, history)
         sums = {name: file_sha256(path) for name, path in written.items()}
         write_json(last, {"format": FORMAT, **description, "versions": versions(), "sha256": sums})

@@ -34,14 +34,24 @@ def fitted(array: np.ndarray, size: tuple[int, int], fit: str) -> np.ndarray:
 def prepared(array: np.ndarray, description: Mapping) -> np.ndarray:
     """An image (Y, X, C) as the network wants it, float32: the same in training, evaluation and prediction.
 
-    Of the `description`, content of model.json, input and normalisation are used.
+    Of the `description`, content of model.json, input and normalisation are used. Where the latter is per "both", the
+    channels follow twice: in the range of the image, and in that of the training set.
     """
     normalisation, shape = description["normalisation"], description["input"]
-    if normalisation["per"] == "image":
-        low, high = normalisation_range(array, normalisation)
-    else:
-        low, high = (np.asarray(values, np.float32) for values in normalisation["range"])
-    return normalise(fitted(array, tuple(shape["size"]), shape["fit"]), low, high)
+    ranges = []
+    if normalisation["per"] != "training set":
+        ranges.append(normalisation_range(array, {**normalisation, "per": "image"}))
+    if normalisation["per"] != "image":
+        ranges.append(tuple(np.asarray(values, np.float32) for values in normalisation["range"]))
+    array = fitted(array, tuple(shape["size"]), shape["fit"])
+    pictures = [normalise(array, *one) for one in ranges]
+    return pictures[0] if len(pictures) == 1 else np.concatenate(pictures, axis=-1)
+
+
+def seen_by_forest(array: np.ndarray, description: Mapping) -> np.ndarray:
+    """An image (Y, X, C) as a forest measures it: of the network's size where that pads, else of its own."""
+    shape = description["input"]
+    return fitted(array, tuple(shape["size"]), "pad") if shape["fit"] == "pad" else array
 
 
 class TrainingCrops(keras.utils.PyDataset):

@@ -23,7 +23,8 @@ from utils.metrics.classes import (
     scores_of_confusion,
 )
 from utils.metrics.intervals import Judgement, bootstrap_difference
-from utils.tasks.classes.forest import fit_forest
+from utils.tasks.classes.batches import seen_by_forest
+from utils.tasks.classes.decision import trained_forest
 from utils.tasks.classes.predict import Classifier
 from utils.tasks.task import Evaluation, TestSet
 from utils.training.stages import kept_classes
@@ -41,8 +42,9 @@ FEW_TEST_IMAGES = 10
 
 @dataclass(frozen=True)
 class ClassEvaluation(Evaluation):
-    """Scores of a classifier, beside those of a random forest where that was asked for."""
+    """Scores of a classifier, beside those of its network and of a random forest where that was asked for."""
 
+    network: ClassScores | None = None
     forest: ClassScores | None = None
     comparison: pd.DataFrame | None = None
 
@@ -79,18 +81,28 @@ class ClassScoring:
         predictor, test_set
             As in `Task`.
         training
-            The images that the network was trained on: a random forest on classical features learns from the same ones
-            and is scored on the same test images. Empty: no forest.
+            The images that the network was trained on: where the model has no random forest, one learns from the same
+            images and is scored on the same test images. Empty: no such forest.
         seed
-            Of the forest.
+            Of that forest.
         """
-        plain = super().evaluation(predictor, test_set)
-        forest = comparison = None
-        if len(training):
-            trees, crops = fit_forest(training, predictor.classes, seed), test_set.examples
-            forest = scores_of(crops, trees.predict_proba(crops), predictor.classes)
-            comparison = compare_classifiers(plain.scores, forest)
-        return ClassEvaluation(**vars(plain), forest=forest, comparison=comparison)
+        plain, crops = super().evaluation(predictor, test_set), test_set.examples
+        network = forest = comparison = None
+        if predictor.forest or len(training):
+            p = self._of_forest(predictor, crops, training, seed)
+            forest = scores_of(crops, p, predictor.classes)
+            p = predictor.of_network([one.image.array for one in crops])
+            network = scores_of(crops, p, predictor.classes)
+            comparison = compare_classifiers(network, forest)
+        return ClassEvaluation(**vars(plain), network=network, forest=forest, comparison=comparison)
+
+    def _of_forest(self, predictor: Classifier, crops, training: Sequence[Crop], seed: int) -> np.ndarray:
+        """Probabilities (n, classes) of the model's forest, or of one that is trained now."""
+        if predictor.forest:
+            return predictor.of_forest([one.image.array for one in crops])
+        how = {"class_weights": "balanced", "seed": seed}
+        forest = trained_forest(training, predictor.description, how)
+        return forest.probabilities([seen_by_forest(one.image.array, predictor.description) for one in crops])
 
     def further_scores(self, evaluation: ClassEvaluation) -> dict:
         """See `Task`."""
@@ -101,6 +113,7 @@ class ClassScoring:
             "scores": scores.table.to_dict("records"),
             "confusion_matrix": scores.confusion,
             "group_confusion": scores.group_confusion,
+            "decides": evaluation.predictor.description.get("decides"),
             "random_forest": None if comparison is None else comparison.to_dict("records"),
         }
 

@@ -26,6 +26,7 @@ from utils.patching.augmentation import Augmentation, draw_image
 from utils.tasks.classes.batches import prepared
 from utils.tasks.classes.cells import OVERLAYS
 from utils.tasks.classes.checks import amount_problems, class_counts, shared_groups, size_note
+from utils.tasks.classes.decision import told
 from utils.tasks.classes.evaluate import (
     READABLE,
     ClassEvaluation,
@@ -117,9 +118,14 @@ class ClassPage:
         return [caution] if caution else []
 
     def remarks(self, evaluation: ClassEvaluation) -> list[str]:
-        """See `Task`: how far the probabilities can be believed, and whether the network is worth it."""
+        """See `Task`: how far the probabilities can be believed, who decides, and whether the network is worth it."""
         worth = [] if evaluation.comparison is None else [classifier_verdict(evaluation.comparison)]
-        return [*(f"**Is it worth it?** {one}" for one in worth), self._calibration(evaluation)]
+        who = [one for one in [told(evaluation.predictor.description)] if one]
+        return [
+            *(f"**Who decides?** {one}" for one in who),
+            *(f"**Is it worth it?** {one}" for one in worth),
+            self._calibration(evaluation),
+        ]
 
     def _calibration(self, evaluation: ClassEvaluation) -> str:
         """How far the probabilities can be believed, in words."""
@@ -138,7 +144,9 @@ class ClassPage:
             evaluation.scores.y_true, evaluation.scores.p
         )
         if evaluation.forest is not None:
-            figures["The network beside a random forest"] = comparison_figure(evaluation.table, evaluation.forest.table)
+            figures["The network beside a random forest"] = comparison_figure(
+                evaluation.network.table, evaluation.forest.table
+            )
         return figures
 
     def looked_at(self, evaluation: ClassEvaluation, names: Sequence[str] = ()) -> Figure:
@@ -180,8 +188,8 @@ class ClassPage:
         names = ", ".join(one["name"] for one in description["classes"])
         return (
             f"A classifier ({description['network']['network']}) that sorts images into {len(description['classes'])} "
-            f"classes ({names}), trained for {number_of_epochs} epochs."
-        )
+            f"classes ({names}), trained for {number_of_epochs} epochs. {told(description)}"
+        ).strip()
 
 
 def _problems(project: Project, test: CropSet | None) -> list[Problem]:

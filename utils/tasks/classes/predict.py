@@ -14,7 +14,8 @@ from utils.files import write_csv, write_json
 from utils.images.image import read_image
 from utils.pages.pictures import file_stems, montage, thumbnail, write_png
 from utils.paths import set_aside
-from utils.tasks.classes.batches import prepared
+from utils.tasks.classes.batches import prepared, seen_by_forest
+from utils.tasks.classes.forest import FOREST, Forest, load_forest, mixed, share_of
 from utils.tasks.results import (
     Found,
     GrowingTable,
@@ -53,11 +54,14 @@ class Classifier:
     network
         Keras model with a layer "logits", see `networks.classifier`; used with the weights that it has now.
     description
-        Content of model.json; used are classes, normalisation, input and temperature.
+        Content of model.json; used are classes, normalisation, input, temperature, and decides where there is a forest.
+    forest
+        Answers along, or alone, as `description` says.
     """
 
-    def __init__(self, network: keras.Model, description: Mapping):
+    def __init__(self, network: keras.Model, description: Mapping, forest: Forest | None = None):
         self.network, self.description, self.classes = network, description, description["classes"]
+        self.forest, self.share = forest, share_of(description) if forest else 1.0
         logits = keras.Model(network.input, network.get_layer("logits").output)
         size, temperature = tuple(description["input"]["size"]), description["temperature"]
         signature = [tf.TensorSpec((None, *size, network.input_shape[-1]), tf.float32)]
@@ -79,6 +83,18 @@ class Classifier:
 
     def probabilities(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
         """Calibrated probabilities float32 (n, classes) of images (Y, X, C) as read, of any sizes."""
+        if self.share == 1 or not len(arrays):
+            return self.of_network(arrays)
+        if self.share == 0:
+            return self.of_forest(arrays)
+        return mixed(self.of_network(arrays), self.of_forest(arrays), self.share)
+
+    def of_forest(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        """See `probabilities`: those of the forest alone."""
+        return self.forest.probabilities([seen_by_forest(one, self.description) for one in arrays])
+
+    def of_network(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        """See `probabilities`: those of the network alone."""
         if not len(arrays):
             return np.zeros((0, len(self.classes)), np.float32)
         batches = [
@@ -88,7 +104,7 @@ class Classifier:
         return np.concatenate(batches)
 
     def of_prepared(self, batch: np.ndarray) -> np.ndarray:
-        """Calibrated probabilities float32 (n, classes) of prepared images float32 (n, Y, X, C)."""
+        """Calibrated probabilities float32 (n, classes) of the network for prepared images float32 (n, Y, X, C)."""
         return self._call(batch).numpy()
 
 
@@ -96,7 +112,7 @@ def load_classifier(folder: Path) -> Classifier:
     """Read a classification model folder into a `Classifier`."""
     description = read_model(folder, "classification")
     network = load_network(folder, description, lambda one: classifier(**one["network"]))
-    return Classifier(network, description)
+    return Classifier(network, description, load_forest(folder / FOREST) if FOREST in description["sha256"] else None)
 
 
 class CropResults(Results):

@@ -15,7 +15,7 @@ from utils.tasks.classes.cells import CellResults
 from utils.tasks.classes.evaluate import ClassScoring
 from utils.tasks.classes.page import ClassPage
 from utils.tasks.classes.predict import CropResults, load_classifier
-from utils.tasks.classes.train import ClassTraining
+from utils.tasks.classes.train import PER, ClassTraining
 from utils.tasks.results import Results
 from utils.tasks.task import NetworkTask, Start, TestSet, tuned_values
 
@@ -69,5 +69,6 @@ class Classification(ClassTraining, ClassScoring, ClassPage, NetworkTask):
         return tuned_values(training, start, {"class_weights": "balanced", "batch_size": 16}) | {
             **{name: value for name, value in description["network"].items() if name not in SIZES},
             "fit": description["input"]["fit"],
-            "normalisation": "each image" if description["normalisation"]["per"] == "image" else "all images together",
+            "decides": "network",
+            "normalisation": {per: how for how, per in PER.items()}[description["normalisation"]["per"]],
         }

@@ -5,21 +5,30 @@ from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
+import pandas as pd
 
 from utils.data.crops import Crop
 from utils.data.project import Project, describe_images
 from utils.errors import ModelError
 from utils.images.normalise import NORMALISATION, percentiles
-from utils.metrics.calibration import fit_temperature
+from utils.metrics.calibration import apply, fit_temperature
 from utils.patching.augmentation import Augmentation
 from utils.paths import resolve
-from utils.tasks.classes.batches import TrainingCrops, ValidationCrops, class_weights, prepared
+from utils.tasks.automatic import Choice, Progressively, number
+from utils.tasks.classes.batches import TrainingCrops, ValidationCrops, class_weights, prepared, seen_by_forest
+from utils.tasks.classes.decision import DECIDES, choose_share, trained_forest
+from utils.tasks.classes.fingerprint import fingerprint, fingerprint_table
+from utils.tasks.classes.forest import FOREST, Forest
+from utils.tasks.classes.rules import ROUNDS, class_choices
+from utils.tasks.rules import UNLIMITED, epochs_choice, validation_choice
 from utils.training import networks
 from utils.training.fit import history_table
 from utils.training.model_folder import read_model, save_model
+from utils.training.pace import seconds_per_step
 from utils.training.run import Ingredients, training_precision
 
 SMALLEST_BATCH = 8  # no image is twice in a batch, unless there are fewer than this
+DRAWING = 0.01  # seconds that changing the images of a batch takes
 FEWEST_STEPS = 30  # per epoch: few images need no fewer steps to learn from
 
 
@@ -29,16 +38,40 @@ class ClassTraining:
     def image_size(self, project: Project, training: Mapping) -> tuple[int, int]:
         """Height and width that every image is brought to: as in the form, or the most frequent where it says 0."""
         frequent = Counter(one.image.array.shape[:2] for one in project.examples("training")).most_common(1)[0][0]
-        return training["patch_height"] or frequent[0], training["patch_width"] or frequent[1]
+        return number(training["patch_height"]) or frequent[0], number(training["patch_width"]) or frequent[1]
+
+    def fingerprint(self, project: Project) -> dict:
+        """See `NetworkTask`."""
+        key = "fingerprint", project.roles.tobytes()
+        if key not in project.measured:
+            project.measured[key] = fingerprint(project)
+        return project.measured[key]
+
+    def fingerprint_table(self, project: Project) -> pd.DataFrame:
+        """See `NetworkTask`."""
+        return fingerprint_table(self.fingerprint(project))
+
+    def choices(self, project: Project, forms: Mapping) -> list[Choice]:
+        """See `NetworkTask`."""
+        fingerprint, values = self.fingerprint(project), Progressively(forms["training"])
+        values.add(validation_choice(len(project.dataset.examples)))
+        values.add(*class_choices(fingerprint, forms))
+        network = self.describe(project, values)["network"]
+        size = self.image_size(project, values)
+        pace = seconds_per_step(networks.classifier(**network), values["batch_size"], size, DRAWING)
+        steps = values["number_of_steps"] or -(-fingerprint["images"] // values["batch_size"])
+        values.add(epochs_choice(values, ROUNDS.get(values["preset"], UNLIMITED), steps, pace))
+        return values.choices
 
     def describe(self, project: Project, training: Mapping) -> dict:
         """See `Task`."""
         images = describe_images(project)
         network = {name: training[name] for name in ("network", "filters", "levels", "half_resolution")}
+        channels = len(images["channels"]) * (2 if training["normalisation"] == "both" else 1)
         return images | {
             "task": self.name,
             "notebook": self.notebook,
-            "network": {"channels": len(images["channels"]), "classes": len(images["classes"]), **network},
+            "network": {"channels": channels, "classes": len(images["classes"]), **network},
             "normalisation": _normalisation(project, training["normalisation"]),
             "input": {"size": list(self.image_size(project, training)), "fit": training["fit"]},
         }
@@ -91,27 +124,50 @@ class ClassTraining:
             compile,
             TrainingCrops(images, class_ids, weights, batch, steps, augmentation, training["seed"]),
             ValidationCrops(*validation, weights, batch),
-            lambda state: self._publish(project, network, description, history_table(state)),
+            lambda state: self._publish(project, network, description, training, history_table(state)),
         )
 
-    def _publish(self, project, network, description, history) -> None:
-        """Write the model folder from the trained network, with a temperature fitted on validation images only."""
+    def _publish(self, project, network, description, training, history) -> None:
+        """Write the model folder from the trained network, with a temperature fitted on validation images only.
+
+        Where the form says so, a forest is trained on the same images, and validation images choose who decides.
+        """
         plain = self.untrained(description)
         plain.set_weights(network.get_weights())
         images, class_ids = arrays(project.examples("validation"), description)
         logits = keras.Model(plain.input, plain.get_layer("logits").output).predict(images, verbose=0)
-        save_model(
-            project.folder, plain, description | {"temperature": float(fit_temperature(logits, class_ids))}, history
-        )
+        description = description | {"temperature": float(fit_temperature(logits, class_ids))}
+        files = {}
+        if (decides := training.get("decides", "network")) != "network":
+            forest = trained_forest(project.examples("training"), description, training)
+            p = apply(logits, description["temperature"])
+            description |= {"decides": _decision(decides, p, forest, project.examples("validation"), description)}
+            files = {FOREST: forest.save}
+        save_model(project.folder, plain, description, history, files=files)
 
 
-def _normalisation(project: Project, per: str) -> dict:
+def _decision(decides: str, network: np.ndarray, forest: Forest, validation: Sequence[Crop], description) -> dict:
+    """Entry decides of model.json: shares of network and forest, and why."""
+    if decides != "automatic":
+        share, why = DECIDES[decides], "as the form says"
+    else:
+        own = forest.probabilities([seen_by_forest(one.image.array, description) for one in validation])
+        ids = np.array([one.class_id for one in validation], int)
+        balance = class_weights(ids, network.shape[1], "balanced")
+        share, why = choose_share(network, own, ids, balance)
+    return {"network": share, "forest": 1 - share, "why": why}
+
+
+PER = {"each image": "image", "all images together": "training set", "both": "both"}  # field -> model.json
+
+
+def _normalisation(project: Project, how: str) -> dict:
     """Where brightness tells classes apart (DNA content), one range serves all images; else each has its own."""
-    if per == "each image":
+    if how == "each image":
         return NORMALISATION
     pixels = [one.image.array.reshape(-1, 1, one.image.array.shape[-1]) for one in project.examples("training")]
     low, high = percentiles(np.concatenate(pixels), NORMALISATION["low"], NORMALISATION["high"])
-    return NORMALISATION | {"per": "training set", "range": [low.tolist(), high.tolist()]}
+    return NORMALISATION | {"per": PER[how], "range": [low.tolist(), high.tolist()]}
 
 
 def arrays(crops: Sequence[Crop], description: Mapping) -> tuple[np.ndarray, np.ndarray]:

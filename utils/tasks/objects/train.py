@@ -15,7 +15,7 @@ from utils.errors import DataError, ModelError
 from utils.images.normalise import normalise
 from utils.patching.augmentation import Augmentation
 from utils.patching.batches import automatic_steps, sources
-from utils.tasks.automatic import Choice, Progressively
+from utils.tasks.automatic import Choice, Progressively, number
 from utils.tasks.objects.checks import object_sizes
 from utils.tasks.objects.network import (
     TrainingObjects,
@@ -27,7 +27,7 @@ from utils.tasks.objects.network import (
     save,
 )
 from utils.tasks.objects.rules import DRAWING, WORK, grid_choice, rays_choice
-from utils.tasks.rules import epochs_choice, patch_side
+from utils.tasks.rules import epochs_choice, patch_side, rounds_for_work
 from utils.training.fit import history_table
 from utils.training.pace import seconds_per_step
 from utils.training.run import Ingredients, training_precision
@@ -67,7 +67,7 @@ class ObjectTraining:
         multiple = training["grid"] * 2**UNET_DEPTH
         shortest = min(min(one.mask.shape) for one in used(project))
         largest = min(LARGEST_AUTOMATIC_PATCH, max(shortest, SMALLEST_AUTOMATIC_PATCH)) // multiple * multiple
-        patch = training["patch_height"] or largest, training["patch_width"] or largest
+        patch = number(training["patch_height"]) or largest, number(training["patch_width"]) or largest
         if patch[0] % multiple or patch[1] % multiple:
             raise DataError(
                 f"The patch of {patch[0]} x {patch[1]} pixels (height x width) does not suit the network with grid "
@@ -85,7 +85,9 @@ class ObjectTraining:
         values.add_steps(automatic_steps(project.examples("training"), patch, training["batch_size"]))
         network = self.describe(project, values)["network"]
         pace = seconds_per_step(build(network).keras_model, training["batch_size"], patch, DRAWING)
-        values.add(epochs_choice(values, values["number_of_steps"], patch, WORK, pace))
+        steps = values["number_of_steps"]
+        rounds = rounds_for_work(training["preset"], steps * training["batch_size"] * patch[0] * patch[1], WORK)
+        values.add(epochs_choice(values, rounds, steps, pace))
         return values.choices
 
     def describe(self, project: Project, training: Mapping) -> dict:

@@ -13,10 +13,10 @@ from utils.patching.augmentation import Augmentation
 from utils.patching.batches import TrainingPatches, ValidationPatches, automatic_steps, sources
 from utils.patching.patches import automatic_patch, check_patch
 from utils.paths import resolve
-from utils.tasks.automatic import Choice, Progressively
+from utils.tasks.automatic import Choice, Progressively, number
 from utils.tasks.pixels.predict import Segmenter
 from utils.tasks.pixels.rules import LARGEST_PATCH, WORK, levels_choice, resolution_choice
-from utils.tasks.rules import epochs_choice, patch_side
+from utils.tasks.rules import epochs_choice, patch_side, rounds_for_work
 from utils.training import networks
 from utils.training.fit import history_table
 from utils.training.model_folder import read_model, save_model
@@ -37,7 +37,7 @@ class PixelTraining:
         sizes = [one.mask.shape for one in used]
         multiple = networks.input_multiple(training["pooling_steps"], training["half_resolution"])
         automatic = automatic_patch(sizes, multiple)
-        patch = training["patch_height"] or automatic[0], training["patch_width"] or automatic[1]
+        patch = number(training["patch_height"]) or automatic[0], number(training["patch_width"]) or automatic[1]
         check_patch(sizes, patch, multiple, [one.name for one in used])
         return patch
 
@@ -54,7 +54,9 @@ class PixelTraining:
         network = {name: values[name] for name in FIELDS}
         untrained = networks.unet(fingerprint["channels"], len(project.dataset.classes), **network)
         pace = seconds_per_step(untrained, training["batch_size"], patch)
-        values.add(epochs_choice(values, values["number_of_steps"], patch, WORK, pace))
+        steps = values["number_of_steps"]
+        rounds = rounds_for_work(training["preset"], steps * training["batch_size"] * patch[0] * patch[1], WORK)
+        values.add(epochs_choice(values, rounds, steps, pace))
         return values.choices
 
     def describe(self, project: Project, training: Mapping) -> dict:
