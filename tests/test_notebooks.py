@@ -149,6 +149,8 @@ def test_a_run_from_top_to_bottom_writes_everything(ran):
     assert sorted(path.name for path in (predictions / "masks").iterdir()) == names
     assert f"{scores['headline']['value']:.2f}" in page(folder)
     assert "Trained for 2 epochs" in page(folder)
+    assert [one["method"] for one in scores["classical"]] == ["network", "Otsu threshold", "pixel forest"]
+    assert "Is it worth it?" in page(folder)
     assert "Traceback" not in page(folder)
 
 
@@ -228,6 +230,7 @@ def test_a_stardist_run_from_top_to_bottom_writes_everything(found):
     ]
     scores = json.loads((model / "scores.json").read_text())
     assert scores["headline"]["name"] == "AP at IoU 0.5"
+    assert [one["method"] for one in scores["classical"]] == ["network", "watershed"]
     names = [path.name for path in sorted((source / "images").iterdir())]
     predictions = folder / "predictions"
     assert sorted(path.name for path in (predictions / "labels").iterdir()) == names

@@ -26,6 +26,7 @@ from utils.metrics.intervals import Judgement, bootstrap_difference
 from utils.tasks.classes.batches import seen_by_forest
 from utils.tasks.classes.decision import trained_forest
 from utils.tasks.classes.predict import Classifier
+from utils.tasks.opponents import difference_verdict
 from utils.tasks.task import Evaluation, TestSet
 from utils.training.stages import kept_classes
 
@@ -230,16 +231,5 @@ def classifier_verdict(comparison: pd.DataFrame) -> str:
     """Say in plain words whether the first of two classifiers is worth it, by the balanced accuracy of classes."""
     one, other = comparison.columns[2:4]
     row = comparison[comparison["score"] == "balanced_accuracy"].iloc[0]
-    points = 100 * row[["difference", "low", "high"]].astype(float)
-    text = (
-        f"Balanced accuracy of the {one} is {row[one]:.2f}, of the {other} {row[other]:.2f}: a difference of "
-        f"{points['difference']:+.0f} percentage points"
-    )
-    if np.isnan(points["low"]):
-        return f"{text}. There are too few test images to say whether that is chance."
-    text += f" (95 % interval {points['low']:+.0f} to {points['high']:+.0f})."
-    if points["low"] > 0:
-        return f"{text} The {one} is better than the {other}."
-    if points["high"] < 0:
-        return f"{text} The {other} is better: use it, or give the {one} more training images or longer training."
-    return f"{text} That may be chance: these test images do not show that one of them is better."
+    difference = [row[name] for name in ("difference", "low", "high")]
+    return difference_verdict("Balanced accuracy", (one, other), (row[one], row[other]), difference)

@@ -20,7 +20,7 @@ TILE, OVERLAP = 512, 64  # pixels; the widest filter reaches 32 to either side
 SCALES = {"sigma_min": 1, "sigma_max": 8, "num_sigma": 4}  # 1, 2, 4, 8 pixels
 PERCENTILES = (1, 99.8)
 MOST_IMAGES, MOST_PIXELS, WINDOW = 40, 20_000, 384  # that the forest learns from; pixels are cut from such a window
-LARGE = 2048  # pixels: of larger images the range is measured on every second, third, ... pixel
+LARGE = 1024  # pixels: of larger images the range is measured on every second, third, ... pixel
 TREES = 20  # that see each image in its own range, and as many that see it as it is
 
 
