@@ -1,12 +1,15 @@
 """Whether a network is worth it: the same test images by methods from before deep learning, compared in pairs."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from utils.metrics.intervals import Judgement, paired_difference
-from utils.tasks.task import Evaluation
+
+if TYPE_CHECKING:
+    from utils.tasks.task import Evaluation
 
 NETWORK = "network"
 COMPARED = "Network and classical methods on the same test images"  # caption of a table
@@ -42,7 +45,7 @@ def compare_methods(network: Judgement, others: Mapping[str, Judgement], seed: i
     return table
 
 
-def shown_methods(evaluation: Evaluation) -> pd.DataFrame:
+def shown_methods(evaluation: "Evaluation") -> pd.DataFrame:
     """Table of `compare_methods` for a page: method, the score, and "difference (low to high)"; empty without one."""
     table = evaluation.classical
     if table is None:
@@ -58,7 +61,7 @@ def _signed(difference: float, low: float, high: float) -> str:
     return f"{difference:+.2f}" + ("" if np.isnan(low) else f" ({low:+.2f} to {high:+.2f})")
 
 
-def worth_it(evaluation: Evaluation) -> list[str]:
+def worth_it(evaluation: "Evaluation") -> list[str]:
     """Markdown on whether the network is worth it, beside the best of the other methods; none without a comparison."""
     if evaluation.classical is None:
         return []

@@ -13,6 +13,7 @@ from sklearn.metrics import balanced_accuracy_score
 from tests.tiny_crops import write_crops
 from utils.data.project import open_crops
 from utils.tasks import report
+from utils.tasks.automatic import settled
 from utils.tasks.classes import wrong_labels
 from utils.tasks.classes.wrong_labels import COLUMNS
 from utils.tasks.held_out import evaluate, find_test_set
@@ -74,9 +75,9 @@ def test_figures_and_report(result, project):
 
 
 def test_preview_of_augmentation(project, sorter, training):
-    assert isinstance(
-        CLASSIFIER.augmentation_preview(project, training, sorter[2]["overrides"]["augmentation"]), Figure
-    )
+    asked = sorter[2]["overrides"]
+    forms = settled(asked, CLASSIFIER.choices(project, asked))
+    assert isinstance(CLASSIFIER.augmentation_preview(project, training, forms["augmentation"]), Figure)
 
 
 def test_a_copy_across_training_and_test_comes_first(tmp_path, sorter):

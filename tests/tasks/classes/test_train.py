@@ -13,6 +13,7 @@ from tests.tiny import tree
 from tests.tiny_crops import CLASSES, crop, open_and_train, parameters, write_crops
 from utils.data.project import Project
 from utils.errors import DataError, ModelError
+from utils.tasks.automatic import settled
 from utils.tasks.classes import train
 from utils.tasks.classes.batches import TrainingCrops
 from utils.tasks.classes.predict import load_classifier
@@ -21,7 +22,7 @@ from utils.tasks.registry import CLASSIFIER
 from utils.training import model_folder, networks
 from utils.training.fit import TrainingStopped
 
-FILES = ["history.csv", "model.json", "parameters.json", "split.csv", "weights.h5"]
+FILES = ["automatic.json", "history.csv", "model.json", "parameters.json", "split.csv", "weights.h5"]
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,8 @@ def test_a_finished_folder(trained):
     assert [one["name"] for one in description["classes"]] == list(CLASSES)
     assert description["input"] == {"size": [16, 16], "fit": "pad"}
     assert description["temperature"] > 0
-    assert json.loads((project.folder / "parameters.json").read_text()) == given
+    asked, chosen = given["overrides"], CLASSIFIER.choices(project, given["overrides"])
+    assert json.loads((project.folder / "parameters.json").read_text())["overrides"] == settled(asked, chosen)
     assert set(pd.read_csv(project.folder / "split.csv")["annotation"]) == set(CLASSES)
 
 
@@ -191,8 +193,12 @@ class TestStart:
             open_and_train(parameters(tmp_path / "data", tmp_path, data=start))
 
     def test_without_internet_imagenet_weights_are_asked_for_in_words(self, source, tmp_path, monkeypatch):
-        def refused(**_):
-            raise Exception("URL fetch failure")  # noqa: TRY002  Keras raises just this
+        real = keras.applications.MobileNetV2
+
+        def refused(weights=None, **given):
+            if weights:
+                raise Exception("URL fetch failure")  # noqa: TRY002  Keras raises just this
+            return real(weights=None, **given)
 
         monkeypatch.setattr(keras.applications, "MobileNetV2", refused)
         with pytest.raises(ModelError, match="ImageNet weights of MobileNetV2 could not be downloaded.*small CNN"):

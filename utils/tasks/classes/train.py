@@ -28,6 +28,7 @@ from utils.training.pace import seconds_per_step
 from utils.training.run import Ingredients, training_precision
 
 SMALLEST_BATCH = 8  # no image is twice in a batch, unless there are fewer than this
+SMALLEST_FOR_BACKBONE = 64  # pixels: it halves an image five times
 DRAWING = 0.01  # seconds that changing the images of a batch takes
 FEWEST_STEPS = 30  # per epoch: few images need no fewer steps to learn from
 
@@ -58,6 +59,8 @@ class ClassTraining:
         values.add(*class_choices(fingerprint, forms))
         network = self.describe(project, values)["network"]
         size = self.image_size(project, values)
+        if values["network"] != networks.SMALL:
+            size = tuple(max(SMALLEST_FOR_BACKBONE, side) for side in size)
         pace = seconds_per_step(networks.classifier(**network), values["batch_size"], size, DRAWING)
         steps = values["number_of_steps"] or -(-fingerprint["images"] // values["batch_size"])
         values.add(epochs_choice(values, ROUNDS.get(values["preset"], UNLIMITED), steps, pace))
