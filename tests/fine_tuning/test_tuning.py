@@ -27,6 +27,7 @@ from utils.fine_tuning.page import (
 from utils.fine_tuning.start import open_start
 from utils.fine_tuning.tuning import FROM_SCRATCH, fingerprint, open_tuning, train_from_scratch, tune
 from utils.images.image import write_tiff
+from utils.images.normalise import normalisation_of
 from utils.tasks.held_out import find_test_set
 from utils.tasks.objects import network as objects_network
 from utils.tasks.objects import train
@@ -287,6 +288,23 @@ def test_a_unet_is_fine_tuned_with_its_own_network_and_classes(unet, tmp_path):
     comparison = compare(replace(tuning, parameters=_scratch(tuning)), fine_tuning_comparison.before_training(tuning))
     assert comparison.new["unchanged"].headline["name"] == "Mean Dice of the classes"
     assert tiny.tree(unet.folder) == before
+
+
+def test_masks_are_normalised_as_the_starting_model_knows_them(unet, finder, tmp_path):
+    new = tiny.write_data(tmp_path / "new", seed=3, classes=3)
+    objects = tiny_objects.write_objects(tmp_path / "objects", seed=7)
+    common = {"kind": "percentile", "low": 1, "high": 99.8, "channels": "separate"}
+    for folder, place in ((unet.folder, new), (finder.folder, objects)):
+        task, start = open_start(str(folder))
+        given = parameters(place / "images", tmp_path, target=next(place.glob("[ml]a*s")))
+        for before in (common | {"per": "image"}, common | {"per": "image", "kind": "signal percentile"}):
+            known = replace(start, description=start.description | {"normalisation": before})
+            assert open_tuning(task, known, given).description["normalisation"] == before
+        known = replace(start, description=start.description | {"normalisation": common | {"per": "training set"}})
+        found = open_tuning(task, known, given)
+        assert found.settings["normalisation"] == "all images together"
+        arrays = [one.image.array for one in found.project.examples("training")]
+        assert found.description["normalisation"] == normalisation_of(arrays, "all images together")
 
 
 def _scratch(tuning) -> dict:

@@ -144,6 +144,11 @@ def normalisation_of(arrays: Sequence[np.ndarray], per: str, joint: bool = False
     return NORMALISATION | {"per": "training set", "channels": channels, "range": [low.tolist(), high.tolist()]}
 
 
+def asked_by(normalisation: Mapping) -> str:
+    """What a form says of the `normalisation` of model.json."""
+    return EACH_IMAGE if normalisation["per"] == "image" else TOGETHER
+
+
 def normalisation_range(array: np.ndarray, normalisation: Mapping) -> tuple[np.ndarray, np.ndarray]:
     """Values (C,) of an image that become 0 and 1: the one preprocessing of training, evaluation and prediction.
 

@@ -104,7 +104,12 @@ class Masks(NetworkTask):
         return normalisation_of(arrays, training["normalisation"], joint=arrays[0].shape[-1] == 3)
 
     def describe_tuned(self, project: Project, settings: Mapping, start: Start) -> dict:
-        """See `NetworkTask`; a patch size of 0 is the starting model's, or the largest where that does not fit."""
+        """See `NetworkTask`; images are normalised as the starting model knows them."""
+        before, description = start.description["normalisation"], self._with_patch(project, settings, start)
+        return description | ({"normalisation": before} if before["per"] == "image" else {})
+
+    def _with_patch(self, project: Project, settings: Mapping, start: Start) -> dict:
+        """`describe` with the starting model's patch where its size is 0, or the largest where that does not fit."""
         if not any(settings[name] for name in PATCH):
             patch = start.description["input"]["patch"]
             try:

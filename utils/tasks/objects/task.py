@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import keras
 
 from utils.data.project import Project
+from utils.images.normalise import asked_by
 from utils.tasks.masks import Masks
 from utils.tasks.objects.evaluate import ObjectScoring
 from utils.tasks.objects.page import ObjectPage
@@ -28,6 +29,7 @@ class StarDist(ObjectTraining, ObjectPrediction, ObjectScoring, ObjectPage, Mask
         network = start.description["network"]
         known = {
             "n_rays": network["n_rays"],
+            "normalisation": asked_by(start.description["normalisation"]),
             "grid": network["grid"][0],
             "filters": network["unet_n_filter_base"],
             "batch_normalisation": network["unet_batch_norm"],

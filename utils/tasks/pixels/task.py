@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from utils.images.normalise import asked_by
 from utils.tasks.masks import Masks
 from utils.tasks.pixels.evaluate import PixelScoring
 from utils.tasks.pixels.page import PixelPage
@@ -20,7 +21,9 @@ class UNet(PixelTraining, PixelPrediction, PixelScoring, PixelPage, Masks):
     def settings(self, training: Mapping, start: Start) -> dict:
         """See `NetworkTask`."""
         defaults = {"batch_size": 4, "min_fraction": 0.02, "loss": "weighted cross-entropy + Dice"}
-        return tuned_values(training, start, defaults) | {name: start.description["network"][name] for name in FIELDS}
+        network = {name: start.description["network"][name] for name in FIELDS}
+        network["normalisation"] = asked_by(start.description["normalisation"])
+        return tuned_values(training, start, defaults) | network
 
     def can_answer(self, known: Sequence[dict], asked: Sequence[dict]) -> bool:
         """See `NetworkTask`; masks need the same classes with the same numbers."""
