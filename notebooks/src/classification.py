@@ -90,10 +90,11 @@ note(samples.descriptions(["mitosis", "mitosis_new_marker"]))
 #
 # **Groups of classes**: several classes can be rolled up for the report, for example all phases after anaphase.
 #
-# **Training**: start with a [preset](../README.md#glossary). *Try out* takes a minute or two and shows how everything
-# works, but its result is no result. *Quick on a CPU* gives a good model in minutes. *Default* takes longer and is
-# meant for a graphics card. A preset fills the fields below it; what is shown is what runs. What each field is and good
-# values stand beside it; those under *Advanced* can be left as they are.
+# **Training**: choose a [preset](../README.md#glossary): it says how much time may be spent. *Try out* takes a minute
+# or two and shows how everything works, but its result is no result. *Quick on a CPU* gives a good model in minutes,
+# whatever the number of images. *Default* takes longer and is meant for a graphics card. Fields that say *automatic*
+# are chosen from your images: leave them, and once the images are read (3.2) the value and the reason stand beside each
+# of them. Whatever else you write there is used instead.
 #
 # It went well when no field is marked in red and the path below each folder of your data says *(found)*.
 
@@ -210,8 +211,9 @@ training
 #
 # Counts and shows the images of each class, and names every problem with its file and what to do. Nothing is to be
 # filled in. Most failures of deep learning come from the data: **too little** of a class, **uneven** images (one day or
-# patient looks different), or **wrong labels**. It went well when each class below looks like what you mean by it, and
-# no class has only a handful of images.
+# patient looks different), or **wrong labels**. The table *What the images are like* is what automatic fields follow
+# from; their values now stand in the forms above. It went well when each class below looks like what you mean by it,
+# and no class has only a handful of images.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Read and show the data
@@ -255,8 +257,8 @@ button(task, project, training.values(), resolve(f"results/classification/{data.
 # ### 3.3 Augmentation
 #
 # Every time an image is used it is changed a little ([augmentation](../README.md#glossary)), so that the network does
-# not learn the few images by heart. Choose only changes that could happen at your microscope; the values shown suit
-# most images. Below, the upper pictures are as they are, the lower ones as changed; they are drawn anew when you change
+# not learn the few images by heart. Choose only changes that could happen at your microscope; leave the others
+# to the data. Below, the upper pictures are as they are, the lower ones as changed; they are drawn anew when you change
 # a value. It went well when the lower pictures could have come from your microscope, too.
 
 

@@ -91,10 +91,11 @@ note(samples.descriptions(["nuclei", "nuclei_real", "nuclei_whole", "nuclei_he"]
 # count as one. To pick a folder press *Choose ...* beside its field; a folder of label images beside it (`images` and
 # `masks`, for example) is filled in by itself. To do as with an earlier model press *Load the settings of a model*.
 #
-# **Training**: start with a [preset](../README.md#glossary). *Try out* takes a minute or two and shows how everything
-# works, but its result is no result. *Quick on a CPU* gives a good model in minutes. *Default* are the values taught
-# with this method, and take long without a graphics card. A preset fills the fields below it; what is shown is what
-# runs. What each field is and good values stand beside it; those under *Advanced* can be left as they are.
+# **Training**: choose a [preset](../README.md#glossary): it says how much time may be spent. *Try out* takes a minute
+# or two and shows how everything works, but its result is no result. *Quick on a CPU* gives a good model in minutes,
+# whatever the number of images. *Default* takes longer and is meant for a graphics card. Fields that say *automatic*
+# are chosen from your images: leave them, and once the images are read (3.2) the value and the reason stand beside each
+# of them. Whatever else you write there is used instead.
 #
 # It went well when no field is marked in red and the path below each folder of your data says *(found)*.
 
@@ -214,7 +215,8 @@ training
 #
 # Shows your images with their objects, and names every problem with its file and what to do. Nothing is to be filled
 # in. Most failures of deep learning come from the data: **too little**, **uneven** (one day or patient looks
-# different), or **faulty annotation**. It went well when each object below has one outline, drawn where you would have
+# different), or **faulty annotation**. The table *What the images are like* is what automatic fields follow from; their
+# values now stand in the forms above. It went well when each object below has one outline, drawn where you would have
 # drawn it.
 
 # %% cellView="form" jupyter={"source_hidden": true}
@@ -245,8 +247,8 @@ show_tables(checks.tables, counted=True)
 # ### 3.3 Augmentation
 #
 # Every time a piece of an image is used it is changed a little ([augmentation](../README.md#glossary)), so that the
-# network does not learn the few images by heart. Choose only changes that could happen at your microscope; the values
-# shown suit most images. Below, the upper pictures are as they are, the lower ones as changed; they are drawn anew when
+# network does not learn the few images by heart. Choose only changes that could happen at your microscope; leave
+# the others to the data. Below, the upper pictures are as they are, the lower ones as changed; they are drawn anew when
 # you change a value. The labels follow every turn and zoom exactly. It went well when the lower pictures could have
 # come from your microscope, too.
 
