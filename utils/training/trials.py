@@ -9,6 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from utils.files import write_json
+from utils.training.fit import fit
+from utils.training.run import Ingredients
 
 TRIALS = "trials.json"
 LARGEST_SHARE = 0.2  # of the time of the training, for all trials together
@@ -71,6 +73,24 @@ def run_trials(
     rows = [(described(one), its["score"], its["cpu_s"]) for one, its in zip(candidates, found, strict=True)]
     best = max(range(len(found)), key=lambda i: found[i]["score"])
     return Tried(candidates[best], pd.DataFrame(rows, columns=COLUMNS))
+
+
+def short_training(ready: Ingredients, folder: Path, training: Mapping, share: float) -> float:
+    """Score of a training of `share` of the epochs: minus the smallest loss on its validation images.
+
+    `ready` is new, `training` are values of that form; what a crash leaves in `folder` is gone on with.
+    """
+    ready.compile()
+    state = fit(
+        ready.model,
+        ready.training_data,
+        ready.validation_data,
+        folder,
+        number_of_epochs=max(1, round(share * training["number_of_epochs"])),
+        initial_learning_rate=training["initial_learning_rate"],
+        learning_rate_schedule="cosine",
+    )
+    return -state.best_score
 
 
 def described(candidate: Mapping) -> str:
