@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,7 @@ def run(given: argparse.Namespace, seed: int) -> dict:
     import tensorflow  # noqa: F401  imported before the clock starts: a notebook pays for it in its set-up
 
     from utils.tasks.classes.rules import settled
+    from utils.tasks.doubt import settle_doubt
     from utils.tasks.held_out import evaluate, find_test_set
     from utils.tasks.registry import CLASSIFIER
 
@@ -60,7 +62,9 @@ def run(given: argparse.Namespace, seed: int) -> dict:
         project = CLASSIFIER.open(forms["data"], seed)
         start, wall = cpu_seconds(), time.monotonic()
         if not given.by_hand:
-            forms, _ = settled(project, marked(forms, given))
+            forms, choices = settled(project, marked(forms, given))
+            trials = replace(project, folder=project.folder.with_name("trials"))
+            forms = settle_doubt(CLASSIFIER, trials, forms, choices)[0]
         parameters = {"overrides": {form: forms[form] for form in ("data", "augmentation", "training")}}
         CLASSIFIER.train(project, parameters)
         trained, elapsed = cpu_seconds() - start, time.monotonic() - wall

@@ -40,15 +40,15 @@ def test_the_best_is_taken_once_and_said(given, monkeypatch):
 
     def score(task, project, forms, seed, share):
         seen.append(share)
-        return {"each image": 0.1, "all images together": 0.2}[forms["training"]["normalisation"]]
+        return {"each image": 0.1, "all images together": 0.3}[forms["training"]["normalisation"]]
 
     monkeypatch.setattr(doubt, "_attempt", score)
     for _ in range(2):
         values, choices, table = settle_doubt(CLASSIFIER, project, forms, [SURE, DOUBTFUL])
         assert values["training"]["normalisation"] == "all images together"
         assert choices[0] == SURE
-        assert "all images together did best" in choices[1].reason
-        assert table["score"].tolist() == [0.1, 0.2]
+        assert "After short trials: all images together" in choices[1].reason
+        assert table["score"].tolist() == [0.1, 0.3]
     assert seen == [0.1, 0.1]  # of the epochs; the second time, nothing is trained
 
 

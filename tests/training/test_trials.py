@@ -24,6 +24,11 @@ def test_of_equal_ones_the_first_is_kept(tmp_path):
     assert run_trials(tmp_path, CANDIDATES, lambda *_: 0.5).best == CANDIDATES[0]
 
 
+def test_what_the_rules_say_is_kept_unless_another_is_clearly_better(tmp_path):
+    assert run_trials(tmp_path, CANDIDATES, score, lead=0.31).best == CANDIDATES[0]
+    assert run_trials(tmp_path, CANDIDATES, score, lead=0.29).best == CANDIDATES[1]
+
+
 def test_after_a_crash_finished_trials_are_not_repeated(tmp_path):
     asked = []
 

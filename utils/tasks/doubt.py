@@ -16,6 +16,7 @@ from utils.training.model_folder import UNFINISHED
 from utils.training.trials import run_trials, share_of_each, short_training
 
 TRIED = ("augmentation", "training")  # forms that a trial depends on
+LEAD = 0.1  # of the loss, by which an alternative must be better than what the rules say
 PERCENTAGE_VALIDATION = 20  # of the training images, in trials
 
 
@@ -42,7 +43,8 @@ def settle_doubt(
     Returns
     -------
     forms, choices, table
-        With the best candidate and its reason; table is that of `run_trials`, None where nothing was in doubt.
+        With the candidate that is clearly better than the chosen one, if any; table is that of `run_trials`, None where
+        nothing was in doubt.
     """
     doubtful = [one for one in choices if one.candidates]
     if not doubtful:
@@ -56,7 +58,7 @@ def settle_doubt(
         return _attempt(task, project, changed(forms, candidate), seed, share)
 
     folder = project.folder / UNFINISHED
-    tried = run_trials(folder, candidates, attempt, forms["training"]["seed"], progress)
+    tried = run_trials(folder, candidates, attempt, forms["training"]["seed"], progress, LEAD)
     return changed(forms, tried.best), [_decided(one, tried.best) for one in choices], tried.table
 
 
@@ -97,4 +99,4 @@ def _decided(choice: Choice, best: Mapping) -> Choice:
     if _name(choice) not in best:
         return choice
     value = best[_name(choice)]
-    return replace(choice, value=value, reason=f"{choice.reason} In short trials {value} did best.", candidates=())
+    return replace(choice, value=value, reason=f"{choice.reason} After short trials: {value}.", candidates=())

@@ -36,6 +36,7 @@ def run_trials(
     attempt: Callable[[Mapping, int], float],
     seed: int = 0,
     progress: Callable[[Iterable], Iterator] = iter,
+    lead: float = 0.0,
 ) -> Tried:
     """Score each candidate, or go on with that where it was interrupted.
 
@@ -45,7 +46,7 @@ def run_trials(
         The model folder's `training`: finished trials are kept in its file trials.json, and used again only for the
         same candidate and seed.
     candidates
-        Changed fields {"form.field": value} of each; the first is preferred where scores are equal.
+        Changed fields {"form.field": value} of each; the first is what rules say.
     attempt
         Trains for a short time on a part of the training images (see `share_of_each`) and returns the score, larger is
         better, on the others: whole groups. It gets the candidate and the seed, on which alone it depends.
@@ -53,6 +54,8 @@ def run_trials(
         Of the trials.
     progress
         Wraps the list of candidates, for a progress bar.
+    lead
+        By how much the score of another must be larger than that of the first: short trials are left to chance.
 
     Raises
     ------
@@ -71,7 +74,8 @@ def run_trials(
             write_json(folder / TRIALS, done)
     found = [done[_key(one, seed)] for one in candidates]
     rows = [(described(one), its["score"], its["cpu_s"]) for one, its in zip(candidates, found, strict=True)]
-    best = max(range(len(found)), key=lambda i: found[i]["score"])
+    scores = [one["score"] - lead * (i > 0) for i, one in enumerate(found)]
+    best = scores.index(max(scores))
     return Tried(candidates[best], pd.DataFrame(rows, columns=COLUMNS))
 
 

@@ -183,9 +183,7 @@ def _zoom(seen: _Seen) -> Choice:
 def _intensity(seen: _Seen) -> Choice:
     normalisation = _normalisation(seen)
     if normalisation.candidates:
-        return Choice(
-            "augmentation", "intensity", 10, "Brightness may tell classes apart: it changes only a little."
-        )
+        return Choice("augmentation", "intensity", 10, "Brightness may tell classes apart: it changes only a little.")
     if normalisation.value == "each image":
         return Choice("augmentation", "intensity", 20, "Brightness is not what tells the classes apart.")
     return Choice("augmentation", "intensity", 5, "Brightness tells classes apart, so that it must hardly change.")
