@@ -106,7 +106,7 @@ def _normalisation(seen: _Seen) -> Choice:
     if told < DOUBT:
         return Choice(*where, each, "Brightness tells the classes apart no better than chance.")
     uneven = seen.found["between_to_within"] > UNEVEN_EXPOSURE
-    candidates = (each, together) if uneven or told < TELLS else ()
+    candidates = (each, together, "both") if uneven or told < TELLS else ()
     if told < TELLS or uneven:
         why = "the images were exposed so differently" if uneven else "it does so only a little"
         return Choice(*where, each, f"Brightness may tell classes apart, but {why}.", candidates)
