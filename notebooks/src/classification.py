@@ -25,7 +25,7 @@
 #
 # The example follows CellCognition: Held et al., 2010, [doi:10.1038/nmeth.1486](https://doi.org/10.1038/nmeth.1486),
 # whose mitotic phases are sorted by hand-made features (measured areas, shapes, brightness); here a network learns the
-# features itself, and a [random forest](../README.md#glossary) on hand-made features is scored beside it.
+# features itself, and a [random forest](../README.md#glossary) on hand-made features helps it or decides instead.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["parameters"]
 # Values given by a program; nothing to do here
@@ -323,9 +323,10 @@ note(with_progress(task.train, project, forms.parameters(data, augmentation, tra
 #
 # How good is the model on images that it has never seen? Leave *Test source* empty to use the images set aside (or the
 # test images of the sample). [Balanced accuracy](../README.md#glossary) is the share of each class that is named
-# rightly, averaged over the classes: guessing gives 1 / number of classes, 1 is perfect. Beside the network a [random
-# forest](../README.md#glossary) is scored, an older and simpler method on hand-made features: if it does as well, you
-# need no network. It went well when no warning stands below the score and the mistakes below are such as a colleague
+# rightly, averaged over the classes: guessing gives 1 / number of classes, 1 is perfect. A [random
+# forest](../README.md#glossary), an older and simpler method on hand-made features, learns from the same images; the
+# validation images say whether network, forest or both together are *the model*. That is scored, and beside it each of
+# the two alone. It went well when no warning stands below the score and the mistakes below are such as a colleague
 # could make, too.
 
 

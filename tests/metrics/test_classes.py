@@ -1,7 +1,5 @@
 """Scores of classifications against scikit-learn, calibration, Grad-CAM worked by hand, the forest."""
 
-from pathlib import Path
-
 import keras
 import numpy as np
 import pandas as pd
@@ -9,9 +7,7 @@ import pytest
 from scipy.special import softmax
 from sklearn import metrics
 
-from utils.data.crops import Crop
 from utils.errors import DataError
-from utils.images.image import Image
 from utils.metrics import intervals
 from utils.metrics.calibration import apply, calibration_curve, expected_calibration_error, fit_temperature
 from utils.metrics.classes import class_headline, class_scores, groups_of_classes, roll_up
@@ -22,7 +18,6 @@ from utils.tasks.classes.evaluate import (
     per_class_table,
     totals_table,
 )
-from utils.tasks.classes.forest import HOG_SIDE, features, fit_forest, object_features
 from utils.tasks.classes.page import grad_cam
 from utils.training import networks
 
@@ -322,56 +317,3 @@ def test_grad_cam_refuses_what_has_no_maps():
     network = keras.Model(inputs, keras.layers.Dense(2, name="logits")(inner(inputs)))
     with pytest.raises(ValueError, match="Grad-CAM"):
         grad_cam(network, np.zeros((8, 8, 1), np.float32), 0)
-
-
-def crop(array, class_id=0):
-    return Crop("a.tif", Image(Path("a.tif"), array, None, "YXC"), class_id, "a.tif")
-
-
-def disc_or_bar(rng, class_id, channels=1):
-    """Dim noise with a disc (0) or a bar (others) in the middle of a crop of random size."""
-    height, width = rng.integers(30, 60, 2)
-    y, x = np.indices((height, width)) - np.array([height, width])[:, None, None] / 2
-    inside = np.hypot(y, x) < 8 if class_id == 0 else (abs(y) < 3) & (abs(x) < 14)
-    plane = rng.normal(20, 3, inside.shape) + 100 * inside
-    return crop(np.repeat(plane.clip(0, 255).astype(np.uint8)[..., None], channels, axis=-1), class_id)
-
-
-def test_the_forest_tells_shapes_apart_and_keeps_the_class_table():
-    rng = np.random.default_rng(8)
-    train = [disc_or_bar(rng, 2 * (i % 2), channels=2) for i in range(20)]  # classes 0 and 2 of four
-    forest = fit_forest(train, class_table(4))
-    test = [disc_or_bar(rng, 2 * (i % 2), channels=2) for i in range(10)]
-    p = forest.predict_proba(test)
-    assert p.shape == (10, 4)
-    assert p.dtype == np.float32
-    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-6)
-    assert (p[:, [1, 3]] == 0).all()
-    np.testing.assert_array_equal(p.argmax(axis=1), [0, 2] * 5)
-    np.testing.assert_array_equal(fit_forest(train, class_table(4)).predict_proba(test), p)
-    assert forest.predict_proba([]).shape == (0, 4)
-    assert forest.trees.n_estimators == 300
-    assert forest.trees.class_weight == "balanced_subsample"
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-@pytest.mark.parametrize("shape", [(64, 64, 1), (40, 40, 3), (1, 7, 2), (200, 90, 1)])
-def test_features_are_finite_and_as_many_for_any_crop(dtype, shape):
-    rng = np.random.default_rng(9)
-    n = len(features(np.zeros((HOG_SIDE, HOG_SIDE, shape[-1]), np.uint8)))
-    around_zero = np.where(np.indices(shape)[1] % 9 < 4, rng.normal(size=shape), -50)  # floats may be negative
-    for array in (rng.random(shape) * 200, np.zeros(shape), np.full(shape, 200), around_zero):
-        found = features(array.clip(0 if np.dtype(dtype).kind == "u" else None).astype(dtype))
-        assert found.shape == (n,)
-        assert np.isfinite(found.astype(np.float32)).all()  # what the trees are given
-
-
-def test_object_features_describe_what_is_in_the_middle():
-    plane = np.zeros((64, 64))
-    plane[28:36, 20:30], plane[28:36, 40:44] = 5, 5
-    plane[:6, :20] = 5  # a neighbour at the border
-    found = object_features(plane)
-    assert found[:3].tolist() == [2, 80, 32]
-    assert found[3] == 112  # area of both together
-    assert found[-5] == 5  # mean brightness
-    assert not object_features(np.zeros((64, 64))).any()

@@ -100,6 +100,7 @@ def example_values(model_path: str = "models") -> dict[str, dict]:
         "learning_rate_schedule": "cosine",
         "patience": 0,
         "class_weights": "balanced",
+        "decides": "automatic",
         "filters": 16,
         "half_resolution": True,
         "levels": 4,

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from tests.tiny_crops import open_and_train, parameters, write_crops
 from utils.errors import ModelError
@@ -85,6 +86,14 @@ def test_who_decides_is_told(trained):
     written = json.loads((trained.folder / "scores.json").read_text(encoding="utf-8"))
     assert written["decides"] == {"network": 0.5, "forest": 0.5, "why": "as the form says"}
     assert {row["score"] for row in written["random_forest"]} == {"accuracy", "balanced_accuracy", "macro_f1"}
+
+
+def test_pictures_show_each_channel_once(trained):
+    result = evaluate(CLASSIFIER, trained.folder, find_test_set(CLASSIFIER, trained.folder))
+    forms = json.loads((trained.folder / "parameters.json").read_text(encoding="utf-8"))["overrides"]
+    preview = CLASSIFIER.augmentation_preview(trained, forms["training"], forms["augmentation"])
+    for figure in (CLASSIFIER.looked_at(result), preview):
+        assert isinstance(figure, Figure)
 
 
 def test_a_changed_forest_is_refused(trained, tmp_path):

@@ -13,6 +13,7 @@ from utils.tasks.classes.forest import (
     features,
     fit_forest,
     load_forest,
+    object_features,
     out_of_fold,
 )
 
@@ -41,13 +42,39 @@ def test_a_file_that_is_none_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-@pytest.mark.parametrize("channels", [1, 2, 3])
-def test_features_are_finite_and_as_many_for_every_image(dtype, channels):
+@pytest.mark.parametrize("shape", [(64, 64, 1), (40, 40, 3), (1, 7, 2), (200, 90, 1), (1, 1, 3)])
+def test_features_are_finite_and_as_many_for_any_crop(dtype, shape):
+    rng = np.random.default_rng(9)
+    n = len(features(np.zeros((20, 20, shape[-1]), np.uint8)))
+    around_zero = np.where(np.indices(shape)[1] % 9 < 4, rng.normal(size=shape), -50)  # floats may be negative
+    for array in (rng.random(shape) * 200, np.zeros(shape), np.full(shape, 200), around_zero):
+        found = features(array.clip(0 if np.dtype(dtype).kind == "u" else None).astype(dtype))
+        assert found.shape == (n,)
+        assert np.isfinite(found).all()
+
+
+def test_object_features_describe_what_is_in_the_middle():
+    plane = np.zeros((64, 64))
+    plane[28:36, 20:30], plane[28:36, 40:44] = 5, 5
+    plane[:6, :20] = 5  # a neighbour at the border
+    found = object_features(plane, plane > 2)
+    assert found[:3].tolist() == [2, 80, 32]
+    assert found[3] == 112  # area of both together
+    assert found[-5] == 5  # mean brightness
+    assert not object_features(np.zeros((64, 64)), np.zeros((64, 64), bool)).any()
+
+
+def test_a_class_without_an_image_is_never_the_answer():
     rng = np.random.default_rng(0)
-    images = [rng.integers(0, 200, (*size, channels)).astype(dtype) for size in ((9, 31), (40, 40), (3, 3), (1, 1))]
-    images += [np.zeros((20, 20, channels), dtype), np.full((20, 20, channels), 7, dtype)]
-    found = np.stack([features(one) for one in images])
-    assert np.isfinite(found).all()
+    ids = np.repeat([0, 2], 12)
+    images = [crop(rng, CLASSES[i], 24) for i in ids]
+    forest = fit_forest(images, ids, [str(i) for i in range(24)], 4)
+    p = forest.probabilities(images)
+    assert p.shape == (24, 4)
+    assert p.dtype == np.float32
+    assert (p[:, [1, 3]] == 0).all()
+    assert (forest.predict_proba(images)[:, [1, 3]] == 0).all()
+    assert forest.probabilities([]).shape == (0, 4)
 
 
 def test_classes_that_differ_are_told_apart_and_the_same_seed_gives_the_same_forest():

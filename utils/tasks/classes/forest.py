@@ -136,7 +136,8 @@ class Forest:
     depth
         Largest number of questions, ().
     calibration
-        Temperature, then what is added to the logarithm of each class's votes, (1 + n_classes,).
+        Temperature, then what is added to the logarithm of each class's votes, (1 + n_classes,); minus infinity for a
+        class that training never saw.
     """
 
     roots: np.ndarray
@@ -282,7 +283,7 @@ def calibrate(p: np.ndarray, y: np.ndarray, counts: np.ndarray, balance: np.ndar
         return float(fit + 0.5 * (log_t_and_power @ log_t_and_power) / PRIOR_SD**2)
 
     log_t, power = minimize(loss, [0.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-3, "fatol": 1e-4}).x
-    return np.concatenate([[np.exp(log_t)], power * shift])
+    return np.concatenate([[np.exp(log_t)], np.where(counts > 0, power * shift, -np.inf)])
 
 
 def share_of(description: Mapping) -> float:

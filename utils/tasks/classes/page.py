@@ -102,7 +102,8 @@ class ClassPage:
         after = [draw_image(one, changes, np.random.default_rng((seed, i))) for i, one in enumerate(before)]
         names = [project.dataset.classes[examples[i].class_id]["name"] for i in chosen]
         title = "Training images as they are (above) and as the network may see them (below)"
-        return gallery([*before, *after], [*names, *[f"{name}\naugmented" for name in names]], len(before), title)
+        pictures = [one[..., : len(description["channels"])] for one in (*before, *after)]
+        return gallery(pictures, [*names, *[f"{name}\naugmented" for name in names]], len(before), title)
 
     def score_tables(self, evaluation: ClassEvaluation) -> dict[str, pd.DataFrame]:
         """See `Task`."""
@@ -164,7 +165,8 @@ class ClassPage:
             f"{classes[crops[i].class_id]['name']}\ncalled {classes[class_id]['name']}"
             for i, class_id in zip(chosen, predicted, strict=True)
         ]
-        return grad_cam_figure(images, maps, titles)
+        channels = len(evaluation.predictor.description["channels"])
+        return grad_cam_figure([one[..., :channels] for one in images], maps, titles)
 
     def show_errors(self, predictors: Mapping, test_set: TestSet, classes: Sequence[dict]) -> dict[str, Figure]:
         """See `NetworkTask`."""

@@ -85,7 +85,7 @@ def _normalisation(seen: _Seen) -> Choice:
     if told < DOUBT:
         return Choice(*where, each, "Brightness tells the classes apart no better than chance.")
     uneven = seen.found["between_to_within"] > UNEVEN_EXPOSURE
-    candidates = (each, together) if uneven or told < TELLS else ()
+    candidates = (each, together, "both") if uneven or told < TELLS else ()
     if told < TELLS or uneven:
         why = "the images were exposed so differently" if uneven else "it does so only a little"
         return Choice(*where, each, f"Brightness may tell classes apart, but {why}.", candidates)
@@ -157,6 +157,9 @@ def _zoom(seen: _Seen) -> Choice:
 
 
 def _intensity(seen: _Seen) -> Choice:
-    if _normalisation(seen).value == "each image":
+    normalisation = _normalisation(seen)
+    if normalisation.candidates:
+        return Choice("augmentation", "intensity", 10, "Brightness may tell classes apart: it changes only a little.")
+    if normalisation.value == "each image":
         return Choice("augmentation", "intensity", 20, "Brightness is not what tells the classes apart.")
     return Choice("augmentation", "intensity", 5, "Brightness tells classes apart, so that it must hardly change.")
