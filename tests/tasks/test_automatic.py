@@ -239,7 +239,7 @@ def test_trials_see_training_images_only_and_the_better_value_is_taken(tmp_path,
 
 
 @pytest.mark.parametrize(
-    ("losses", "best"), [([0.5, 0.46, 0.6, 0.7], 0), ([0.5, 0.6, 0.44, 0.46], 2), ([0.5, 0.9, 0.9, 0.2], 3)]
+    ("losses", "best"), [([0.5, 0.42, 0.6, 0.7], 0), ([0.5, 0.6, 0.35, 0.38], 2), ([0.5, 0.9, 0.9, 0.2], 3)]
 )
 def test_other_candidates_must_be_clearly_better(monkeypatch, losses, best):
     choices = [Choice("training", "zoom", 10, "Doubt.", (10, 20)), Choice("training", "way", "a", "Doubt.", ("a", "b"))]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SHARE = 0.2  # of the training's epochs that all trials together may take
 FOLDER = "trials"  # within the checkpoints; a trial goes on after a crash like any training
 WATCHED = 20  # percent of the training images that a trial is scored on
-LEAD = 0.1  # share by which the loss must be smaller than with the first candidate: short trials are left to chance
+LEAD = 0.2  # share by which the loss must be smaller than with the first candidate: short trials are left to chance
 
 
 def try_out(task: Any, project: "Project", forms: Mapping, choices: Sequence[Choice]) -> list[Choice]:
