@@ -5,6 +5,7 @@ from pathlib import Path
 from utils.paths import resolve
 
 REAL = "nuclei_real"
+STARTING = {task: f"data_samples/starting_models/{task}" for task in ("unet", "stardist")}  # models of `nuclei`
 PHASES = "earlyana, lateana, telophase -> AA; prophase, prometaphase, metaphase -> BA; interphase -> I; apoptosis -> J"
 # One folder for each class, in place of images and masks.
 CLASSIFICATION: dict[str, dict[str, str]] = {

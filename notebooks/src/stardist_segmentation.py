@@ -134,8 +134,10 @@ class Data(AdvancedData):
     class_table = Unicode("", help="CSV with columns file, label, class; empty = one kind of object").tag(path="file")
     model_name = FolderName("my_stardist", help="name of the model; a folder of this name is made")
     starting_model = Unicode(
-        "", help="folder of a model, or 2D_versatile_fluo, 2D_versatile_he, ... (3.4); leave empty for none"
-    ).tag(path=True, names=("2D_versatile_fluo", "2D_versatile_he", "2D_paper_dsb2018", "2D_demo"))
+        "automatic",
+        help="folder of a model, or 2D_versatile_fluo, 2D_versatile_he, ... (3.4); empty = from scratch; automatic = "
+        "the project's own of nuclei, where that helps",
+    ).tag(path=True, names=("automatic", "2D_versatile_fluo", "2D_versatile_he", "2D_paper_dsb2018", "2D_demo"))
     percentage_test = Int(20, min=0, max=80, help="% of images kept aside for section 5; 10 to 30 (not for a sample)")
     percentage_validation = Automatic(
         Int(10, min=1, max=80), help="% of the rest that watches over the training; 10 to 25, more of few images"
@@ -276,12 +278,12 @@ live(augmentation, lambda: task.augmentation_preview(project, training.values(),
 # %% [markdown]
 # ### 3.4 Start from a trained model
 #
-# Only if you named a model in the field *Starting model* of the first form: the training then starts from the
-# [weights](../README.md#glossary) of that model, which needs fewer images and less time. Channels, rays, grid and
-# filters must be the same; if not, it is said here what to change, and nothing is trained. It went well when the
-# sentence below names the model that you meant, or says that the training starts from scratch. The authors of StarDist
-# publish models that can be named: `2D_versatile_fluo` (fluorescent nuclei), `2D_versatile_he` (nuclei in H&E, colour),
-# `2D_paper_dsb2018`, `2D_demo`.
+# If you named a model in the field *Starting model* of the first form, or the project's own model of nuclei was chosen
+# there because your images are few and like it, the training starts from the [weights](../README.md#glossary) of that
+# model, which needs fewer images and less time. Channels, rays, grid and filters must be the same; if not, it is said
+# here what to change, and nothing is trained. It went well when the sentence below names the model that you meant, or
+# says that the training starts from scratch. The authors of StarDist publish models that can be named:
+# `2D_versatile_fluo` (fluorescent nuclei), `2D_versatile_he` (nuclei in H&E, colour), `2D_paper_dsb2018`, `2D_demo`.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Where the training starts

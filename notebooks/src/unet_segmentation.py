@@ -130,8 +130,10 @@ class Data(AdvancedData):
     class_names = Unicode("", help="names in order of mask value: glass, tissue, fibrosis; empty = numbered")
     model_name = FolderName("my_unet", help="name of the model; a folder of this name is made")
     starting_model = Unicode(
-        "", help="folder of an earlier model to go on from (3.4); leave empty to train from scratch"
-    ).tag(path=True)
+        "automatic",
+        help="folder of an earlier model to go on from (3.4); empty = from scratch; automatic = the project's own of "
+        "nuclei, where that helps",
+    ).tag(path=True, names=("automatic",))
     percentage_test = Int(20, min=0, max=80, help="% of images kept aside for section 5; 10 to 30 (not for a sample)")
     percentage_validation = Automatic(
         Int(10, min=1, max=80), help="% of the rest that watches over the training; 10 to 25, more of few images"
@@ -268,10 +270,11 @@ live(augmentation, lambda: task.augmentation_preview(project, training.values(),
 # %% [markdown]
 # ### 3.4 Start from a trained model
 #
-# Only if you named a model in the field *Starting model* of the first form: the training then starts from the
-# [weights](../README.md#glossary) of that model, which needs fewer images and less time. The channels and classes must
-# be the same; if not, it is said here, and nothing is trained. It went well when the sentence below names the model
-# that you meant, or says that the training starts from scratch.
+# If you named a model in the field *Starting model* of the first form, or the project's own model of nuclei was chosen
+# there because your images are few and like it, the training starts from the [weights](../README.md#glossary) of that
+# model, which needs fewer images and less time. The channels and classes must be the same; if not, it is said here, and
+# nothing is trained. It went well when the sentence below names the model that you meant, or says that the training
+# starts from scratch.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Where the training starts

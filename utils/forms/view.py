@@ -67,7 +67,7 @@ class FieldRow:
         notes += note_beside(self.form, self.name)
         if text == AUTOMATIC and self.name in self.form.settled:
             value, reason = self.form.settled[self.name]
-            notes.append(f"{in_words(value)}: {reason}")
+            notes.append(f"{in_words(value)}: {reason}" if value != "" else reason)
         if self.trait.metadata.get("path") and text and text not in self.trait.metadata.get("names", ()):
             path = resolve(text)
             missing = "a sample, made when it is needed" if can_be_made(path) else "does not exist yet"

@@ -18,15 +18,19 @@ from utils.data.uneven import image_features, outliers
 from utils.errors import DataError
 from utils.images.normalise import NORMALISATION, normalisation_of
 from utils.pages.page import in_groups
+from utils.paths import resolve
+from utils.samples import STARTING, sample_of
 from utils.tasks.automatic import AUTOMATIC, Choice
 from utils.tasks.fingerprint import fingerprint_table, measured
 from utils.tasks.opponents import compare_methods
 from utils.tasks.rules import augmentation_choices, normalisation_choice, validation_choice
 from utils.tasks.task import Checks, Evaluation, NetworkTask, Start, TestSet, warnings_of
+from utils.training.model_folder import DESCRIPTION, read_model
 
 PATCH = ("patch_height", "patch_width")
 LARGE_PATCH = 512  # pixels
 FEW_IMAGES = 10
+FEW_FOR_A_START = 30  # images, below which the project's own model is started from
 
 
 class Masks(NetworkTask):
@@ -87,7 +91,28 @@ class Masks(NetworkTask):
             *augmentation_choices(fingerprint),
         ]
         training |= {one.field: one.value for one in shared if training.get(one.field) == AUTOMATIC}
-        return shared + self.network_choices(project, training, fingerprint)
+        network = self.network_choices(project, training, fingerprint)
+        training |= {one.field: one.value for one in network if training.get(one.field) == AUTOMATIC}
+        return [*shared, *network, self._start_choice(project, forms, training, fingerprint)]
+
+    def _start_choice(self, project: Project, forms: Mapping, training: Mapping, fingerprint: Mapping) -> Choice:
+        """Start from the project's own model of nuclei where images are few, like it, and none of its own."""
+        where, folder = ("data", "starting_model"), resolve(STARTING[self.name])
+        if not (folder / DESCRIPTION).is_file():
+            return Choice(*where, "", "From scratch: the project's own models are not here.")
+        if fingerprint["channels"] > 1 or fingerprint["brightfield"] or len(project.dataset.classes) > 2:
+            return Choice(*where, "", "From scratch: the project's own model knows bright nuclei on dark ground only.")
+        if len(project.dataset.examples) >= FEW_FOR_A_START:
+            return Choice(*where, "", "From scratch: there are enough images.")
+        if sample_of(forms["data"]["training_source"]) == "nuclei":
+            return Choice(*where, "", "From scratch: the project's own model was made of these very images.")
+        if self.other_network(read_model(folder, self.name)["network"], self.describe(project, training)["network"]):
+            return Choice(*where, "", "From scratch: the project's own model has another network.")
+        return Choice(*where, STARTING[self.name], "The project's own model of nuclei: with few images it helps much.")
+
+    @abstractmethod
+    def other_network(self, old: Mapping, new: Mapping) -> bool:
+        """Whether the weights of a network of the arguments `old` do not fit into one of `new`."""
 
     @abstractmethod
     def network_choices(self, project: Project, training: Mapping, fingerprint: Mapping) -> list[Choice]:

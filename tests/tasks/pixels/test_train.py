@@ -104,7 +104,7 @@ def test_a_finished_folder_holds_the_model_and_nothing_else(trained):
     saved = json.loads((project.folder / "parameters.json").read_text())["overrides"]
     chosen = json.loads((project.folder / "automatic.json").read_text())
     assert [one["field"] for one in chosen] == [
-        *("percentage_validation", "flip", "rotate_90", "rotation", "zoom", "intensity", "stain"),
+        *("percentage_validation", "flip", "rotate_90", "rotation", "zoom", "intensity", "stain", "starting_model"),
     ]
     assert all(one["reason"].endswith(".") for one in chosen)
     given = given["overrides"]

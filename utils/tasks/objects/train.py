@@ -120,6 +120,10 @@ class ObjectTraining:
         """See `Task`."""
         return build(description["network"]).keras_model
 
+    def other_network(self, old: Mapping, new: Mapping) -> bool:
+        """See `Masks`."""
+        return any(old[name] != value for name, value in new.items() if not name.startswith("train_"))
+
     def starting_network(self, name: str, description: Mapping) -> keras.Model | None:
         """See `Task`; `name` may be that of a published model."""
         if not name:

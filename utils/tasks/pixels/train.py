@@ -78,6 +78,10 @@ class PixelTraining:
         """See `Task`."""
         return networks.unet(**description["network"])
 
+    def other_network(self, old: Mapping, new: Mapping) -> bool:
+        """See `Masks`."""
+        return old != new
+
     def starting_network(self, name: str, description: Mapping) -> keras.Model | None:
         """See `Task`."""
         if not name:
