@@ -110,7 +110,10 @@ class TestRules:
         assert plain["intensity"].value == 20
 
     def test_size_that_tells_is_kept(self):
-        assert chosen(project_of({"radius": some(3, 4)}, {"radius": some(6, 8)}))["zoom"].value == 0
+        assert chosen(project_of({"radius": 5.0}, {"radius": 5.7}))["zoom"].value == 0
+
+    def test_a_large_difference_in_size_bears_a_little_zoom(self):
+        assert chosen(project_of({"radius": some(3, 4)}, {"radius": some(6, 8)}))["zoom"].value == 10
         assert chosen(project_of({}, {}))["zoom"].value == 10
 
     def test_direction_that_tells_is_kept(self):

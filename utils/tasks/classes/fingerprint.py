@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 MOST = 700  # images that are measured
 FOLDS = 5
 LEAVES_PER_CLASS, SMALLEST_LEAF = 2, 3
+ZOOM, DRAWS = 0.1, 5  # of the augmentation that size must bear
 MEASURES = ("brightness", "size", "texture", "direction")
 MEANING = {
     "brightness": "above 0.15: how bright the object is tells classes apart, so that one range must serve all images",
@@ -39,7 +40,8 @@ def fingerprint(project: "Project", seed: int = 0) -> dict:
         image's 1st and 99.8th percentile), contrast_ratio (90th to 10th percentile of the images' ranges, of the
         channel where that is largest), between_to_within (standard deviation of the images' means over the mean
         standard deviation within images), between_groups (share of that variance that lies between groups, None without
-        groups), tells (measure of `MEASURES` -> see `told_by`), noise (standard deviation of the finest grain over that
+        groups), tells (measure of `MEASURES` -> see `told_by`), size_zoomed (what size still
+        tells of images enlarged or shrunk by up to 10 %), noise (standard deviation of the finest grain over that
         of the image) and focus (variance of the Laplacian over that of the image), medians.
     """
     crops = project.examples("training")
@@ -91,7 +93,15 @@ def _measured(crops: Sequence["Crop"]) -> dict:
     y, groups = np.array([one.class_id for one in crops]), [one.group for one in crops]
     tells = {name: told_by(np.array([row[name] for row in rows]), y, groups) for name in MEASURES}
     medians = {name: float(np.median([row[name] for row in rows])) for name in ("noise", "focus")}
-    return {"tells": tells, **medians}
+    sizes = np.array([row["size"] for row in rows])
+    return {"tells": tells, "size_zoomed": _told_by_zoomed(sizes, y, groups), **medians}
+
+
+def _told_by_zoomed(sizes: np.ndarray, y: np.ndarray, groups: Sequence[str]) -> float:
+    """`told_by` areas (n, measures) of images that were enlarged or shrunk at random by up to `ZOOM`: mean of draws."""
+    rng = np.random.default_rng(0)
+    factors = (np.exp(2 * np.log1p(ZOOM) * rng.uniform(-1, 1, (len(y), 1))) for _ in range(DRAWS))
+    return float(np.mean([told_by(sizes * one, y, groups) for one in factors]))
 
 
 def measures(image: np.ndarray) -> dict[str, list[float]]:

@@ -8,6 +8,7 @@ import numpy as np
 from utils.tasks.automatic import Choice
 
 TELLS, DOUBT = 0.15, 0.08  # how much a simple measure alone must tell of the classes to count; to be doubted
+BEARABLE = 0.8  # share that must be left of what size tells where images are enlarged and shrunk by 10 %
 DIRECTION_TELLS = 0.5  # turning images helps so much that it is given up for a good reason only
 UNEVEN_EXPOSURE = 0.5  # spread of brightness between images, by that within, from which exposures differ
 VARIED = 1.5  # largest to median side from which images are not of one size
@@ -151,9 +152,10 @@ def _shift(seen: _Seen) -> Choice:
 
 
 def _zoom(seen: _Seen) -> Choice:
-    if seen.told("size") > TELLS:
-        return Choice("augmentation", "zoom", 0, "The size of an object tells classes apart: it must not change.")
-    return Choice("augmentation", "zoom", 10, "Size tells little of the class.")
+    left = seen.found["size_zoomed"] / max(seen.found["tells"]["size"], 1e-9)
+    if seen.told("size") > TELLS and left < BEARABLE:
+        return Choice("augmentation", "zoom", 0, "Small differences in size tell classes apart: it must not change.")
+    return Choice("augmentation", "zoom", 10, "Size tells little of the class, or differs by far more than this.")
 
 
 def _intensity(seen: _Seen) -> Choice:
