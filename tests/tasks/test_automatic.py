@@ -10,18 +10,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.conftest import save_untrained
 from tests.tiny import open_and_train, parameters, write_data
 from utils.data.examples import load_examples
 from utils.data.project import open_project
+from utils.data.sample_makers import prepare
 from utils.errors import ModelError
 from utils.images.image import write_tiff
 from utils.images.normalise import EACH_IMAGE, TOGETHER, normalisation_of
+from utils.paths import resolve
+from utils.samples import STARTING
 from utils.tasks import trials
 from utils.tasks.automatic import AUTOMATIC, Choice, asked_for, kept_choices, rows, settled
 from utils.tasks.fingerprint import fingerprint, fingerprint_table, told_by_brightness
 from utils.tasks.objects.rules import grid_choice, rays_choice
 from utils.tasks.pixels.rules import levels_choice, resolution_choice
-from utils.tasks.registry import UNET
+from utils.tasks.registry import STARDIST, UNET
 from utils.tasks.rules import augmentation_choices, epochs_choice, normalisation_choice, patch_side, rounds_for_work
 from utils.training import pace
 
@@ -303,3 +307,64 @@ def test_a_value_that_a_person_gives_later_is_another_training(tmp_path):
     given["overrides"]["augmentation"]["zoom"] = 77
     with pytest.raises(ModelError, match=r"augmentation.zoom was 30 and is now 77"):
         UNET.train(project, given)
+
+
+class TestStart:
+    """Few images of bright objects on dark ground start from the project's own model, if it fits."""
+
+    @pytest.fixture
+    def own(self, tmp_path, monkeypatch):
+        """The project's own model, of the network of `tests.tiny`."""
+        folder = tmp_path / "own"
+        save_untrained(folder, filters=4)
+        monkeypatch.setitem(STARTING, "unet", str(folder))
+        return str(folder)
+
+    def choice(self, tmp_path, n=6, data=None, training=None, **written) -> Choice:
+        source = write_data(tmp_path / "data", n, **written)
+        given = parameters(source, tmp_path, training=training or {})["overrides"]
+        project = open_project(given["data"])
+        forms = given | {"data": given["data"] | (data or {})}
+        return next(one for one in UNET.choices(project, forms) if one.field == "starting_model")
+
+    def test_few_images_start_from_it(self, own, tmp_path):
+        assert self.choice(tmp_path).value == own
+        given = parameters(tmp_path / "data", tmp_path)
+        project, _ = open_and_train(given)
+        saved = json.loads((project.folder / "parameters.json").read_text())["overrides"]
+        assert saved["data"]["starting_model"] == own
+        given["overrides"]["data"]["starting_model"] = ""
+        with pytest.raises(ModelError, match="starting_model was"):
+            UNET.train(project, given)
+
+    @pytest.mark.parametrize(
+        ("why", "changes"),
+        [
+            ("there are enough images", {"n": 30, "side": 32}),
+            ("bright nuclei on dark ground only", {"channels": 3}),
+            ("bright nuclei on dark ground only", {"classes": 3}),
+            ("another network", {"training": {"filters": 8}}),
+            ("of these very images", {"data": {"training_source": "data_samples/nuclei/train/images"}}),
+        ],
+    )
+    def test_other_data_and_networks_start_from_scratch(self, own, tmp_path, why, changes):
+        found = self.choice(tmp_path, **changes)
+        assert found.value == ""
+        assert why in found.reason
+
+    def test_software_without_it_starts_from_scratch(self, tmp_path, monkeypatch):
+        monkeypatch.setitem(STARTING, "unet", str(tmp_path / "nothing"))
+        assert self.choice(tmp_path).reason == "From scratch: the project's own models are not here."
+
+
+@pytest.mark.parametrize("task", [UNET, STARDIST])
+def test_the_projects_own_models_are_small_and_find_real_nuclei(task):
+    """What is started from knows something: more of the real nuclei is found than by chance, without any training."""
+    folder = resolve(STARTING[task.name])
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 900_000
+    places = prepare("nuclei_real")
+    kind = "classes" if task is UNET else "objects"
+    source, target = (resolve(places[f"test_{one}"]) for one in ("source", "target"))
+    test = load_examples(source, target, "automatic", "automatic", "", annotation=kind)
+    predictor = task.load(folder)
+    assert task.judge(predictor, test.examples, predictor.classes).value > 0.5
