@@ -1,9 +1,10 @@
 """A project: checked images with masks, what each image is used for, and where the model will lie."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,7 +34,7 @@ class Project:
     folder
         Where the model will lie.
     measured
-        What was measured on the images, kept so that it is measured once.
+        See `measure`.
     """
 
     dataset: Dataset | CropSet
@@ -45,6 +46,13 @@ class Project:
     def examples(self, role: str) -> list[Example] | list[Crop]:
         """Images with the given role."""
         return [example for example, its in zip(self.dataset.examples, self.roles, strict=True) if its == role]
+
+    def measure(self, what: Hashable, how: Callable[[], Any]) -> Any:
+        """Result of `how()` on the images with their present roles, worked out only the first time it is asked for."""
+        key = self.roles.tobytes(), what
+        if key not in self.measured:
+            self.measured[key] = how()
+        return self.measured[key]
 
 
 def open_project(data: Mapping, seed: int = 0, annotation: str = "classes") -> Project:

@@ -73,10 +73,8 @@ class Masks(NetworkTask):
 
     def fingerprint(self, project: Project) -> dict:
         """See `NetworkTask`."""
-        key = "fingerprint", project.roles.tobytes()
-        if key not in project.measured:
-            project.measured[key] = measured(project.examples("training"), self.annotation == "objects")
-        return project.measured[key]
+        examples, objects = project.examples("training"), self.annotation == "objects"
+        return project.measure("fingerprint", lambda: measured(examples, objects))
 
     def fingerprint_table(self, project: Project) -> pd.DataFrame:
         """See `NetworkTask`."""

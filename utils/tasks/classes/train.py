@@ -43,10 +43,7 @@ class ClassTraining:
 
     def fingerprint(self, project: Project) -> dict:
         """See `NetworkTask`."""
-        key = "fingerprint", project.roles.tobytes()
-        if key not in project.measured:
-            project.measured[key] = fingerprint(project)
-        return project.measured[key]
+        return project.measure("fingerprint", lambda: fingerprint(project))
 
     def fingerprint_table(self, project: Project) -> pd.DataFrame:
         """See `NetworkTask`."""
@@ -61,7 +58,10 @@ class ClassTraining:
         size = self.image_size(project, values)
         if values["network"] != networks.SMALL:
             size = tuple(max(SMALLEST_FOR_BACKBONE, side) for side in size)
-        pace = seconds_per_step(networks.classifier(**network), values["batch_size"], size, DRAWING)
+        work = values["batch_size"], size, DRAWING
+        pace = project.measure(
+            (*network.items(), *work), lambda: seconds_per_step(networks.classifier(**network), *work)
+        )
         steps = values["number_of_steps"] or -(-fingerprint["images"] // values["batch_size"])
         values.add(epochs_choice(values, ROUNDS.get(values["preset"], UNLIMITED), steps, pace))
         return values.choices

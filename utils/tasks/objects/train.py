@@ -84,7 +84,8 @@ class ObjectTraining:
         patch = self.patch_size(project, values)
         values.add_steps(automatic_steps(project.examples("training"), patch, training["batch_size"]))
         network = self.describe(project, values)["network"]
-        pace = seconds_per_step(build(network).keras_model, training["batch_size"], patch, DRAWING)
+        work = training["batch_size"], patch, DRAWING
+        pace = project.measure((str(network), *work), lambda: seconds_per_step(build(network).keras_model, *work))
         steps = values["number_of_steps"]
         rounds = rounds_for_work(training["preset"], steps * training["batch_size"] * patch[0] * patch[1], WORK)
         values.add(epochs_choice(values, rounds, steps, pace))
@@ -106,14 +107,16 @@ class ObjectTraining:
             "train_patch_size": list(patch),
             "train_batch_size": training["batch_size"],
         }
-        largest = object_sizes(used(project))["largest extent [px]"].max()
+        largest = project.measure(
+            "largest object", lambda: float(object_sizes(used(project))["largest extent [px]"].max())
+        )
         return images | {
             "task": self.name,
             "notebook": self.notebook,
             "mask_type": project.dataset.mask_type,
             "normalisation": self.normalisation(project, training),
             "network": network,
-            "input": {"patch": list(patch), "multiple_of": grid * 2**UNET_DEPTH, "largest_object": float(largest)},
+            "input": {"patch": list(patch), "multiple_of": grid * 2**UNET_DEPTH, "largest_object": largest},
         }
 
     def untrained(self, description: Mapping) -> keras.Model:

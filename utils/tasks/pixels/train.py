@@ -52,8 +52,9 @@ class PixelTraining:
         patch = self.patch_size(project, values)
         values.add_steps(automatic_steps(project.examples("training"), patch, training["batch_size"]))
         network = {name: values[name] for name in FIELDS}
-        untrained = networks.unet(fingerprint["channels"], len(project.dataset.classes), **network)
-        pace = seconds_per_step(untrained, training["batch_size"], patch)
+        network |= {"channels": fingerprint["channels"], "classes": len(project.dataset.classes)}
+        work = training["batch_size"], patch
+        pace = project.measure((*network.items(), *work), lambda: seconds_per_step(networks.unet(**network), *work))
         steps = values["number_of_steps"]
         rounds = rounds_for_work(training["preset"], steps * training["batch_size"] * patch[0] * patch[1], WORK)
         values.add(epochs_choice(values, rounds, steps, pace))
