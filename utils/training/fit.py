@@ -102,6 +102,7 @@ def fit(
     learning_rate_schedule: str = "constant",
     patience: int = 0,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    keep_last: bool = False,
 ) -> TrainingState:
     """Train a compiled model, going on where a training was begun in `folder`; ends with the best weights loaded.
 
@@ -119,6 +120,8 @@ def fit(
         Epochs without a lower validation loss after which training ends; 0 = never.
     callbacks
         More Keras callbacks, for display; the `TrainingState` is set as their attribute `state`.
+    keep_last
+        End with the weights of the last epoch, where that was reached, in place of the best.
 
     Raises
     ------
@@ -139,7 +142,7 @@ def fit(
     interrupted = _run(model, training_data, validation_data, book, callbacks)
     if interrupted:
         state = load_state(folder) or TrainingState()  # it may have come while a checkpoint was written
-    if state.epoch:
+    if state.epoch and not (keep_last and state.epoch >= number_of_epochs):
         load_weights(model, folder / state.files["best"])
     if interrupted:
         raise TrainingStopped(number_of_epochs, state)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,8 @@ class Ingredients:
         Batches.
     publish
         Writes the model folder; called with the best weights loaded.
+    keep_last
+        The weights of the last epoch are kept, not those of the smallest validation loss; without `stages` only.
     """
 
     model: keras.Model
@@ -37,6 +39,7 @@ class Ingredients:
     training_data: keras.utils.PyDataset
     validation_data: keras.utils.PyDataset
     publish: Callable[[TrainingState], None]
+    keep_last: bool = False
 
 
 def run(
@@ -84,6 +87,7 @@ def run(
     planned = stages() if stages else whole
     keras.utils.set_random_seed(training["seed"])
     ready = prepare()
+    ready = replace(ready, keep_last=ready.keep_last and stages is None)
     try:
         state = _fit(ready, planned, project.folder / model_folder.UNFINISHED, training, callbacks)
     except TrainingStopped as stopped:
@@ -94,6 +98,8 @@ def run(
     model_folder.finish(project.folder)
     epochs = "1 epoch" if state.epoch == 1 else f"{state.epoch} epochs"
     done = f"Trained for {epochs}; the best weights, of epoch {state.best_epoch}, are in {project.folder}."
+    if ready.keep_last and state.epoch >= training["number_of_epochs"]:
+        done = f"Trained for {epochs}; the weights of the last are in {project.folder}."
     return done + (" It went on where it had been stopped." if found == "unfinished" else "")
 
 
@@ -117,6 +123,7 @@ def _fit(ready: Ingredients, stages: Sequence[Stage], folder: Path, training: Ma
                 learning_rate_schedule=training["learning_rate_schedule"],
                 patience=training["patience"],
                 callbacks=callbacks,
+                keep_last=ready.keep_last,
             )
         except TrainingStopped as stopped:
             states += [stopped.state] if stopped.state.epoch else []

@@ -35,6 +35,13 @@ def trained(sorter):
     return sorter
 
 
+class Last(keras.callbacks.Callback):
+    """Keeps the weights of the last epoch."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.weights = self.model.get_weights()
+
+
 def test_a_finished_folder(trained):
     project, said, given = trained
     assert said.startswith("Trained for 4 epochs")
@@ -127,6 +134,15 @@ def test_temperature_is_fitted_on_validation_images_only(trained, monkeypatch):
     CLASSIFIER.train(moved, short)
     np.testing.assert_array_equal(fitted[0], [one.class_id for one in project.examples("validation")])
     assert model_folder.read_model(moved.folder)["temperature"] == 2.0
+
+
+def test_a_rate_that_falls_to_zero_keeps_the_last_weights(source, tmp_path):
+    given = parameters(source, tmp_path, training={"learning_rate_schedule": "cosine", "number_of_epochs": 3})
+    last = Last()
+    project, said = open_and_train(given, [last])
+    assert said == f"Trained for 3 epochs; the weights of the last are in {project.folder}."
+    for one, other in zip(last.weights, load_classifier(project.folder).network.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_calibration_does_not_change_the_class(trained):

@@ -128,6 +128,7 @@ class ClassTraining:
             TrainingCrops(images, class_ids, weights, batch, steps, augmentation, training["seed"]),
             ValidationCrops(*validation, weights, batch),
             lambda state: self._publish(project, network, description, training, history_table(state)),
+            keep_last=training["learning_rate_schedule"] == "cosine",  # a few validation images choose worse
         )
 
     def _publish(self, project, network, description, training, history) -> None:
