@@ -134,6 +134,7 @@ class PixelTraining:
             batches,
             validation,
             lambda state: self._publish(project, network, description, history_table(state)),
+            keep_last=training["learning_rate_schedule"] == "cosine",  # a few validation images choose worse
         )
 
     def _publish(self, project, network, description, history) -> None:
