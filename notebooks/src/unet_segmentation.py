@@ -286,7 +286,8 @@ note(task.starting_note(project, data.values(), training.values()))
 # The network learns from your images; there is nothing to fill in. A bar shows the remaining time; the curve is redrawn
 # while the training runs. It goes well when both [losses](../README.md#glossary) fall and then level out. If the
 # [validation](../README.md#glossary) loss rises again while the training loss falls, the network learns by heart
-# ([overfitting](../README.md#glossary)): use more images or more augmentation; the best weights are kept in any case.
+# ([overfitting](../README.md#glossary)): use more images or more augmentation; the best weights are kept, of the
+# schedule *cosine* the last.
 #
 # You may **stop** with the stop button (square) and run the cell again to go on, even after a crash of the computer.
 
