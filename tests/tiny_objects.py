@@ -17,6 +17,8 @@ SMALL = {
     "patch_height": 32,
     "patch_width": 32,
     "n_rays": 8,
+    "grid": 2,
+    "normalisation": "each image",
     "filters": 4,
     "initial_learning_rate": 0.003,
     "learning_rate_schedule": "constant",

@@ -149,29 +149,43 @@ class Advanced(Form):
     patience = Int(
         20, min=0, max=1000, help="epochs without progress before the training stops by itself; 20 to 50, 0 = never"
     ).tag(advanced=True)
-    class_weights = Automatic(
-        Enum(["balanced", "square root", "none"]),
-        help="balanced: a rare class counts as much as a frequent one; none: as often as it occurs",
-    ).tag(advanced=True)
     decides = Enum(
         ["automatic", "network", "forest", "both"],
         help="who names the class: network, random forest on measured features, or both; automatic = what fits",
     ).tag(advanced=True)
     filters = Int(16, min=4, max=128, help="width of the small CNN; 16 to 32").tag(advanced=True)
-    half_resolution = Automatic(
-        Bool(), help="the small CNN looks at coarser pixels: 3 times faster; no for details of a few pixels"
-    ).tag(advanced=True)
-    levels = Automatic(Int(4, min=2, max=6), help="how often the small CNN looks at a coarser scale; 3 to 5").tag(
-        advanced=True
-    )
     seed = Int(
         0, min=0, max=10**6, help="start of the random draws; leave at 0, or try 1, 2, ... to see what chance does"
     ).tag(advanced=True)
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# More of them, which are best left to the data
+class Network(Advanced):
+    normalisation = Automatic(
+        Enum(["each image", "all images together", "both"]),
+        help="together: if brightness tells classes apart, and lamp and exposure were the same; both: if in doubt",
+    ).tag(advanced=True)
+    half_resolution = Automatic(
+        Bool(), help="the small CNN looks at coarser pixels: 3 times faster; no for details of a few pixels"
+    ).tag(advanced=True)
+    levels = Automatic(Int(4, min=2, max=6), help="how often the small CNN looks at a coarser scale; 3 to 5").tag(
+        advanced=True
+    )
+    fit = Automatic(
+        Enum(["pad", "resize"]), help="pad: cells keep their size, right where size matters; resize: stretches"
+    ).tag(advanced=True)
+    patch_height = Automatic(Int(64, min=1, max=1024), help="pixels that every image is brought to").tag(advanced=True)
+    patch_width = Automatic(Int(64, min=1, max=1024), help="pixels that every image is brought to").tag(advanced=True)
+    class_weights = Automatic(
+        Enum(["balanced", "square root", "none"]),
+        help="balanced: a rare class counts as much as a frequent one; none: as often as it occurs",
+    ).tag(advanced=True)
+
+
+# %% cellView="form" jupyter={"source_hidden": true}
 # Form: training
-class Training(Advanced):
+class Training(Network):
     quick = {"learning_rate_schedule": "cosine", "patience": 0}
     presets = {"Quick on a CPU": quick, "Try out": quick}
     preset = Enum(
@@ -189,18 +203,7 @@ class Training(Advanced):
     )
     number_of_steps = Automatic(Int(0, min=0, max=100000), help="batches per epoch; 0 = every image once")
     batch_size = Automatic(Int(16, min=1, max=512), help="images looked at together; 16 to 64, less if memory runs out")
-    initial_learning_rate = Automatic(
-        Float(1e-3, min=1e-7, max=1.0), help="size of the learning steps; 0.0003 to 0.005"
-    )
-    patch_height = Automatic(Int(64, min=1, max=1024), help="pixels that every image is brought to")
-    patch_width = Automatic(Int(64, min=1, max=1024), help="pixels that every image is brought to")
-    fit = Automatic(
-        Enum(["pad", "resize"]), help="pad: cells keep their size, right where size matters; resize: stretches"
-    )
-    normalisation = Automatic(
-        Enum(["each image", "all images together", "both"]),
-        help="together: if brightness tells classes apart, and lamp and exposure were the same; both: if in doubt",
-    )
+    initial_learning_rate = Automatic(Float(1e-3, min=1e-7, max=1.0), help="size of learning steps; 0.0003 to 0.005")
 
 
 training = Training(**overrides.get("training", {}))

@@ -133,15 +133,11 @@ class Data(AdvancedData):
     )
     class_table = Unicode("", help="CSV with columns file, label, class; empty = one kind of object").tag(path="file")
     model_name = FolderName("my_stardist", help="name of the model; a folder of this name is made")
-    starting_model = Unicode(
-        "automatic",
-        help="folder of a model, or 2D_versatile_fluo, 2D_versatile_he, ... (3.4); empty = from scratch; automatic = "
-        "the project's own of nuclei, where that helps",
-    ).tag(path=True, names=("automatic", "2D_versatile_fluo", "2D_versatile_he", "2D_paper_dsb2018", "2D_demo"))
-    percentage_test = Int(20, min=0, max=80, help="% of images kept aside for section 5; 10 to 30 (not for a sample)")
-    percentage_validation = Automatic(
-        Int(10, min=1, max=80), help="% of the rest that watches over the training; 10 to 25, more of few images"
+    starting_model = Unicode("automatic", help="a model to go on from, or 2D_versatile_he ... (3.4); empty = none").tag(
+        path=True, names=("automatic", "2D_versatile_fluo", "2D_versatile_he", "2D_paper_dsb2018", "2D_demo")
     )
+    percentage_test = Int(20, min=0, max=80, help="% of images kept aside for section 5; 10 to 30 (not for a sample)")
+    percentage_validation = Automatic(Int(10, min=1, max=80), help="% of the rest that watches over the training")
 
 
 data = Data(**overrides.get("data", {}))
@@ -164,10 +160,6 @@ class Advanced(Form):
         max=1,
         help="smallest share of a patch that is covered by objects; 0 to 0.1, 0 = patches may be empty",
     ).tag(advanced=True)
-    normalisation = Automatic(
-        Enum(["each image", "all images together"]),
-        help="range of brightness; together: if colour or brightness itself says what a pixel is",
-    ).tag(advanced=True)
     filters = Int(
         32, min=4, max=128, help="width of the network; 16 to 64, more learns finer differences but is slower"
     ).tag(advanced=True)
@@ -178,8 +170,29 @@ class Advanced(Form):
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# More of them, which are best left to the data
+class Network(Advanced):
+    normalisation = Automatic(
+        Enum(["each image", "all images together"]),
+        help="range of brightness; together: if colour or brightness itself says what a pixel is",
+    ).tag(advanced=True)
+    n_rays = Automatic(
+        Int(32, min=4, max=128), help="corners of an outline; 32 is right for most, 64 for large objects"
+    ).tag(advanced=True)
+    grid = Automatic(
+        Enum([1, 2, 4]), help="coarseness: 1 for objects below 10 pixels, 4 for objects above 60 pixels, else 2"
+    ).tag(advanced=True)
+    patch_height = Automatic(
+        Int(128, min=1, max=4096), help="pixels of the pieces that are learned from; larger than most objects"
+    ).tag(advanced=True)
+    patch_width = Automatic(
+        Int(128, min=1, max=4096), help="pixels of the pieces that are learned from; larger than most objects"
+    ).tag(advanced=True)
+
+
+# %% cellView="form" jupyter={"source_hidden": true}
 # Form: training
-class Training(Advanced):
+class Training(Network):
     quick = {"initial_learning_rate": 0.002, "learning_rate_schedule": "cosine", "patience": 0, "filters": 16}
     quick |= {"batch_normalisation": True}
     presets = {"Quick on a CPU": quick, "Try out": quick}
@@ -195,18 +208,6 @@ class Training(Advanced):
     number_of_steps = Automatic(Int(80, min=1, max=100000), help="batches per epoch; automatic: by the images' area")
     batch_size = Int(4, min=1, max=256, help="patches looked at together; 4 to 16, less if memory runs out")
     initial_learning_rate = Float(3e-4, min=1e-7, max=1.0, help="size of the learning steps; 0.0001 to 0.002")
-    patch_height = Automatic(
-        Int(128, min=1, max=4096), help="pixels of the pieces that are learned from; larger than most objects"
-    )
-    patch_width = Automatic(
-        Int(128, min=1, max=4096), help="pixels of the pieces that are learned from; larger than most objects"
-    )
-    n_rays = Automatic(
-        Int(32, min=4, max=128), help="corners of an outline; 32 is right for most, 64 for large objects"
-    )
-    grid = Automatic(
-        Enum([1, 2, 4]), help="coarseness: 1 for objects below 10 pixels, 4 for objects above 60 pixels, else 2"
-    )
 
 
 training = Training(**overrides.get("training", {}))

@@ -124,20 +124,14 @@ class Data(AdvancedData):
         "data_samples/nuclei_real/train/masks",
         help="folder of their masks, with the same file names; found by itself beside the images",
     ).tag(path=True, beside="training_source")
-    mask_type = Enum(
-        ["automatic", "binary", "classes", "instance labels"], help="what numbers in masks mean; leave at automatic"
-    )
+    mask_type = Enum(["automatic", "binary", "classes", "instance labels"], help="leave at automatic")
     class_names = Unicode("", help="names in order of mask value: glass, tissue, fibrosis; empty = numbered")
     model_name = FolderName("my_unet", help="name of the model; a folder of this name is made")
-    starting_model = Unicode(
-        "automatic",
-        help="folder of an earlier model to go on from (3.4); empty = from scratch; automatic = the project's own of "
-        "nuclei, where that helps",
-    ).tag(path=True, names=("automatic",))
-    percentage_test = Int(20, min=0, max=80, help="% of images kept aside for section 5; 10 to 30 (not for a sample)")
-    percentage_validation = Automatic(
-        Int(10, min=1, max=80), help="% of the rest that watches over the training; 10 to 25, more of few images"
+    starting_model = Unicode("automatic", help="an earlier model to go on from (3.4); empty = from scratch").tag(
+        path=True, names=("automatic",)
     )
+    percentage_test = Int(20, min=0, max=80, help="% of images kept aside for section 5; 10 to 30 (not for a sample)")
+    percentage_validation = Automatic(Int(10, min=1, max=80), help="% of the rest that watches over the training")
 
 
 data = Data(**overrides.get("data", {}))
@@ -161,15 +155,8 @@ class Advanced(Form):
         ["weighted cross-entropy + Dice", "cross-entropy + Dice", "weighted cross-entropy", "cross-entropy", "Dice"],
         help="the error that training makes small; leave it, or try Dice if thin structures are missed",
     ).tag(advanced=True)
-    normalisation = Automatic(
-        Enum(["each image", "all images together"]),
-        help="range of brightness; together: if colour or brightness itself says what a pixel is",
-    ).tag(advanced=True)
     filters = Int(
         16, min=4, max=128, help="width of the network; 16 to 64, more learns finer differences but is slower"
-    ).tag(advanced=True)
-    half_resolution = Automatic(
-        Bool(), help="3 times faster: computes coarsely, refines at the end; no for structures of a few pixels"
     ).tag(advanced=True)
     seed = Int(
         0, min=0, max=10**6, help="start of the random draws; leave at 0, or try 1, 2, ... to see what chance does"
@@ -177,8 +164,29 @@ class Advanced(Form):
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
+# More of them, which are best left to the data
+class Network(Advanced):
+    normalisation = Automatic(
+        Enum(["each image", "all images together"]),
+        help="range of brightness; together: if colour or brightness itself says what a pixel is",
+    ).tag(advanced=True)
+    half_resolution = Automatic(
+        Bool(), help="3 times faster: computes coarsely, refines at the end; no for structures of a few pixels"
+    ).tag(advanced=True)
+    pooling_steps = Automatic(
+        Int(2, min=1, max=5), help="how often the network looks at a coarser scale; 2 to 4, more for large structures"
+    ).tag(advanced=True)
+    patch_height = Automatic(
+        Int(128, min=1, max=4096), help="pixels of the pieces that are learned from; 128 to 512"
+    ).tag(advanced=True)
+    patch_width = Automatic(
+        Int(128, min=1, max=4096), help="pixels of the pieces that are learned from; 128 to 512"
+    ).tag(advanced=True)
+
+
+# %% cellView="form" jupyter={"source_hidden": true}
 # Form: training
-class Training(Advanced):
+class Training(Network):
     quick = {"initial_learning_rate": 0.003, "learning_rate_schedule": "cosine", "patience": 0}
     presets = {"Quick on a CPU": quick, "Try out": quick}
     preset = Enum(
@@ -193,11 +201,6 @@ class Training(Advanced):
     number_of_steps = Automatic(Int(80, min=1, max=100000), help="batches per epoch; automatic: by the images' area")
     batch_size = Int(4, min=1, max=256, help="patches looked at together; 4 to 16, less if memory runs out")
     initial_learning_rate = Float(3e-4, min=1e-7, max=1.0, help="size of the learning steps; 0.0001 to 0.005")
-    patch_height = Automatic(Int(128, min=1, max=4096), help="pixels of the pieces that are learned from; 128 to 512")
-    patch_width = Automatic(Int(128, min=1, max=4096), help="pixels of the pieces that are learned from; 128 to 512")
-    pooling_steps = Automatic(
-        Int(2, min=1, max=5), help="how often the network looks at a coarser scale; 2 to 4, more for large structures"
-    )
 
 
 training = Training(**overrides.get("training", {}))

@@ -334,9 +334,9 @@ def test_stardist_thresholds_are_chosen_again_on_validation_images_only(finder, 
     tuning = open_tuning(*open_start(str(finder.folder)), given)
     used, choose = [], train.optimise_thresholds
 
-    def spied(model, examples):
+    def spied(model, examples, normalisation):
         used.append([one.name for one in examples])
-        choose(model, examples)
+        choose(model, examples, normalisation)
 
     monkeypatch.setattr(train, "optimise_thresholds", spied)
     before = tiny.tree(finder.folder)

@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 
 from utils.data.object_classes import object_class_table
+from utils.forms.fields import AUTOMATIC
 from utils.images.normalise import NORMALISATION
 from utils.paths import resolve, shown_path
 from utils.samples import CLASSIFICATION
@@ -89,31 +90,22 @@ def example_values(model_path: str = "models") -> dict[str, dict]:
         "model_name": EXAMPLE,
         "starting_model": "",
         "percentage_test": 20,
-        "percentage_validation": 10,
+        "percentage_validation": AUTOMATIC,
         "group_rule": "",
         "axes": "automatic",
         "model_path": model_path,
         "if_model_exists": "ask",
     }
-    augmentation = {"flip": True, "rotate_90": True, "rotation": 180, "shift": 5, "zoom": 10, "intensity": 20}
-    training = {
+    chosen = ("flip", "rotate_90", "rotation", "shift", "zoom", "intensity")
+    augmentation = dict.fromkeys(chosen, AUTOMATIC) | {"blur": 0.0, "noise": 0}
+    left = ("class_weights", "decides", "half_resolution", "levels", "time_for_training", "number_of_epochs")
+    left += ("number_of_steps", "batch_size", "initial_learning_rate", "patch_height", "patch_width", "fit")
+    training = dict.fromkeys((*left, "normalisation"), AUTOMATIC) | {
         "learning_rate_schedule": "cosine",
         "patience": 0,
-        "class_weights": "balanced",
-        "decides": "automatic",
         "filters": 16,
-        "half_resolution": True,
-        "levels": 4,
         "seed": 0,
         "preset": "Try out",
         "network": "small CNN",
-        "number_of_epochs": 15,
-        "number_of_steps": 0,
-        "batch_size": 32,
-        "initial_learning_rate": 0.003,
-        "patch_height": 0,
-        "patch_width": 0,
-        "fit": "pad",
-        "normalisation": "each image",
     }
-    return {"data": data, "augmentation": augmentation | {"blur": 0.0, "noise": 0}, "training": training}
+    return {"data": data, "augmentation": augmentation, "training": training}

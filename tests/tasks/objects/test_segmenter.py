@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from csbdeep.utils import normalize
+from csbdeep.utils import normalize_mi_ma
 from stardist.matching import matching
 
 from tests.tiny_objects import discs
+from utils.images.normalise import signal_range
 from utils.tasks.objects import predict
 from utils.tasks.objects.measure import Objects
 from utils.tasks.objects.predict import tiles
@@ -20,7 +21,9 @@ def segmenter(finder):
 def test_it_finds_what_stardist_finds(segmenter):
     image, truth = discs(np.random.default_rng(3), 96)
     found = segmenter.find(image)
-    labels, details = segmenter.model.predict_instances(normalize(image[..., 0], 1, 99.8), show_tile_progress=False)
+    (low,), (high,) = signal_range(image, 1, 99.8)
+    ranged = normalize_mi_ma(image[..., 0], low, high, dtype=np.float32)
+    labels, details = segmenter.model.predict_instances(ranged, show_tile_progress=False)
     np.testing.assert_array_equal(found.labels, labels)
     np.testing.assert_array_equal(found.outlines, details["coord"])
     np.testing.assert_array_equal(found.probability, details["prob"])

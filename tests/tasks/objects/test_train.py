@@ -13,6 +13,7 @@ import tensorflow as tf
 from stardist.models import StarDist2D
 from stardist.utils import edt_prob
 
+from tests.conftest import NORMALISATION
 from tests.tasks.pixels.test_train import Stop
 from tests.tiny import tree
 from tests.tiny_objects import discs, open_and_train, parameters, write_objects
@@ -30,7 +31,7 @@ from utils.training import model_folder
 from utils.training.fit import TrainingStopped
 
 OWN = ["config.json", "thresholds.json", "weights_best.h5"]
-FILES = sorted(["history.csv", "model.json", "parameters.json", "split.csv", *OWN])
+FILES = sorted(["automatic.json", "history.csv", "model.json", "parameters.json", "split.csv", *OWN])
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +221,7 @@ class TestPatch:
     def test_a_small_image_is_mirrored_and_not_dropped(self, source, tmp_path):
         given = parameters(source, tmp_path)
         examples = opened(given).examples("training")
-        padded = object_sources(examples, (96, 80))
+        padded = object_sources(examples, (96, 80), NORMALISATION)
         assert len(padded) == len(examples)
         for one, example in zip(padded, examples, strict=True):
             assert one.image.shape == (96, 80, 1)
@@ -317,7 +318,7 @@ def test_without_objects_in_the_validation_images_the_usual_thresholds_stay(trai
     model = network.build(vars_of())
     (example,) = trained[0].examples("validation")
     empty = type(example)(example.name, example.image, np.zeros_like(example.mask), example.group, example.mask_path)
-    optimise_thresholds(model, [empty])
+    optimise_thresholds(model, [empty], NORMALISATION)
     assert (model.thresholds.prob, model.thresholds.nms) == (0.5, 0.4)
 
 
