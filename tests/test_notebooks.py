@@ -135,7 +135,15 @@ def ran(tmp_path_factory):
 def test_a_run_from_top_to_bottom_writes_everything(ran):
     folder, source = ran
     model = folder / "models" / "small"
-    expected = ["evaluation.csv", "history.csv", "model.json", "parameters.json", "report.html", "scores.json"]
+    expected = [
+        "automatic.json",
+        "evaluation.csv",
+        "history.csv",
+        "model.json",
+        "parameters.json",
+        "report.html",
+        "scores.json",
+    ]
     assert sorted(path.name for path in model.iterdir()) == [*expected, "split.csv", "weights.h5"]
     assert len(pd.read_csv(model / "history.csv")) == 2
     scores = json.loads((model / "scores.json").read_text())
@@ -220,7 +228,15 @@ def found(tmp_path_factory):
 def test_a_stardist_run_from_top_to_bottom_writes_everything(found):
     folder, source = found
     model = folder / "models" / "small"
-    expected = ["config.json", "evaluation.csv", "history.csv", "model.json", "parameters.json", "report.html"]
+    expected = [
+        "automatic.json",
+        "config.json",
+        "evaluation.csv",
+        "history.csv",
+        "model.json",
+        "parameters.json",
+        "report.html",
+    ]
     assert sorted(path.name for path in model.iterdir()) == [
         *expected,
         "scores.json",
@@ -279,7 +295,15 @@ def sorted_crops(tmp_path_factory):
 def test_a_classification_run_from_top_to_bottom_writes_everything(sorted_crops):
     folder, source = sorted_crops
     model = folder / "models" / "small"
-    expected = ["evaluation.csv", "history.csv", "model.json", "parameters.json", "report.html", "scores.json"]
+    expected = [
+        "automatic.json",
+        "evaluation.csv",
+        "history.csv",
+        "model.json",
+        "parameters.json",
+        "report.html",
+        "scores.json",
+    ]
     assert sorted(path.name for path in model.iterdir()) == [*expected, "split.csv", "weights.h5"]
     scores = json.loads((model / "scores.json").read_text())
     assert scores["headline"]["name"] == "Balanced accuracy"

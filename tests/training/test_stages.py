@@ -9,6 +9,7 @@ import pytest
 
 from tests import tiny_crops
 from utils.data.project import open_crops
+from utils.tasks.automatic import settled
 from utils.tasks.classes.predict import load_classifier
 from utils.tasks.objects import network as objects_network
 from utils.tasks.registry import CLASSIFIER, TASKS
@@ -372,7 +373,7 @@ def test_joined_counts_on_over_random_stages():
 
 def train_classifier(project, given, callbacks=()):
     """Train a classifier in two stages of 1 and 3 epochs."""
-    forms = given["overrides"]
+    forms = settled(given["overrides"], CLASSIFIER.choices(project, given["overrides"]))
     description = CLASSIFIER.describe(project, forms["training"])
     stages = stages_of(TWO_STAGES, 4, 0.01, 2, ["logits"])
     run(project, given, lambda: CLASSIFIER.ingredients(project, forms, description), callbacks, lambda: stages)

@@ -6,10 +6,12 @@ from matplotlib.figure import Figure
 
 from tests.tiny_objects import SMALL, parameters
 from utils.tasks import report
+from utils.tasks.automatic import settled
 from utils.tasks.held_out import evaluate, find_test_set
 from utils.tasks.objects import page
 from utils.tasks.objects.network import field_of_view
 from utils.tasks.registry import STARDIST
+from utils.tasks.rules import augmentation_choices
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +79,8 @@ def test_figures_and_report(result, finder, forms):
 
 
 def test_preview_of_augmentation(finder, forms):
-    figure = STARDIST.augmentation_preview(finder, forms["training"] | SMALL, forms["augmentation"])
+    given = settled(forms | {"training": forms["training"] | SMALL}, augmentation_choices(STARDIST.fingerprint(finder)))
+    figure = STARDIST.augmentation_preview(finder, given["training"], given["augmentation"])
     assert isinstance(figure, Figure)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from utils.tasks.automatic import Choice
 
-WORK = {"Quick on a CPU": 190e6, "Try out": 16e6}  # pixels that a network learns from in all
+WORK = {"Quick on a CPU": 150e6, "Try out": 16e6}  # pixels that a network learns from in all
 LARGEST_PATCH = 256  # pixels: larger ones show the same structures again
 THIN = 4  # pixels: structures below this may be lost at half resolution
 WIDE = 30  # pixels, as the network sees them: structures above this need a coarser look
