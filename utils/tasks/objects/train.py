@@ -80,7 +80,9 @@ class ObjectTraining:
         values = Progressively(training)
         values.add(grid_choice(fingerprint), rays_choice(fingerprint))
         multiple = values["grid"] * 2**UNET_DEPTH
-        values.add_patch(*patch_side(fingerprint, LARGEST_AUTOMATIC_PATCH, multiple))
+        shortest = min(min(one.mask.shape) for one in used(project))
+        largest = min(LARGEST_AUTOMATIC_PATCH, max(shortest, SMALLEST_AUTOMATIC_PATCH))
+        values.add_patch(*patch_side(fingerprint, largest, multiple))
         patch = self.patch_size(project, values)
         values.add_steps(automatic_steps(project.examples("training"), patch, training["batch_size"]))
         network = self.describe(project, values)["network"]
