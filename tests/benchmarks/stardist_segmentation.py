@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.benchmarks.measure import classical_scores, copy, cpu_seconds, file_names, peak_megabytes
+from tests.benchmarks.measure import chosen, classical_scores, copy, cpu_seconds, file_names, peak_megabytes
 
 HELD_OUT = 16
 KEYS = (
@@ -66,7 +66,6 @@ def forms(train: Path, folder: Path, given: argparse.Namespace, seed: int) -> di
             "augmentation": given.augmentation,
         },
     )
-    values["training"]["number_of_epochs"] = round(values["training"]["number_of_epochs"] * given.epochs_factor)
     return {"overrides": {form: values[form] for form in ("data", "augmentation", "training")}}
 
 
@@ -92,6 +91,10 @@ def run(given: argparse.Namespace, seed: int) -> dict:
         train, test = lay_out(given.data, given.tune, seed, folder)
         parameters = forms(train, folder, given, seed)
         project = STARDIST.open(parameters["overrides"]["data"], seed)
+        training = chosen(STARDIST, project, parameters)
+        if given.epochs_factor != 1:
+            training["number_of_epochs"] = round(given.epochs_factor * training["number_of_epochs"])
+            parameters["overrides"]["training"]["number_of_epochs"] = training["number_of_epochs"]
         progress = LiveProgress()
         start, wall = cpu_seconds(), time.monotonic()
         STARDIST.train(project, parameters, [progress])
@@ -113,7 +116,7 @@ def run(given: argparse.Namespace, seed: int) -> dict:
             "predict_ratio": ours / theirs,
             "predict_cpu_s_per_mpx": ours / sum(one.mask.size for one in test_set.examples) * 1e6,
             "peak_mb": peak_megabytes(),
-            "epochs": parameters["overrides"]["training"]["number_of_epochs"],
+            "epochs": training["number_of_epochs"],
         }
 
 

@@ -26,7 +26,14 @@ from utils.tasks.fingerprint import fingerprint, fingerprint_table, told_by_brig
 from utils.tasks.objects.rules import grid_choice, rays_choice
 from utils.tasks.pixels.rules import levels_choice, resolution_choice
 from utils.tasks.registry import STARDIST, UNET
-from utils.tasks.rules import augmentation_choices, epochs_choice, normalisation_choice, patch_side, rounds_for_work
+from utils.tasks.rules import (
+    augmentation_choices,
+    epochs_choice,
+    normalisation_choice,
+    patch_side,
+    rounds_for_work,
+    steps_for_work,
+)
 from utils.training import pace
 
 PRINT = {
@@ -172,6 +179,10 @@ def test_rounds_of_training_are_bounded_by_work_or_by_time_whatever_the_number_o
         assert epochs(steps, time_for_training=10) * steps * 0.1 == pytest.approx(600, rel=0.02)
     assert epochs(50, preset="Default") == epochs(200, preset="Default") == 100
     assert epochs(200, time_for_training=0.1) == 1
+    for steps, expected in ((50, 50), (500, 305)):  # 5 rounds at least
+        assert steps_for_work("Quick on a CPU", steps, 4 * 128**2, work) == expected
+    assert steps_for_work("Default", 500, 4 * 128**2, work) == 500
+    assert steps_for_work("Quick on a CPU", 500, 10**9, work) == 1
     assert "about 3 minutes on this computer" in choice(50).reason
 
 

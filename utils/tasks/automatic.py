@@ -46,7 +46,7 @@ class Progressively(dict):
         self.add(*(Choice("training", field, side, why) for field in ("patch_height", "patch_width")))
 
     def add_steps(self, steps: int) -> None:
-        """Add batches per round."""
+        """Add batches of a round."""
         why = "A round shows as many pixels as the images have; 50 batches at least, 200 at most."
         self.add(Choice("training", "number_of_steps", steps, why))
 

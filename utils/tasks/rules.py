@@ -11,6 +11,7 @@ from utils.training.pace import in_words
 CLEARLY = 0.02  # balanced accuracy by which one range of brightness tells more than the other
 AROUND = 2.5  # diameters of a large object that a patch shows
 SMALLEST_PATCH = 128  # pixels
+FEWEST_ROUNDS = 5  # of training: a curve of fewer says nothing
 UNLIMITED = 100  # rounds of training of the preset "Default"
 
 
@@ -72,6 +73,14 @@ def rounds_for_work(preset: str, pixels: int, work: Mapping) -> int:
         Preset -> pixels that the network may learn from in all.
     """
     return max(1, round(work[preset] / pixels)) if preset in work else UNLIMITED
+
+
+def steps_for_work(preset: str, steps: int, pixels: int, work: Mapping) -> int:
+    """Batches of a round: `steps`, or so many that the preset's work makes `FEWEST_ROUNDS`.
+
+    `pixels` are those of a batch; `work` as for `rounds_for_work`.
+    """
+    return max(1, min(steps, int(work[preset] / pixels / FEWEST_ROUNDS))) if preset in work else steps
 
 
 def epochs_choice(training: Mapping, rounds: int, steps: int, pace: float) -> Choice:

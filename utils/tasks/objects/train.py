@@ -27,7 +27,7 @@ from utils.tasks.objects.network import (
     save,
 )
 from utils.tasks.objects.rules import DRAWING, WORK, grid_choice, rays_choice
-from utils.tasks.rules import epochs_choice, patch_side, rounds_for_work
+from utils.tasks.rules import epochs_choice, patch_side, rounds_for_work, steps_for_work
 from utils.training.fit import history_table
 from utils.training.pace import seconds_per_step
 from utils.training.run import Ingredients, training_precision
@@ -84,13 +84,14 @@ class ObjectTraining:
         largest = min(LARGEST_AUTOMATIC_PATCH, max(shortest, SMALLEST_AUTOMATIC_PATCH))
         values.add_patch(*patch_side(fingerprint, largest, multiple))
         patch = self.patch_size(project, values)
-        values.add_steps(automatic_steps(project.examples("training"), patch, training["batch_size"]))
+        pixels, preset = training["batch_size"] * patch[0] * patch[1], training["preset"]
+        steps = automatic_steps(project.examples("training"), patch, training["batch_size"])
+        values.add_steps(steps_for_work(preset, steps, pixels, WORK))
         network = self.describe(project, values)["network"]
         work = training["batch_size"], patch, DRAWING
         pace = project.measure((str(network), *work), lambda: seconds_per_step(build(network).keras_model, *work))
         steps = values["number_of_steps"]
-        rounds = rounds_for_work(training["preset"], steps * training["batch_size"] * patch[0] * patch[1], WORK)
-        values.add(epochs_choice(values, rounds, steps, pace))
+        values.add(epochs_choice(values, rounds_for_work(preset, steps * pixels, WORK), steps, pace))
         return values.choices
 
     def describe(self, project: Project, training: Mapping) -> dict:

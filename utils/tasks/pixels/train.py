@@ -16,7 +16,7 @@ from utils.paths import resolve
 from utils.tasks.automatic import Choice, Progressively, number
 from utils.tasks.pixels.predict import Segmenter
 from utils.tasks.pixels.rules import LARGEST_PATCH, WORK, levels_choice, resolution_choice
-from utils.tasks.rules import epochs_choice, patch_side, rounds_for_work
+from utils.tasks.rules import epochs_choice, patch_side, rounds_for_work, steps_for_work
 from utils.training import networks
 from utils.training.fit import history_table
 from utils.training.model_folder import read_model, save_model
@@ -50,14 +50,15 @@ class PixelTraining:
         shortest = min(min(one.mask.shape) for one in project.dataset.examples)
         values.add_patch(*patch_side(fingerprint, min(LARGEST_PATCH, shortest), multiple))
         patch = self.patch_size(project, values)
-        values.add_steps(automatic_steps(project.examples("training"), patch, training["batch_size"]))
+        pixels, preset = training["batch_size"] * patch[0] * patch[1], training["preset"]
+        steps = automatic_steps(project.examples("training"), patch, training["batch_size"])
+        values.add_steps(steps_for_work(preset, steps, pixels, WORK))
         network = {name: values[name] for name in FIELDS}
         network |= {"channels": fingerprint["channels"], "classes": len(project.dataset.classes)}
         work = training["batch_size"], patch
         pace = project.measure((*network.items(), *work), lambda: seconds_per_step(networks.unet(**network), *work))
         steps = values["number_of_steps"]
-        rounds = rounds_for_work(training["preset"], steps * training["batch_size"] * patch[0] * patch[1], WORK)
-        values.add(epochs_choice(values, rounds, steps, pace))
+        values.add(epochs_choice(values, rounds_for_work(preset, steps * pixels, WORK), steps, pace))
         return values.choices
 
     def describe(self, project: Project, training: Mapping) -> dict:
