@@ -24,7 +24,7 @@ from utils.tasks import trials
 from utils.tasks.automatic import AUTOMATIC, Choice, asked_for, kept_choices, rows, settled
 from utils.tasks.fingerprint import fingerprint, fingerprint_table, told_by_brightness
 from utils.tasks.objects.rules import grid_choice, rays_choice
-from utils.tasks.pixels.rules import levels_choice, resolution_choice
+from utils.tasks.pixels.rules import levels_choice, resolution_choice, work_at
 from utils.tasks.registry import STARDIST, UNET
 from utils.tasks.rules import (
     augmentation_choices,
@@ -158,6 +158,7 @@ def test_resolution_levels_grid_and_rays_follow_the_size_of_objects():
     thin, usual, large = (with_print(object_diameter=one) for one in ([1, 2, 5], [9, 18, 40], [40, 80, 150]))
     assert [resolution_choice(one, "Quick on a CPU").value for one in (thin, usual, large)] == [False, True, True]
     assert not resolution_choice(usual, "Default").value
+    assert work_at(False)["Quick on a CPU"] < work_at(True)["Quick on a CPU"] / 2, "full resolution takes longer"
     assert [levels_choice(one, True).value for one in (thin, usual, large)] == [2, 2, 3]
     assert [grid_choice(one).value for one in (thin, usual, large)] == [1, 2, 4]
     assert [rays_choice(one).value for one in (thin, usual, large)] == [32, 32, 64]

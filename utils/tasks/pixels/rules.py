@@ -4,10 +4,16 @@ from collections.abc import Mapping
 
 from utils.tasks.automatic import Choice
 
-WORK = {"Quick on a CPU": 150e6, "Try out": 16e6}  # pixels that a network learns from in all
+WORK = {"Quick on a CPU": 150e6, "Try out": 16e6}  # pixels that a network learns from in all, at half resolution
+FULL = 0.4  # share of these at full resolution, which takes so much longer
 LARGEST_PATCH = 256  # pixels: larger ones show the same structures again
 THIN = 4  # pixels: structures below this may be lost at half resolution
 WIDE = 30  # pixels, as the network sees them: structures above this need a coarser look
+
+
+def work_at(half_resolution: bool) -> dict[str, float]:
+    """Pixels that a network learns from in all, for each preset that says how much time may be spent."""
+    return {preset: pixels * (1 if half_resolution else FULL) for preset, pixels in WORK.items()}
 
 
 def resolution_choice(fingerprint: Mapping, preset: str) -> Choice:

@@ -15,7 +15,7 @@ from utils.patching.patches import automatic_patch, check_patch
 from utils.paths import resolve
 from utils.tasks.automatic import Choice, Progressively, number
 from utils.tasks.pixels.predict import Segmenter
-from utils.tasks.pixels.rules import LARGEST_PATCH, WORK, levels_choice, resolution_choice
+from utils.tasks.pixels.rules import LARGEST_PATCH, levels_choice, resolution_choice, work_at
 from utils.tasks.rules import epochs_choice, patch_side, rounds_for_work, steps_for_work
 from utils.training import networks
 from utils.training.fit import history_table
@@ -52,13 +52,14 @@ class PixelTraining:
         patch = self.patch_size(project, values)
         pixels, preset = training["batch_size"] * patch[0] * patch[1], training["preset"]
         steps = automatic_steps(project.examples("training"), patch, training["batch_size"])
-        values.add_steps(steps_for_work(preset, steps, pixels, WORK))
+        work = work_at(values["half_resolution"])
+        values.add_steps(steps_for_work(preset, steps, pixels, work))
         network = {name: values[name] for name in FIELDS}
         network |= {"channels": fingerprint["channels"], "classes": len(project.dataset.classes)}
-        work = training["batch_size"], patch
-        pace = project.measure((*network.items(), *work), lambda: seconds_per_step(networks.unet(**network), *work))
+        batch = training["batch_size"], patch
+        pace = project.measure((*network.items(), *batch), lambda: seconds_per_step(networks.unet(**network), *batch))
         steps = values["number_of_steps"]
-        values.add(epochs_choice(values, rounds_for_work(preset, steps * pixels, WORK), steps, pace))
+        values.add(epochs_choice(values, rounds_for_work(preset, steps * pixels, work), steps, pace))
         return values.choices
 
     def describe(self, project: Project, training: Mapping) -> dict:
