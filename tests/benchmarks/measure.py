@@ -1,5 +1,6 @@
 """What the benchmarks measure with, and how they lay out their data."""
 
+import json
 import resource
 import shutil
 from collections.abc import Sequence
@@ -30,12 +31,20 @@ def copy(source: Path, target: Path, names: list[str]) -> None:
             shutil.copy(source / kind / name, target / kind / name)
 
 
-def chosen(task, project, parameters: dict) -> dict:
-    """Values of the form training with what is chosen from the data."""
+def scale_epochs(task, project, parameters: dict, factor: float) -> None:
+    """Write so many times the rounds of training that the data choose into `parameters`; 1 leaves them open."""
     from utils.tasks.automatic import settled
 
     forms = parameters["overrides"]
-    return settled(forms, task.choices(project, forms))["training"]
+    if factor != 1:
+        epochs = settled(forms, task.choices(project, forms))["training"]["number_of_epochs"]
+        forms["training"]["number_of_epochs"] = round(factor * epochs)
+
+
+def epochs_of(folder: Path) -> int:
+    """Rounds of training that the model in `folder` was given."""
+    parameters = json.loads((folder / "parameters.json").read_text(encoding="utf-8"))
+    return parameters["overrides"]["training"]["number_of_epochs"]
 
 
 def classical_scores(task, evaluation, training: Sequence, seed: int) -> dict[str, float]:

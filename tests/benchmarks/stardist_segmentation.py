@@ -21,7 +21,15 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.benchmarks.measure import chosen, classical_scores, copy, cpu_seconds, file_names, peak_megabytes
+from tests.benchmarks.measure import (
+    classical_scores,
+    copy,
+    cpu_seconds,
+    epochs_of,
+    file_names,
+    peak_megabytes,
+    scale_epochs,
+)
 
 HELD_OUT = 16
 KEYS = (
@@ -74,27 +82,16 @@ def run(given: argparse.Namespace, seed: int) -> dict:
     import stardist.models  # noqa: F401  imported before the clock starts: a notebook pays for it in its set-up
 
     from utils.tasks.held_out import evaluate, find_test_set
-    from utils.tasks.objects import train as stardist_training
     from utils.tasks.registry import STARDIST
     from utils.training.progress import LiveProgress
 
-    spent, choose = [], stardist_training.optimise_thresholds
-
-    def timed(*arguments) -> None:
-        start = cpu_seconds()
-        choose(*arguments)
-        spent.append(cpu_seconds() - start)
-
-    stardist_training.optimise_thresholds = timed
+    spent = timed_thresholds()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         train, test = lay_out(given.data, given.tune, seed, folder)
         parameters = forms(train, folder, given, seed)
         project = STARDIST.open(parameters["overrides"]["data"], seed)
-        training = chosen(STARDIST, project, parameters)
-        if given.epochs_factor != 1:
-            training["number_of_epochs"] = round(given.epochs_factor * training["number_of_epochs"])
-            parameters["overrides"]["training"]["number_of_epochs"] = training["number_of_epochs"]
+        scale_epochs(STARDIST, project, parameters, given.epochs_factor)
         progress = LiveProgress()
         start, wall = cpu_seconds(), time.monotonic()
         STARDIST.train(project, parameters, [progress])
@@ -116,8 +113,23 @@ def run(given: argparse.Namespace, seed: int) -> dict:
             "predict_ratio": ours / theirs,
             "predict_cpu_s_per_mpx": ours / sum(one.mask.size for one in test_set.examples) * 1e6,
             "peak_mb": peak_megabytes(),
-            "epochs": training["number_of_epochs"],
+            "epochs": epochs_of(project.folder),
         }
+
+
+def timed_thresholds() -> list[float]:
+    """CPU-seconds of each choice of thresholds from now on, which are appended to the list that is returned."""
+    from utils.tasks.objects import train as stardist_training
+
+    spent, choose = [], stardist_training.optimise_thresholds
+
+    def timed(*arguments) -> None:
+        start = cpu_seconds()
+        choose(*arguments)
+        spent.append(cpu_seconds() - start)
+
+    stardist_training.optimise_thresholds = timed
+    return spent
 
 
 def prediction(segmenter, examples) -> tuple[float, float]:

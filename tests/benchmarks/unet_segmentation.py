@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.benchmarks.measure import chosen, classical_scores, copy, cpu_seconds, peak_megabytes
+from tests.benchmarks.measure import classical_scores, copy, cpu_seconds, epochs_of, peak_megabytes, scale_epochs
 
 
 def lay_out(data: Path, tune: bool, seed: int, folder: Path) -> Path:
@@ -67,11 +67,9 @@ def run(data: Path, preset: str, seed: int, tune: bool, factor: float, changes: 
         folder = Path(name)
         test = lay_out(data, tune, seed, folder)
         parameters = forms(folder, preset, changes, seed)
-        training = parameters["overrides"]["training"]
         parameters["overrides"]["augmentation"].update(augmentation)
         project = UNET.open(parameters["overrides"]["data"], seed)
-        if factor != 1:
-            training["number_of_epochs"] = round(factor * chosen(UNET, project, parameters)["number_of_epochs"])
+        scale_epochs(UNET, project, parameters, factor)
         progress = LiveProgress()
         start, wall = cpu_seconds(), time.monotonic()
         UNET.train(project, parameters, [progress])
@@ -91,7 +89,7 @@ def run(data: Path, preset: str, seed: int, tune: bool, factor: float, changes: 
             "pixel_forest": beside["pixel forest"],
             "predict_cpu_s_per_mpx": predicted / pixels * 1e6,
             "peak_mb": peak_megabytes(),
-            "epochs": chosen(UNET, project, parameters)["number_of_epochs"],
+            "epochs": epochs_of(project.folder),
             "threshold": json.loads((project.folder / "model.json").read_text())["threshold"],
         }
 
