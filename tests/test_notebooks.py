@@ -20,6 +20,17 @@ from tests.tiny_crops import write_crops
 from tests.tiny_objects import SMALL as OBJECTS
 from tests.tiny_objects import write_objects
 
+MODEL_FILES = [
+    "automatic.json",
+    "evaluation.csv",
+    "history.csv",
+    "model.json",
+    "parameters.json",
+    "report.html",
+    "scores.json",
+    "split.csv",
+    "weights.h5",
+]
 NAMES = run.names()
 HEAVY_MODULES_LOADED = """
 heavy = {"tensorflow", "keras", "stardist", "csbdeep", "matplotlib", "sklearn", "skimage", "numba"}
@@ -135,16 +146,7 @@ def ran(tmp_path_factory):
 def test_a_run_from_top_to_bottom_writes_everything(ran):
     folder, source = ran
     model = folder / "models" / "small"
-    expected = [
-        "automatic.json",
-        "evaluation.csv",
-        "history.csv",
-        "model.json",
-        "parameters.json",
-        "report.html",
-        "scores.json",
-    ]
-    assert sorted(path.name for path in model.iterdir()) == [*expected, "split.csv", "weights.h5"]
+    assert sorted(path.name for path in model.iterdir()) == MODEL_FILES
     assert len(pd.read_csv(model / "history.csv")) == 2
     scores = json.loads((model / "scores.json").read_text())
     assert 0 <= scores["headline"]["value"] <= 1
@@ -295,16 +297,7 @@ def sorted_crops(tmp_path_factory):
 def test_a_classification_run_from_top_to_bottom_writes_everything(sorted_crops):
     folder, source = sorted_crops
     model = folder / "models" / "small"
-    expected = [
-        "automatic.json",
-        "evaluation.csv",
-        "history.csv",
-        "model.json",
-        "parameters.json",
-        "report.html",
-        "scores.json",
-    ]
-    assert sorted(path.name for path in model.iterdir()) == [*expected, "split.csv", "weights.h5"]
+    assert sorted(path.name for path in model.iterdir()) == MODEL_FILES
     scores = json.loads((model / "scores.json").read_text())
     assert scores["headline"]["name"] == "Balanced accuracy"
     assert scores["number_of_images"] == (pd.read_csv(model / "split.csv")["role"] == "test").sum() == 6

@@ -9,7 +9,8 @@ from utils.images.image import CHUNK
 
 NORMALISATION = {"kind": "percentile", "low": 1, "high": 99.8, "per": "image", "channels": "separate"}
 SIGNAL = "signal percentile"  # a kind of normalisation, see `signal_range`
-EACH_IMAGE, TOGETHER = "each image", "all images together"  # as in the forms
+EACH_IMAGE, TOGETHER, BOTH = "each image", "all images together", "both"  # as in the forms
+PER = {EACH_IMAGE: "image", TOGETHER: "training set", BOTH: "both"}  # the same in model.json
 POOLED = 1 << 16  # pixels of each image that count where all images have one range
 BACKGROUND = 25  # percentile that is background wherever background covers more than that
 STANDS_OUT = 5  # standard deviations of the noise above the background from which a pixel is signal
@@ -137,16 +138,21 @@ def normalisation_of(arrays: Sequence[np.ndarray], per: str, joint: bool = False
     rng = np.random.default_rng(0)
     flat = [array.reshape(-1, 1, array.shape[-1]) for array in arrays]
     pixels = [one[rng.integers(0, len(one), POOLED)] if len(one) > POOLED else one for one in flat]
+    return common_range(pixels, TOGETHER, joint)
+
+
+def common_range(pixels: Sequence[np.ndarray], per: str, joint: bool = False) -> dict:
+    """What model.json says where pixels, (n, 1, C) of each image, have one range; `per` is `TOGETHER` or `BOTH`."""
     low, high = percentiles(np.concatenate(pixels), NORMALISATION["low"], NORMALISATION["high"])
     if joint:
         low, high = np.full_like(low, low.min()), np.full_like(high, high.max())
     channels = "joint" if joint else "separate"
-    return NORMALISATION | {"per": "training set", "channels": channels, "range": [low.tolist(), high.tolist()]}
+    return NORMALISATION | {"per": PER[per], "channels": channels, "range": [low.tolist(), high.tolist()]}
 
 
 def asked_by(normalisation: Mapping) -> str:
     """What a form says of the `normalisation` of model.json."""
-    return EACH_IMAGE if normalisation["per"] == "image" else TOGETHER
+    return {told: per for per, told in PER.items()}[normalisation["per"]]
 
 
 def normalisation_range(array: np.ndarray, normalisation: Mapping) -> tuple[np.ndarray, np.ndarray]:

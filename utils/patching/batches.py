@@ -9,7 +9,7 @@ import numpy as np
 
 from utils.images.normalise import normalisation_range, normalise
 from utils.patching.augmentation import Augmentation, draw_patch
-from utils.patching.patches import grid_positions
+from utils.patching.patches import evenly_chosen, grid_positions
 
 VALIDATION_PATCHES = 64  # enough for a steady validation loss, a few percent of the training's cost
 PREVIEWS = 4
@@ -77,9 +77,8 @@ class ValidationPatches(keras.utils.PyDataset):
     def __init__(self, sources: Sequence[Source], patch: tuple[int, int], batch_size: int):
         super().__init__()
         places = [(i, y, x) for i, source in enumerate(sources) for y, x in grid_positions(source.mask.shape, patch)]
-        keep = np.linspace(0, len(places) - 1, min(len(places), VALIDATION_PATCHES)).round().astype(int)
         self.sources, self.patch, self.batch_size = list(sources), patch, batch_size
-        self.places = [places[i] for i in keep]  # index of the source, y, x
+        self.places = evenly_chosen(places, VALIDATION_PATCHES)  # index of the source, y, x
 
     def __len__(self) -> int:
         return math.ceil(len(self.places) / self.batch_size)

@@ -1,13 +1,12 @@
 """What is chosen from the data where a form says "automatic"."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from utils.forms.fields import AUTOMATIC
-from utils.training.model_folder import CHOSEN
+from utils.training.model_folder import chosen_before
 
 COLUMNS = ["form", "field", "value", "reason"]
 
@@ -45,11 +44,6 @@ class Progressively(dict):
         """Add a square patch."""
         self.add(*(Choice("training", field, side, why) for field in ("patch_height", "patch_width")))
 
-    def add_steps(self, steps: int) -> None:
-        """Add batches of a round."""
-        why = "A round shows as many pixels as the images have; 50 batches at least, 200 at most."
-        self.add(Choice("training", "number_of_steps", steps, why))
-
 
 def number(value: Any) -> Any:
     """A number that a person gave; 0 where a field says `AUTOMATIC`."""
@@ -82,5 +76,4 @@ def rows(choices: Sequence[Choice]) -> list[dict]:
 
 def kept_choices(folder: Path) -> list[Choice]:
     """What was chosen before the training in `folder` was interrupted; empty where nothing was yet."""
-    path = folder / CHOSEN
-    return [Choice(**row) for row in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
+    return [Choice(**row) for row in chosen_before(folder)]

@@ -18,6 +18,7 @@ from utils.images.normalise import (
     normalisation_range,
     normalise,
 )
+from utils.patching.patches import evenly_chosen
 
 MOST_IMAGES = 60  # that are looked at, evenly chosen: more say little more
 PIXELS = 2000  # of each image that a simple measure learns from
@@ -36,8 +37,7 @@ def fingerprint(examples: Sequence[Example], objects: bool) -> dict:
     objects
         Whether masks are labels of objects; else the connected parts of the foreground count as objects.
     """
-    keep = np.linspace(0, len(examples) - 1, min(len(examples), MOST_IMAGES)).round().astype(int)
-    looked_at = [examples[i] for i in keep]
+    looked_at = evenly_chosen(examples, MOST_IMAGES)
     images = pd.DataFrame([_image(one) for one in looked_at])
     sizes = pd.concat([_objects(one.mask, objects) for one in looked_at])
     middle, smallest, largest = images.median(), images.min(), images.max()

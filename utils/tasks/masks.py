@@ -20,7 +20,7 @@ from utils.images.normalise import NORMALISATION, normalisation_of
 from utils.pages.page import in_groups
 from utils.paths import resolve
 from utils.samples import STARTING, sample_of
-from utils.tasks.automatic import AUTOMATIC, Choice
+from utils.tasks.automatic import Choice, Progressively
 from utils.tasks.fingerprint import fingerprint_table, measured
 from utils.tasks.opponents import compare_methods
 from utils.tasks.rules import augmentation_choices, normalisation_choice, validation_choice
@@ -82,16 +82,11 @@ class Masks(NetworkTask):
 
     def choices(self, project: Project, forms: Mapping) -> list[Choice]:
         """See `NetworkTask`."""
-        fingerprint, training = self.fingerprint(project), dict(forms["training"])
-        shared = [
-            validation_choice(len(project.dataset.examples)),
-            normalisation_choice(fingerprint),
-            *augmentation_choices(fingerprint),
-        ]
-        training |= {one.field: one.value for one in shared if training.get(one.field) == AUTOMATIC}
-        network = self.network_choices(project, training, fingerprint)
-        training |= {one.field: one.value for one in network if training.get(one.field) == AUTOMATIC}
-        return [*shared, *network, self._start_choice(project, forms, training, fingerprint)]
+        fingerprint, values = self.fingerprint(project), Progressively(forms["training"])
+        values.add(validation_choice(len(project.dataset.examples)), normalisation_choice(fingerprint))
+        values.add(*augmentation_choices(fingerprint))
+        self.add_network(project, values, fingerprint)
+        return [*values.choices, self._start_choice(project, forms, values, fingerprint)]
 
     def _start_choice(self, project: Project, forms: Mapping, training: Mapping, fingerprint: Mapping) -> Choice:
         """Start from the project's own model of nuclei where images are few, like it, and none of its own."""
@@ -113,8 +108,8 @@ class Masks(NetworkTask):
         """Whether the weights of a network of the arguments `old` do not fit into one of `new`."""
 
     @abstractmethod
-    def network_choices(self, project: Project, training: Mapping, fingerprint: Mapping) -> list[Choice]:
-        """What the rules choose for the network and the length of its training."""
+    def add_network(self, project: Project, values: Progressively, fingerprint: Mapping) -> None:
+        """Add what the rules choose for the network and the length of its training."""
 
     def normalisation(self, project: Project, training: Mapping) -> dict:
         """What model.json says of it; colours share one range, which leaves them as they are.

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from utils.data.splits import automatic_percentage
 from utils.images.normalise import EACH_IMAGE, TOGETHER
-from utils.tasks.automatic import AUTOMATIC, Choice
+from utils.tasks.automatic import AUTOMATIC, Choice, Progressively
 from utils.training.pace import in_words
 
 CLEARLY = 0.02  # balanced accuracy by which one range of brightness tells more than the other
@@ -101,6 +101,16 @@ def epochs_choice(training: Mapping, rounds: int, steps: int, pace: float) -> Ch
         rounds = max(1, round(60 * minutes / (pace * steps)))
     took = in_words(rounds * steps * pace)
     return Choice("training", "number_of_epochs", rounds, f"{took} on this computer, {steps} batches each: {why}.")
+
+
+def add_length(values: Progressively, steps: int, patch: tuple[int, int], work: Mapping, pace: float) -> None:
+    """Add batches of a round, of which the images ask for `steps`, and rounds; the others as above."""
+    preset, pixels = values["preset"], values["batch_size"] * patch[0] * patch[1]
+    steps = steps_for_work(preset, steps, pixels, work)
+    why = "A round shows as many pixels as the images have, in 50 to 200 batches; fewer where time is short."
+    values.add(Choice("training", "number_of_steps", steps, why))
+    steps = values["number_of_steps"]
+    values.add(epochs_choice(values, rounds_for_work(preset, steps * pixels, work), steps, pace))
 
 
 def validation_choice(n: int) -> Choice:

@@ -379,16 +379,17 @@ class NetworkTask(Task):
         asked = parameters["overrides"]
         choices = asked_for(asked, self.choices(project, asked)) if leave_open(asked) else []
         forms = settled(asked, choices)
-        self._starting(project, forms)  # refused before anything is written
+        description, starting = self._starting(project, forms)  # refused before anything is written
 
         def settle() -> tuple[dict, list[dict]]:
-            nonlocal choices, forms
-            choices = kept_choices(project.folder) or try_out(self, project, forms, choices)
+            nonlocal choices, forms, description, starting
+            choices, before = kept_choices(project.folder) or try_out(self, project, forms, choices), forms
             forms = settled(asked, choices)
+            if forms != before:
+                description, starting = self._starting(project, forms)
             return forms, rows(choices)
 
         def prepare() -> Ingredients:
-            description, starting = self._starting(project, forms)
             return self.ingredients(project, forms, description | self._reasons(project, choices), starting)
 
         return run(project, parameters, prepare, callbacks, settle=settle if choices else None)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from utils.errors import ModelError
 from utils.files import atomic, file_sha256, write_csv, write_json
+from utils.forms.fields import AUTOMATIC
 from utils.paths import dated_name
 from utils.runtime import versions
 from utils.training.checkpoints import save_weights
@@ -85,12 +86,10 @@ def keep_choices(folder: Path, parameters: Mapping, chosen: Sequence[Mapping]) -
     write_json(folder / PARAMETERS, parameters)
 
 
-def _chosen_fields(folder: Path) -> set[tuple[str, str]]:
-    """Form and field of what was chosen from the data when the model in `folder` was made."""
-    try:
-        return {(one["form"], one["field"]) for one in json.loads((folder / CHOSEN).read_text(encoding="utf-8"))}
-    except FileNotFoundError:
-        return set()
+def chosen_before(folder: Path) -> list[dict]:
+    """What `keep_choices` wrote into `folder`; empty where nothing was chosen."""
+    path = folder / CHOSEN
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
 
 
 def _differences(folder: Path, parameters: Mapping, split: pd.DataFrame) -> list[str]:
@@ -98,7 +97,7 @@ def _differences(folder: Path, parameters: Mapping, split: pd.DataFrame) -> list
     columns = ["sha256", "annotation", "role"]
     try:
         old = json.loads((folder / PARAMETERS).read_text(encoding="utf-8"))["overrides"]
-        chosen = _chosen_fields(folder)
+        chosen = {(one["form"], one["field"]) for one in chosen_before(folder)}
         differences = _changed_fields(old, json.loads(json.dumps(parameters["overrides"])), chosen)
         old_split = pd.read_csv(folder / SPLIT, dtype=str, keep_default_na=False)[columns]
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
@@ -116,7 +115,7 @@ def _changed_fields(old: Mapping, new: Mapping, chosen: set[tuple[str, str]]) ->
     for form in COMPARED_FORMS:
         before, after = old.get(form, {}), new.get(form, {})
         for field in sorted((before.keys() | after.keys()) - NOT_COMPARED.get(form, set())):
-            left_open = after.get(field) == "automatic" and (form, field) in chosen
+            left_open = after.get(field) == AUTOMATIC and (form, field) in chosen
             if before.get(field) != after.get(field) and not left_open:
                 differences.append(f"{form}.{field} was {before.get(field)!r} and is now {after.get(field)!r}")
     return differences

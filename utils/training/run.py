@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,8 +30,6 @@ class Ingredients:
         Batches.
     publish
         Writes the model folder; called with the best weights loaded.
-    keep_last
-        The weights of the last epoch are kept, not those of the smallest validation loss; without `stages` only.
     """
 
     model: keras.Model
@@ -39,7 +37,6 @@ class Ingredients:
     training_data: keras.utils.PyDataset
     validation_data: keras.utils.PyDataset
     publish: Callable[[TrainingState], None]
-    keep_last: bool = False
 
 
 def run(
@@ -87,9 +84,10 @@ def run(
     planned = stages() if stages else whole
     keras.utils.set_random_seed(training["seed"])
     ready = prepare()
-    ready = replace(ready, keep_last=ready.keep_last and stages is None)
+    # Where the rate falls to zero, a few validation images choose worse than the end of the training.
+    keep_last = stages is None and training["learning_rate_schedule"] == "cosine"
     try:
-        state = _fit(ready, planned, project.folder / model_folder.UNFINISHED, training, callbacks)
+        state = _fit(ready, planned, project.folder / model_folder.UNFINISHED, training, callbacks, keep_last)
     except TrainingStopped as stopped:
         if stopped.state.epoch:
             ready.publish(stopped.state)
@@ -98,12 +96,14 @@ def run(
     model_folder.finish(project.folder)
     epochs = "1 epoch" if state.epoch == 1 else f"{state.epoch} epochs"
     done = f"Trained for {epochs}; the best weights, of epoch {state.best_epoch}, are in {project.folder}."
-    if ready.keep_last and state.epoch >= training["number_of_epochs"]:
+    if keep_last and state.epoch >= training["number_of_epochs"]:
         done = f"Trained for {epochs}; the weights of the last are in {project.folder}."
     return done + (" It went on where it had been stopped." if found == "unfinished" else "")
 
 
-def _fit(ready: Ingredients, stages: Sequence[Stage], folder: Path, training: Mapping, callbacks) -> TrainingState:
+def _fit(
+    ready: Ingredients, stages: Sequence[Stage], folder: Path, training: Mapping, callbacks, keep_last
+) -> TrainingState:
     """Fit stage by stage, each from the best weights of the one before; the best weights of all are loaded at the end.
 
     A stage that was finished in an earlier session is only loaded.
@@ -123,7 +123,7 @@ def _fit(ready: Ingredients, stages: Sequence[Stage], folder: Path, training: Ma
                 learning_rate_schedule=training["learning_rate_schedule"],
                 patience=training["patience"],
                 callbacks=callbacks,
-                keep_last=ready.keep_last,
+                keep_last=keep_last,
             )
         except TrainingStopped as stopped:
             states += [stopped.state] if stopped.state.epoch else []

@@ -23,9 +23,9 @@ ZOOM, DRAWS = 0.1, 5  # of the augmentation that size must bear
 MEASURES = ("brightness", "size", "texture", "direction")
 MEANING = {
     "brightness": "above 0.15: how bright the object is tells classes apart, so that one range must serve all images",
-    "size": "above 0.15: the size of the object tells classes apart, so that images must not be enlarged or shrunk",
+    "size": "above 0.15: the size of the object tells classes apart, so that images are enlarged or shrunk with care",
     "texture": "above 0.15: the grain of the object tells classes apart, so that coarse pixels lose something",
-    "direction": "above 0.15: where the object points or lies tells classes apart, so that images must not be turned",
+    "direction": "above 0.5: where the object points or lies tells classes apart, so that images must not be turned",
 }
 
 

@@ -13,6 +13,7 @@ from utils.errors import DataError
 from utils.files import write_csv, write_json
 from utils.images.image import read_image
 from utils.pages.pictures import file_stems, montage, thumbnail, write_png
+from utils.patching.patches import evenly_chosen
 from utils.paths import set_aside
 from utils.tasks.classes.batches import prepared, seen_by_forest
 from utils.tasks.classes.forest import FOREST, Forest, load_forest, mixed, share_of
@@ -178,8 +179,8 @@ class CropResults(Results):
     def _write_montage(self, path: Path, table: pd.DataFrame, column: str) -> None:
         """Write a montage of one class if it was found; images are read again, as all of them may be too many."""
         mine = table.sort_values(column, ascending=False, kind="stable")
-        shown = np.linspace(0, len(mine) - 1, min(len(mine), MOST_SHOWN)).round().astype(int)
-        pictures = [thumbnail(read_image(self.images / name, self.axes).array) for name in mine["file"].iloc[shown]]
+        shown = evenly_chosen(mine["file"].tolist(), MOST_SHOWN)
+        pictures = [thumbnail(read_image(self.images / name, self.axes).array) for name in shown]
         if pictures:
             write_png(path, montage(pictures))
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from utils.images.normalise import BOTH, EACH_IMAGE, TOGETHER
 from utils.tasks.automatic import Choice
 
 TELLS, DOUBT = 0.15, 0.08  # how much a simple measure alone must tell of the classes to count; to be doubted
@@ -59,7 +60,7 @@ def class_choices(found: Mapping, forms: Mapping) -> list[Choice]:
     found
         The `fingerprint` of the images.
     forms
-        Values of the forms training and augmentation; used are preset, batch_size and half_resolution.
+        Values of the forms; used is the preset of the form training.
 
     Returns
     -------
@@ -81,16 +82,15 @@ def class_choices(found: Mapping, forms: Mapping) -> list[Choice]:
 
 
 def _normalisation(seen: _Seen) -> Choice:
-    told, each, together = seen.told("brightness"), "each image", "all images together"
-    where = ("training", "normalisation")
+    told, where = seen.told("brightness"), ("training", "normalisation")
     if told < DOUBT:
-        return Choice(*where, each, "Brightness tells the classes apart no better than chance.")
+        return Choice(*where, EACH_IMAGE, "Brightness tells the classes apart no better than chance.")
     uneven = seen.found["between_to_within"] > UNEVEN_EXPOSURE
-    candidates = (each, together, "both") if uneven or told < TELLS else ()
+    candidates = (EACH_IMAGE, TOGETHER, BOTH) if uneven or told < TELLS else ()
     if told < TELLS or uneven:
         why = "the images were exposed so differently" if uneven else "it does so only a little"
-        return Choice(*where, each, f"Brightness may tell classes apart, but {why}.", candidates)
-    return Choice(*where, together, "Brightness alone tells classes apart, so that one range serves all images.")
+        return Choice(*where, EACH_IMAGE, f"Brightness may tell classes apart, but {why}.", candidates)
+    return Choice(*where, TOGETHER, "Brightness alone tells classes apart, so that one range serves all images.")
 
 
 def _sizes(seen: _Seen) -> list[Choice]:
@@ -162,6 +162,6 @@ def _intensity(seen: _Seen) -> Choice:
     normalisation = _normalisation(seen)
     if normalisation.candidates:
         return Choice("augmentation", "intensity", 10, "Brightness may tell classes apart: it changes only a little.")
-    if normalisation.value == "each image":
+    if normalisation.value == EACH_IMAGE:
         return Choice("augmentation", "intensity", 20, "Brightness is not what tells the classes apart.")
     return Choice("augmentation", "intensity", 5, "Brightness tells classes apart, so that it must hardly change.")

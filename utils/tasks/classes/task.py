@@ -9,13 +9,14 @@ from utils.data.crops import CropSet, load_crops
 from utils.data.problems import raise_errors
 from utils.data.project import Project, open_crops
 from utils.data.splits import stratified_split
+from utils.images.normalise import asked_by
 from utils.paths import resolve
 from utils.samples import CLASSIFICATION, sample_of
 from utils.tasks.classes.cells import CellResults
 from utils.tasks.classes.evaluate import ClassScoring
 from utils.tasks.classes.page import ClassPage
 from utils.tasks.classes.predict import CropResults, load_classifier
-from utils.tasks.classes.train import PER, ClassTraining
+from utils.tasks.classes.train import ClassTraining
 from utils.tasks.results import Results
 from utils.tasks.task import NetworkTask, Start, TestSet, tuned_values
 
@@ -70,5 +71,5 @@ class Classification(ClassTraining, ClassScoring, ClassPage, NetworkTask):
             **{name: value for name, value in description["network"].items() if name not in SIZES},
             "fit": description["input"]["fit"],
             "decides": "network",
-            "normalisation": {per: how for how, per in PER.items()}[description["normalisation"]["per"]],
+            "normalisation": asked_by(description["normalisation"]),
         }

@@ -10,7 +10,7 @@ import pandas as pd
 from utils.data.crops import Crop
 from utils.data.project import Project, describe_images
 from utils.errors import ModelError
-from utils.images.normalise import NORMALISATION, percentiles
+from utils.images.normalise import BOTH, EACH_IMAGE, NORMALISATION, common_range
 from utils.metrics.calibration import apply, fit_temperature
 from utils.patching.augmentation import Augmentation
 from utils.paths import resolve
@@ -70,7 +70,7 @@ class ClassTraining:
         """See `Task`."""
         images = describe_images(project)
         network = {name: training[name] for name in ("network", "filters", "levels", "half_resolution")}
-        channels = len(images["channels"]) * (2 if training["normalisation"] == "both" else 1)
+        channels = len(images["channels"]) * (2 if training["normalisation"] == BOTH else 1)
         return images | {
             "task": self.name,
             "notebook": self.notebook,
@@ -128,7 +128,6 @@ class ClassTraining:
             TrainingCrops(images, class_ids, weights, batch, steps, augmentation, training["seed"]),
             ValidationCrops(*validation, weights, batch),
             lambda state: self._publish(project, network, description, training, history_table(state)),
-            keep_last=training["learning_rate_schedule"] == "cosine",  # a few validation images choose worse
         )
 
     def _publish(self, project, network, description, training, history) -> None:
@@ -162,16 +161,12 @@ def _decision(decides: str, network: np.ndarray, forest: Forest, validation: Seq
     return {"network": share, "forest": 1 - share, "why": why}
 
 
-PER = {"each image": "image", "all images together": "training set", "both": "both"}  # field -> model.json
-
-
 def _normalisation(project: Project, how: str) -> dict:
     """Where brightness tells classes apart (DNA content), one range serves all images; else each has its own."""
-    if how == "each image":
+    if how == EACH_IMAGE:
         return NORMALISATION
     pixels = [one.image.array.reshape(-1, 1, one.image.array.shape[-1]) for one in project.examples("training")]
-    low, high = percentiles(np.concatenate(pixels), NORMALISATION["low"], NORMALISATION["high"])
-    return NORMALISATION | {"per": PER[how], "range": [low.tolist(), high.tolist()]}
+    return common_range(pixels, how)
 
 
 def arrays(crops: Sequence[Crop], description: Mapping) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ from utils.errors import DataError, ModelError
 from utils.images.normalise import normalise
 from utils.patching.augmentation import Augmentation
 from utils.patching.batches import automatic_steps, sources
-from utils.tasks.automatic import Choice, Progressively, number
+from utils.tasks.automatic import Progressively, number
 from utils.tasks.objects.checks import object_sizes
 from utils.tasks.objects.network import (
     TrainingObjects,
@@ -27,7 +27,7 @@ from utils.tasks.objects.network import (
     save,
 )
 from utils.tasks.objects.rules import DRAWING, WORK, grid_choice, rays_choice
-from utils.tasks.rules import epochs_choice, patch_side, rounds_for_work, steps_for_work
+from utils.tasks.rules import add_length, patch_side
 from utils.training.fit import history_table
 from utils.training.pace import seconds_per_step
 from utils.training.run import Ingredients, training_precision
@@ -75,24 +75,19 @@ class ObjectTraining:
             )
         return patch
 
-    def network_choices(self, project: Project, training: Mapping, fingerprint: Mapping) -> list[Choice]:
+    def add_network(self, project: Project, values: Progressively, fingerprint: Mapping) -> None:
         """See `Masks`."""
-        values = Progressively(training)
         values.add(grid_choice(fingerprint), rays_choice(fingerprint))
         multiple = values["grid"] * 2**UNET_DEPTH
         shortest = min(min(one.mask.shape) for one in used(project))
         largest = min(LARGEST_AUTOMATIC_PATCH, max(shortest, SMALLEST_AUTOMATIC_PATCH))
         values.add_patch(*patch_side(fingerprint, largest, multiple))
         patch = self.patch_size(project, values)
-        pixels, preset = training["batch_size"] * patch[0] * patch[1], training["preset"]
-        steps = automatic_steps(project.examples("training"), patch, training["batch_size"])
-        values.add_steps(steps_for_work(preset, steps, pixels, WORK))
         network = self.describe(project, values)["network"]
-        work = training["batch_size"], patch, DRAWING
-        pace = project.measure((str(network), *work), lambda: seconds_per_step(build(network).keras_model, *work))
-        steps = values["number_of_steps"]
-        values.add(epochs_choice(values, rounds_for_work(preset, steps * pixels, WORK), steps, pace))
-        return values.choices
+        batch = values["batch_size"], patch, DRAWING
+        pace = project.measure((str(network), *batch), lambda: seconds_per_step(build(network).keras_model, *batch))
+        steps = automatic_steps(project.examples("training"), patch, values["batch_size"])
+        add_length(values, steps, patch, WORK, pace)
 
     def describe(self, project: Project, training: Mapping) -> dict:
         """See `Task`."""
@@ -174,7 +169,6 @@ class ObjectTraining:
             batches,
             validation,
             lambda state: self._publish(project, network, description, history_table(state)),
-            keep_last=training["learning_rate_schedule"] == "cosine",  # a few validation images choose worse
         )
 
     def _publish(self, project, network, description, history) -> None:

@@ -11,12 +11,12 @@ from utils.errors import ModelError
 from utils.metrics.confusion import best_threshold
 from utils.patching.augmentation import Augmentation
 from utils.patching.batches import TrainingPatches, ValidationPatches, automatic_steps, sources
-from utils.patching.patches import automatic_patch, check_patch
+from utils.patching.patches import automatic_patch, check_patch, evenly_chosen
 from utils.paths import resolve
-from utils.tasks.automatic import Choice, Progressively, number
+from utils.tasks.automatic import Progressively, number
 from utils.tasks.pixels.predict import Segmenter
 from utils.tasks.pixels.rules import LARGEST_PATCH, levels_choice, resolution_choice, work_at
-from utils.tasks.rules import epochs_choice, patch_side, rounds_for_work, steps_for_work
+from utils.tasks.rules import add_length, patch_side
 from utils.training import networks
 from utils.training.fit import history_table
 from utils.training.model_folder import read_model, save_model
@@ -41,26 +41,20 @@ class PixelTraining:
         check_patch(sizes, patch, multiple, [one.name for one in used])
         return patch
 
-    def network_choices(self, project: Project, training: Mapping, fingerprint: Mapping) -> list[Choice]:
+    def add_network(self, project: Project, values: Progressively, fingerprint: Mapping) -> None:
         """See `Masks`."""
-        values = Progressively(training)
-        values.add(resolution_choice(fingerprint, training["preset"]))
+        values.add(resolution_choice(fingerprint, values["preset"]))
         values.add(levels_choice(fingerprint, values["half_resolution"]))
         multiple = networks.input_multiple(values["pooling_steps"], values["half_resolution"])
         shortest = min(min(one.mask.shape) for one in project.dataset.examples)
         values.add_patch(*patch_side(fingerprint, min(LARGEST_PATCH, shortest), multiple))
         patch = self.patch_size(project, values)
-        pixels, preset = training["batch_size"] * patch[0] * patch[1], training["preset"]
-        steps = automatic_steps(project.examples("training"), patch, training["batch_size"])
-        work = work_at(values["half_resolution"])
-        values.add_steps(steps_for_work(preset, steps, pixels, work))
         network = {name: values[name] for name in FIELDS}
         network |= {"channels": fingerprint["channels"], "classes": len(project.dataset.classes)}
-        batch = training["batch_size"], patch
+        batch = values["batch_size"], patch
         pace = project.measure((*network.items(), *batch), lambda: seconds_per_step(networks.unet(**network), *batch))
-        steps = values["number_of_steps"]
-        values.add(epochs_choice(values, rounds_for_work(preset, steps * pixels, work), steps, pace))
-        return values.choices
+        steps = automatic_steps(project.examples("training"), patch, values["batch_size"])
+        add_length(values, steps, patch, work_at(values["half_resolution"]), pace)
 
     def describe(self, project: Project, training: Mapping) -> dict:
         """See `Task`."""
@@ -136,7 +130,6 @@ class PixelTraining:
             batches,
             validation,
             lambda state: self._publish(project, network, description, history_table(state)),
-            keep_last=training["learning_rate_schedule"] == "cosine",  # a few validation images choose worse
         )
 
     def _publish(self, project, network, description, history) -> None:
@@ -149,8 +142,7 @@ class PixelTraining:
         if len(description["classes"]) == 2:
             segmenter = Segmenter(plain, description)
             training, validation = project.examples("training"), project.examples("validation")
-            spread = np.linspace(0, len(training) - 1, min(len(training), FOR_THRESHOLD)).round().astype(int)
-            images = validation + [training[i] for i in spread]
+            images = validation + evenly_chosen(training, FOR_THRESHOLD)
             pairs = ((one.mask, segmenter.foreground_probability(one.image.array)) for one in images)
             description = description | {"threshold": best_threshold(pairs)}
         save_model(project.folder, plain, description, history)
