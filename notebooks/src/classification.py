@@ -321,6 +321,7 @@ from utils.training.progress import with_progress
 
 forms.save_settings(data, augmentation, training)
 note(with_progress(task.train, project, forms.parameters(data, augmentation, training)))
+page.show_trials(project)
 
 # %% [markdown]
 # ## 5. Evaluate

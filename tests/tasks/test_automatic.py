@@ -21,7 +21,7 @@ from utils.images.normalise import EACH_IMAGE, TOGETHER, normalisation_of
 from utils.paths import resolve
 from utils.samples import STARTING
 from utils.tasks import trials
-from utils.tasks.automatic import AUTOMATIC, Choice, asked_for, kept_choices, rows, settled
+from utils.tasks.automatic import AUTOMATIC, Choice, asked_for, kept_choices, rows, settled, trial_table
 from utils.tasks.fingerprint import fingerprint, fingerprint_table, told_by_brightness
 from utils.tasks.objects.rules import grid_choice, rays_choice
 from utils.tasks.pixels.rules import levels_choice, resolution_choice, work_at
@@ -245,7 +245,13 @@ def test_trials_see_training_images_only_and_the_better_value_is_taken(tmp_path,
         assert 0 < value < 10
     chosen = {one["field"]: one for one in json.loads((project.folder / "automatic.json").read_text())}
     assert chosen["zoom"]["value"] == 20
-    assert chosen["zoom"]["reason"] == "Who knows? Short trials decided, by their loss: 10 0.400; 20 0.300."
+    assert chosen["zoom"]["reason"] == "Who knows? Short trials decided (see the table in section 4)."
+    table = trial_table(project.folder)
+    assert table.to_dict("list") == {
+        "zoom": [10, 20],
+        "loss on images kept apart": [0.4, 0.3],
+        "taken": ["", "yes"],
+    }
     saved = json.loads((project.folder / "parameters.json").read_text())["overrides"]
     assert saved["augmentation"]["zoom"] == 20
     assert not (project.folder / "training").exists()
@@ -268,6 +274,9 @@ def test_other_candidates_must_be_clearly_better(monkeypatch, losses, best):
     assert (found[0].value, found[2].value) == [(10, "a"), (10, "b"), (20, "a"), (20, "b")][best]
     assert found[1] == choices[1]
     assert not any(one.candidates for one in found)
+    assert found[0].trials == found[2].trials
+    assert [(one["zoom"], one["way"]) for one in found[0].trials] == [(10, "a"), (10, "b"), (20, "a"), (20, "b")]
+    assert [one["loss"] for one in found[0].trials] == losses
 
 
 def test_a_trial_goes_on_after_a_crash(tmp_path):
@@ -340,7 +349,8 @@ class TestStart:
         return next(one for one in UNET.choices(project, forms) if one.field == "starting_model")
 
     def test_few_images_start_from_it(self, own, tmp_path):
-        assert self.choice(tmp_path).value == own
+        found = self.choice(tmp_path)
+        assert (found.value, found.candidates) == (own, (own, ""))
         given = parameters(tmp_path / "data", tmp_path)
         project, _ = open_and_train(given)
         saved = json.loads((project.folder / "parameters.json").read_text())["overrides"]
@@ -348,6 +358,22 @@ class TestStart:
         given["overrides"]["data"]["starting_model"] = ""
         with pytest.raises(ModelError, match="starting_model was"):
             UNET.train(project, given)
+
+    def test_trials_start_from_what_they_try_and_the_better_start_is_taken(self, own, tmp_path, monkeypatch):
+        given = parameters(write_data(tmp_path / "data", 14), tmp_path, training={"number_of_epochs": 10})
+        project = open_project(given["overrides"]["data"])
+        started, original = [], UNET.ingredients
+
+        def ingredients(one, forms, description, starting=None):
+            started.append(starting is not None)
+            return original(one, forms, description, starting)
+
+        monkeypatch.setattr(UNET, "ingredients", ingredients, raising=False)
+        monkeypatch.setattr(trials, "LEAD", -1e9)  # the last candidate is taken
+        UNET.train(project, given)
+        assert started == [True, False, False]
+        assert list(trial_table(project.folder)["starting_model"]) == [own, "none"]
+        assert list(trial_table(project.folder)["taken"]) == ["", "yes"]
 
     @pytest.mark.parametrize(
         ("why", "changes"),

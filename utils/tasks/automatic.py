@@ -5,10 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from utils.forms.fields import AUTOMATIC
 from utils.training.model_folder import chosen_before
 
 COLUMNS = ["form", "field", "value", "reason"]
+LOSS = "loss"  # of a trial
+TRIALS = "Short trials on the training images"  # caption of a table
 
 
 @dataclass(frozen=True)
@@ -19,13 +23,16 @@ class Choice:
     ----------
     candidates
         Values between which short trials on the training images decide; `value` then is the one to begin with.
+    trials
+        What they gave: for each of them a value of every field that was in doubt, and the loss.
     """
 
     form: str
     field: str
     value: Any
     reason: str
-    candidates: tuple = ()
+    candidates: Sequence = ()
+    trials: Sequence[Mapping] = ()
 
 
 class Progressively(dict):
@@ -70,10 +77,24 @@ def settled(forms: Mapping[str, Mapping], choices: Sequence[Choice]) -> dict[str
 
 
 def rows(choices: Sequence[Choice]) -> list[dict]:
-    """A dictionary for each choice for JSON: form, field, value, reason."""
-    return [{name: getattr(one, name) for name in COLUMNS} for one in choices]
+    """A dictionary for each choice for JSON: form, field, value, reason, and trials where there were any."""
+    return [
+        {name: getattr(one, name) for name in COLUMNS} | ({"trials": list(one.trials)} if one.trials else {})
+        for one in choices
+    ]
 
 
 def kept_choices(folder: Path) -> list[Choice]:
     """What was chosen before the training in `folder` was interrupted; empty where nothing was yet."""
     return [Choice(**row) for row in chosen_before(folder)]
+
+
+def trial_table(folder: Path) -> pd.DataFrame:
+    """What short trials gave before the training in `folder`, for the page: a row for each; empty without any."""
+    kept = [one for one in kept_choices(folder) if one.trials]
+    if not kept:
+        return pd.DataFrame()
+    table, chosen = pd.DataFrame(kept[0].trials), {one.field: one.value for one in kept}
+    taken = [all(row[field] == value for field, value in chosen.items()) for row in kept[0].trials]
+    shown = table.replace("", "none").rename(columns={LOSS: "loss on images kept apart"})
+    return shown.assign(taken=["yes" if one else "" for one in taken])

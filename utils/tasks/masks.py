@@ -101,7 +101,8 @@ class Masks(NetworkTask):
             return Choice(*where, "", "From scratch: the project's own model was made of these very images.")
         if self.other_network(read_model(folder, self.name)["network"], self.describe(project, training)["network"]):
             return Choice(*where, "", "From scratch: the project's own model has another network.")
-        return Choice(*where, STARTING[self.name], "The project's own model of nuclei: with few images it helps much.")
+        why = "The project's own model of nuclei, if a short trial agrees: with few images it helps much."
+        return Choice(*where, STARTING[self.name], why, (STARTING[self.name], ""))
 
     @abstractmethod
     def other_network(self, old: Mapping, new: Mapping) -> bool:

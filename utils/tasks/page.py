@@ -10,6 +10,7 @@ from utils.pages.figures import show
 from utils.pages.notes import note
 from utils.pages.page import show_tables, tidy
 from utils.tasks import report
+from utils.tasks.automatic import TRIALS, trial_table
 from utils.tasks.task import Checks, Evaluation, NetworkTask, Task, TestSet, alike
 
 if TYPE_CHECKING:
@@ -44,6 +45,11 @@ def show_project(task: Task, project: "Project", training: dict, test_set: TestS
         show_tables({"What the images are like": table})
     display(tidy(task.counts(project, test_set)))
     show(task.show_data(project))
+
+
+def show_trials(project: "Project") -> None:
+    """End of section 4: the short trials that settled what the data left in doubt, if there were any."""
+    show_tables({TRIALS: trial_table(project.folder)})
 
 
 def with_lookalikes(checks: Checks, task: Task, project: "Project", test_set: TestSet) -> Checks:

@@ -11,6 +11,7 @@ from utils.data.splits import read_split
 from utils.metrics.intervals import interval_note
 from utils.pages.report import write_report
 from utils.pages.score_figures import learning_curves
+from utils.tasks.automatic import TRIALS, trial_table
 from utils.tasks.task import Evaluation, Task, TestSet
 from utils.training.model_folder import HISTORY, PARAMETERS, SPLIT, read_model
 
@@ -67,12 +68,13 @@ def write(
     added = {caption: shown for caption, shown in (more or {}).items() if isinstance(shown, Figure)}
     listed = {caption: shown for caption, shown in (more or {}).items() if caption not in added}
     scores = {caption: table for caption, table in task.score_tables(evaluation).items() if len(table)}
+    trials = {TRIALS: table} if len(table := trial_table(folder)) else {}
     about = " ".join([task.summary(description, len(history)), *task.remarks(evaluation)]).replace("**", "")
     write_report(
         path,
         title=f"{task.title} {folder.name}",
         summary=f"{about}\n\nThe scores are from {len(test_set.examples)} images: {test_set.origin}.",
-        tables={**listed, "Images the model was made from": counts.reset_index(), **scores},
+        tables={**listed, "Images the model was made from": counts.reset_index(), **trials, **scores},
         figures={
             **added,
             "Loss during training": learning_curves(history),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from utils.tasks.automatic import Choice
+from utils.tasks.automatic import LOSS, Choice
 from utils.training.fit import fit
 from utils.training.model_folder import UNFINISHED
 
@@ -36,7 +36,7 @@ def try_out(task: Any, project: "Project", forms: Mapping, choices: Sequence[Cho
     Returns
     -------
     list of Choice
-        The same choices without candidates; the reason says what the trials gave.
+        The same choices without candidates; those that were in doubt hold what the trials gave.
     """
     doubtful = [one for one in choices if one.candidates]
     plans = list(product(*(one.candidates for one in doubtful)))
@@ -48,16 +48,15 @@ def try_out(task: Any, project: "Project", forms: Mapping, choices: Sequence[Cho
         values = _with(forms, [replace(one, value=value) for one, value in zip(doubtful, plan, strict=True)])
         losses.append(_loss(task, replace(inner, folder=inner.folder / str(number)), values, len(plans)))
     best = int(np.argmin([losses[0] * (1 - LEAD), *losses[1:]]))
-    return [_decided(one, doubtful, plans, losses, best) for one in choices]
+    fields = [one.field for one in doubtful]
+    told = [dict(zip(fields, plan, strict=True)) | {LOSS: loss} for plan, loss in zip(plans, losses, strict=True)]
+    return [_decided(one, told, best) if one.candidates else one for one in choices]
 
 
-def _decided(choice: Choice, doubtful: Sequence[Choice], plans, losses, best: int) -> Choice:
+def _decided(choice: Choice, trials: Sequence[Mapping], best: int) -> Choice:
     """A choice with what the trials found."""
-    if not choice.candidates:
-        return choice
-    told = "; ".join(f"{' + '.join(map(str, plan))} {loss:.3f}" for plan, loss in zip(plans, losses, strict=True))
-    reason = f"{choice.reason} Short trials decided, by their loss: {told}."
-    return replace(choice, candidates=(), value=plans[best][doubtful.index(choice)], reason=reason)
+    reason = f"{choice.reason} Short trials decided (see the table in section 4)."
+    return replace(choice, candidates=(), value=trials[best][choice.field], reason=reason, trials=trials)
 
 
 def _inner(task: Any, project: "Project", forms: Mapping) -> "Project | None":
@@ -81,7 +80,9 @@ def _loss(task: Any, project: "Project", forms: Mapping, n_plans: int) -> float:
     """Smallest loss, on images that were kept apart, of a training that takes its share of the epochs."""
     training = forms["training"]
     keras.utils.set_random_seed(training["seed"])
-    ready = task.ingredients(project, forms, task.describe(project, training))
+    description = task.describe(project, training)
+    starting = task.starting_network(forms["data"].get("starting_model", ""), description)
+    ready = task.ingredients(project, forms, description, starting)
     ready.compile()
     state = fit(
         ready.model,
