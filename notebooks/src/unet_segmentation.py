@@ -263,6 +263,9 @@ class Augmentation(Form):
     stain = Automatic(
         Int(20, min=0, max=50), help="strength of each stain by up to this %; 10 to 30, only used for colour images"
     )
+    empty = Automatic(
+        Int(0, min=0, max=50), help="% of patches that show noise alone, so that empty images stay empty; 0 = off"
+    ).tag(advanced=True)
 
 
 augmentation = Augmentation(**overrides.get("augmentation", {}))

@@ -6,7 +6,7 @@ from scipy import ndimage
 from skimage.color import hed_from_rgb, rgb_from_hed
 
 from utils.images.normalise import percentiles
-from utils.patching.augmentation import Augmentation, draw_patch
+from utils.patching.augmentation import Augmentation, draw_patch, noise_alone
 
 LOW, HIGH = np.zeros(1, np.float32), np.ones(1, np.float32)
 GEOMETRY = {
@@ -214,6 +214,28 @@ def test_noise_has_at_most_the_given_deviation_and_no_bias():
     assert 0.09 < deviations.max() < 0.115  # limit 0.1, estimated from 256 pixels
     assert deviations.min() < 0.01
     assert patches.mean() == pytest.approx(0.6, abs=0.002)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_share_of_patches_without_any_object_is_the_one_given(channels):
+    rng = np.random.default_rng(0)
+    image = rng.uniform(0, 1, (40, 40, channels)).astype(np.float32)
+    mask = np.ones((40, 40), np.uint8)
+    drawn = [draw(image, mask, seed=seed, empty=30) for seed in range(300)]
+    share = np.mean([not label.any() for _, label in drawn])
+    assert share == pytest.approx(0.3, abs=0.08)
+    assert {(one.shape, one.dtype, label.dtype.str) for one, label in drawn} == {
+        ((16, 16, channels), np.dtype(np.float32), mask.dtype.str)
+    }
+    kept = [one for one, label in drawn if label.any()]
+    assert all(one.min() >= 0 and one.max() <= 1 for one in kept), "the others show the image"
+
+
+def test_noise_alone_is_faint_in_its_own_range():
+    """White noise is below a fifth of the range (15 standard deviations are the least), smooth noise is stronger."""
+    shown = [noise_alone((64, 64, 1), np.random.default_rng(seed)) for seed in range(40)]
+    assert min(one.std() for one in shown) == pytest.approx(1 / 15, rel=0.15)
+    assert all(-1 < one.min() < one.max() < 2 for one in shown)
 
 
 @pytest.mark.parametrize(

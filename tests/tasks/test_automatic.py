@@ -142,7 +142,9 @@ def test_augmentation_follows_the_kind_of_image():
     def chosen(**changes):
         return {one.field: one.value for one in augmentation_choices(with_print(**changes))}
 
-    assert chosen() == {"flip": True, "rotate_90": True, "rotation": 45, "zoom": 30, "intensity": 30, "stain": 0}
+    turned = {"flip": True, "rotate_90": True, "rotation": 45, "zoom": 30}
+    assert chosen() == turned | {"intensity": 30, "stain": 0, "empty": 6}
+    assert chosen(brightfield=True)["empty"] == 0
     assert chosen(brightfield=True, coloured=True)["stain"] == 20
     assert chosen(brightfield=True, coloured=True)["intensity"] == 10
 
@@ -378,7 +380,6 @@ class TestStart:
     @pytest.mark.parametrize(
         ("why", "changes"),
         [
-            ("there are enough images", {"n": 30, "side": 32}),
             ("bright nuclei on dark ground only", {"channels": 3}),
             ("bright nuclei on dark ground only", {"classes": 3}),
             ("another network", {"training": {"filters": 8}}),
@@ -406,3 +407,26 @@ def test_the_projects_own_models_are_small_and_find_real_nuclei(task):
     test = load_examples(source, target, "automatic", "automatic", "", annotation=kind)
     predictor = task.load(folder)
     assert task.judge(predictor, test.examples, predictor.classes).value > 0.5
+
+
+@pytest.mark.parametrize("task", [UNET, STARDIST])
+@pytest.mark.parametrize(
+    ("offset", "noise", "dtype"),
+    [(100, 1, np.uint8), (100, 20, np.uint8), (2000, 300, np.uint16), (7, 0, np.uint8), (255, 0, np.uint8)],
+)
+def test_an_empty_image_gives_an_empty_mask_and_a_lone_object_is_found(task, offset, noise, dtype):
+    """From file to mask, with networks that learned from images full of nuclei only."""
+    rng, (y, x) = np.random.default_rng(0), np.mgrid[:200, :220]
+    disc = (y - 100) ** 2 + (x - 90) ** 2 <= 7**2
+    empty = rng.normal(offset, noise, disc.shape)
+    lone = empty + max(20 * noise, 60) * disc
+    network = task.load(resolve(STARTING[task.name]))
+
+    def mask(image):
+        array = image.clip(0, np.iinfo(dtype).max).astype(dtype)[..., np.newaxis]
+        return (network.class_ids(array) if task is UNET else network.find(array).labels) > 0
+
+    assert mask(empty).mean() < 1e-3
+    if offset < 255:
+        found = mask(lone)
+        assert (found & disc).sum() / (found | disc).sum() > 0.7

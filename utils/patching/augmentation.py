@@ -6,11 +6,13 @@ import numpy as np
 from scipy import ndimage
 from skimage.color import hed_from_rgb, rgb_from_hed
 
-from utils.images.normalise import normalise
+from utils.images.normalise import NORMALISATION, normalise, signal_range
 from utils.patching.patches import draw_position
 
 FULL_SCALES = (1, 255, 1023, 4095, 16383, 65535)  # white in floats and in 8 to 16 bits, whatever the file's dtype
 DARKEST = 1 / 255  # share of white below which there is no stain to tell, as in 8 bits
+SMOOTHEST_NOISE = 2  # pixels, standard deviation of a Gaussian blur
+DARK, NOISE = 1000, 100  # grey values of an image without objects: brightness and standard deviation
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Augmentation:
     stain
         Largest change of each stain's amount, percent, RGB images only: colour deconvolution into haematoxylin, eosin
         and DAB, each scaled on its own (Tellez et al. 2018, doi:10.1109/TMI.2018.2820199).
+    empty
+        Share of patches, percent, that show an image without any object instead: noise alone, with an empty mask.
     """
 
     flip: bool = False
@@ -44,6 +48,7 @@ class Augmentation:
     blur: float = 0
     noise: float = 0
     stain: float = 0
+    empty: float = 0
 
     @property
     def warps(self) -> bool:
@@ -68,7 +73,19 @@ def draw_patch(image, mask, low, high, patch, min_fraction, augmentation: Augmen
     if augmentation.stain and image.shape[-1] == 3:
         image = _jitter_stains(image, _white(high), augmentation.stain / 100, rng)
     image = normalise(image, low, high)
+    if augmentation.empty and rng.random() < augmentation.empty / 100:
+        image, mask = noise_alone(image.shape, rng), np.zeros_like(mask)
     return _change_intensity(image, augmentation, rng), mask
+
+
+def noise_alone(shape: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:
+    """Image without any object as a network sees it: noise in its own `signal_range`, float32 (Y, X, C) of `shape`.
+
+    The noise of some cameras and of images that were resampled is smooth: neighbours within up to 2 pixels are alike.
+    """
+    noise = ndimage.gaussian_filter(rng.normal(size=shape), rng.uniform(0, SMOOTHEST_NOISE), axes=(0, 1))
+    image = (DARK + NOISE * noise / noise.std()).clip(0).astype(np.uint16)
+    return normalise(image, *signal_range(image, NORMALISATION["low"], NORMALISATION["high"]))
 
 
 def draw_image(image: np.ndarray, augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray:

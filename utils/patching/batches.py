@@ -136,6 +136,6 @@ def drawn_before_and_after(
             )
             for i, one in enumerate(sources)
         ]
-        for changes in (Augmentation(), Augmentation(**augmentation))
+        for changes in (Augmentation(), Augmentation(**{**augmentation, "empty": 0}))
     ]
     return [np.stack(parts) for pairs in drawn for parts in zip(*pairs, strict=True)]

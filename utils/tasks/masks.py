@@ -30,7 +30,6 @@ from utils.training.model_folder import DESCRIPTION, read_model
 PATCH = ("patch_height", "patch_width")
 LARGE_PATCH = 512  # pixels
 FEW_IMAGES = 10
-FEW_FOR_A_START = 30  # images, below which the project's own model is started from
 
 
 class Masks(NetworkTask):
@@ -89,19 +88,17 @@ class Masks(NetworkTask):
         return [*values.choices, self._start_choice(project, forms, values, fingerprint)]
 
     def _start_choice(self, project: Project, forms: Mapping, training: Mapping, fingerprint: Mapping) -> Choice:
-        """Start from the project's own model of nuclei where images are few, like it, and none of its own."""
+        """Start from the project's own model of nuclei where images are like it, and none of its own."""
         where, folder = ("data", "starting_model"), resolve(STARTING[self.name])
         if not (folder / DESCRIPTION).is_file():
             return Choice(*where, "", "From scratch: the project's own models are not here.")
         if fingerprint["channels"] > 1 or fingerprint["brightfield"] or len(project.dataset.classes) > 2:
             return Choice(*where, "", "From scratch: the project's own model knows bright nuclei on dark ground only.")
-        if len(project.dataset.examples) >= FEW_FOR_A_START:
-            return Choice(*where, "", "From scratch: there are enough images.")
         if sample_of(forms["data"]["training_source"]) == "nuclei":
             return Choice(*where, "", "From scratch: the project's own model was made of these very images.")
         if self.other_network(read_model(folder, self.name)["network"], self.describe(project, training)["network"]):
             return Choice(*where, "", "From scratch: the project's own model has another network.")
-        why = "The project's own model of nuclei, if a short trial agrees: with few images it helps much."
+        why = "The project's own model of nuclei knows bright objects on dark ground; a short trial must agree."
         return Choice(*where, STARTING[self.name], why, (STARTING[self.name], ""))
 
     @abstractmethod

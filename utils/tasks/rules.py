@@ -12,6 +12,7 @@ CLEARLY = 0.02  # balanced accuracy by which one range of brightness tells more 
 AROUND = 2.5  # diameters of a large object that a patch shows
 SMALLEST_PATCH = 128  # pixels
 FEWEST_ROUNDS = 5  # of training: a curve of fewer says nothing
+EMPTY = 6  # percent of the patches
 UNLIMITED = 100  # rounds of training of the preset "Default"
 
 
@@ -59,7 +60,14 @@ def augmentation_choices(fingerprint: Mapping) -> list[Choice]:
         Choice("augmentation", "zoom", 30, f"Large objects are {spread:.1f} times as wide as small ones anyway."),
         Choice("augmentation", "intensity", 10 if stained else 30, brightness),
         Choice("augmentation", "stain", 20 if stained else 0, stains),
+        Choice("augmentation", "empty", *_empty(fingerprint)),
     ]
+
+
+def _empty(fingerprint: Mapping) -> tuple[int, str]:
+    if fingerprint["brightfield"]:
+        return 0, "Bright images have no dark background that noise alone could look like."
+    return EMPTY, "Images without any object shall have an empty mask: the network is shown what they look like."
 
 
 def rounds_for_work(preset: str, pixels: int, work: Mapping) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from utils.tasks.automatic import Choice
 
-WORK = {"Quick on a CPU": 150e6, "Try out": 16e6}  # pixels that a network learns from in all, at half resolution
+WORK = {"Quick on a CPU": 125e6, "Try out": 16e6}  # pixels that a network learns from in all, at half resolution
 FULL = 0.4  # share of these at full resolution, which takes so much longer
 LARGEST_PATCH = 256  # pixels: larger ones show the same structures again
 THIN = 4  # pixels: structures below this may be lost at half resolution
