@@ -179,7 +179,7 @@ def test_rounds_of_training_are_bounded_by_work_or_by_time_whatever_the_number_o
 
     for steps in (50, 80, 200):  # of 20 and of 5,000 images
         assert epochs(steps) * steps * 4 * 128**2 == pytest.approx(1e8, rel=0.05)
-        assert epochs(steps, time_for_training=10) * steps * 0.1 == pytest.approx(600, rel=0.02)
+        assert epochs(steps, time_for_training=10) * steps * 0.1 * 1.2 == pytest.approx(600, rel=0.02), "with trials"
     assert epochs(50, preset="Default") == epochs(200, preset="Default") == 100
     assert epochs(200, time_for_training=0.1) == 1
     for steps, expected in ((50, 50), (500, 305)):  # 5 rounds at least

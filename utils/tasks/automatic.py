@@ -11,6 +11,7 @@ from utils.forms.fields import AUTOMATIC
 from utils.training.model_folder import chosen_before
 
 COLUMNS = ["form", "field", "value", "reason"]
+FOR_TRIALS = 0.2  # of the training's epochs that all trials together may take
 LOSS = "loss"  # of a trial
 TRIALS = "Short trials on the training images"  # caption of a table
 

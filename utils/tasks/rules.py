@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from utils.data.splits import automatic_percentage
 from utils.images.normalise import EACH_IMAGE, TOGETHER
-from utils.tasks.automatic import AUTOMATIC, Choice, Progressively
+from utils.tasks.automatic import AUTOMATIC, FOR_TRIALS, Choice, Progressively
 from utils.training.pace import in_words
 
 CLEARLY = 0.02  # balanced accuracy by which one range of brightness tells more than the other
@@ -106,9 +106,12 @@ def epochs_choice(training: Mapping, rounds: int, steps: int, pace: float) -> Ch
     minutes = training["time_for_training"]
     why = f'the preset "{training["preset"]}"' if minutes == AUTOMATIC else f"the {minutes:g} minutes that you gave"
     if minutes != AUTOMATIC:
-        rounds = max(1, round(60 * minutes / (pace * steps)))
+        rounds = max(1, round(60 * minutes / ((1 + FOR_TRIALS) * pace * steps)))
     took = in_words(rounds * steps * pace)
-    return Choice("training", "number_of_epochs", rounds, f"{took} on this computer, {steps} batches each: {why}.")
+    more = "up to a fifth more where trials are needed"
+    return Choice(
+        "training", "number_of_epochs", rounds, f"{took} on this computer for {steps} batches each, {more}: {why}."
+    )
 
 
 def add_length(values: Progressively, steps: int, patch: tuple[int, int], work: Mapping, pace: float) -> None:

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from utils.tasks.automatic import LOSS, Choice
+from utils.tasks.automatic import FOR_TRIALS, LOSS, Choice
 from utils.training.fit import fit
 from utils.training.model_folder import UNFINISHED
 
 if TYPE_CHECKING:
     from utils.data.project import Project
 
-SHARE = 0.2  # of the training's epochs that all trials together may take
 FOLDER = "trials"  # within the checkpoints; a trial goes on after a crash like any training
 WATCHED = 20  # percent of the training images that a trial is scored on
 LEAD = 0.2  # share by which the loss must be smaller than with the first candidate: short trials are left to chance
@@ -89,7 +88,7 @@ def _loss(task: Any, project: "Project", forms: Mapping, n_plans: int) -> float:
         ready.training_data,
         ready.validation_data,
         project.folder,
-        number_of_epochs=max(1, round(SHARE * training["number_of_epochs"] / n_plans)),
+        number_of_epochs=max(1, round(FOR_TRIALS * training["number_of_epochs"] / n_plans)),
         initial_learning_rate=training["initial_learning_rate"],
         learning_rate_schedule="cosine",
     )
