@@ -12,6 +12,7 @@ from utils.errors import DataError
 from utils.files import atomic
 from utils.images.axes import to_yxc
 from utils.images.decoders import read_pixels
+from utils.paths import JPEG_SUFFIXES
 
 CHUNK = 1 << 20  # pixels worked on at a time
 
@@ -69,7 +70,7 @@ def read_mask(path: Path) -> np.ndarray:
     TIFF or PNG: one channel, or three equal ones. A colour table is ignored: its indices are the values. DataError as
     `read_image`, and for a colour picture, a JPEG, negative or fractional values.
     """
-    if path.suffix.lower() in {".jpg", ".jpeg"}:
+    if path.suffix.lower() in JPEG_SUFFIXES:
         raise DataError(f"{path} is a JPEG, which smears the values of a mask. Export it again as TIFF or PNG.")
     array, stored, _ = read_pixels(path, palette=True)
     array = to_yxc(array, stored, "automatic", path)

@@ -1,0 +1,130 @@
+"""The files of a folder that are not read: named with the reason and with what to do, one row for each kind."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from utils.data.problems import Problem
+from utils.paths import IMAGE_SUFFIXES, MASK_SUFFIXES, MICROSCOPE_SUFFIXES, is_system
+
+FOLDERS_OF_DATA = {".zarr", ".n5"}
+NAMED = 3  # files of one kind, the others are counted
+EXPORT = (
+    "Export them as TIFF with Fiji: Process > Batch > Convert for a whole folder (tick Read images using Bio-Formats), "
+    "Plugins > Bio-Formats > Bio-Formats Importer for a file that holds many images."
+)
+
+
+class Kind(NamedTuple):
+    """Endings of files of one kind, what one and several of them are called, and what to do."""
+
+    endings: set[str]
+    one: str
+    several: str
+    remedy: str
+
+
+PICTURES = ".webp .heic .heif .avif .jp2 .j2k .jxl .psd .xcf .svg .eps .pdf .ppm .pgm .pbm .tga .dng .cr2 .cr3 .nef .arw"
+VOLUMES = ".npy .npz .h5 .hdf5 .mat .zarr .n5 .nii .nrrd .mha .mhd .raw .dcm .fits .fit .klb .hdr .img"
+KINDS = [
+    Kind(MICROSCOPE_SUFFIXES, "file of a microscope", "files of a microscope", EXPORT),
+    Kind(
+        set(PICTURES.split()),
+        "picture of a format that is not read",
+        "pictures of a format that is not read",
+        "Open them in the program that they come from, or in Fiji, and save them as TIFF or PNG.",
+    ),
+    Kind(
+        set(VOLUMES.split()),
+        "file of data that is no TIFF, PNG or JPEG",
+        "files of data that are no TIFF, PNG or JPEG",
+        "Open them in Fiji, or in the program that they come from, and save each image as TIFF.",
+    ),
+    Kind(
+        {".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz"},
+        "packed file",
+        "packed files",
+        "Unpack them into the folder if images are in them.",
+    ),
+    Kind(
+        {".avi", ".mp4", ".mov", ".mkv", ".wmv", ".mpg"},
+        "film",
+        "films",
+        "Open them in Fiji and choose File > Save As > Image Sequence, in the format TIFF.",
+    ),
+    Kind({""}, "file without an ending", "files without an ending", "Give each its ending, such as .tif, if images."),
+]
+OTHER = Kind(set(), "other file", "other files", "Nothing is to be done if they are notes or tables.")
+FOLDERS = Kind(set(), "sub-folder with images", "sub-folders with images", "Name one of them if its images are wanted.")
+
+
+def unread(
+    folder: Path, recursive: bool = False, masks: bool = False, apart: Sequence[Path] = (), notes: bool = True
+) -> list[Problem]:
+    """Warnings about files in `folder` that are not read, those of one kind together; hidden ones are not told of.
+
+    Parameters
+    ----------
+    folder
+        Folder that was searched for images, with its sub-folders where it is searched `recursive`. Else those that
+        hold images are told of too.
+    masks
+        Whether it was searched for masks (`utils.data.folders.find_images`).
+    apart
+        Files and folders in `folder` that are known to be something else, such as results or masks.
+    notes
+        Whether files that look like no image at all, such as texts and tables, and sub-folders are told of.
+    """
+    known = {os.path.realpath(one) for one in apart}
+    found = defaultdict(list)
+    for path in sorted(_entries(folder, recursive, known)):
+        kind = _kind(path, masks)
+        if kind and (notes or kind not in (OTHER, FOLDERS)):
+            found[kind.one].append(path)
+    return [_problem(kind, folder, found[kind.one]) for kind in (*KINDS, FOLDERS, OTHER) if found[kind.one]]
+
+
+def instead(folder: Path, recursive: bool = False) -> str:
+    """What a folder without images holds and what to do, as sentences that follow another one; "" if nothing."""
+    return "".join(f" {one.what[0].upper()}{one.what[1:]}. {one.remedy}" for one in unread(folder, recursive))
+
+
+def _entries(folder: Path, recursive: bool, apart: set[str]) -> Iterator[Path]:
+    """Files, and the folders that are not looked into."""
+    for path in _listed(folder):
+        if is_system(path.name) or (apart and os.path.realpath(path) in apart):
+            continue
+        if recursive and path.is_dir() and path.suffix.lower() not in FOLDERS_OF_DATA:
+            yield from _entries(path, recursive, apart)
+        else:
+            yield path
+
+
+def _listed(folder: Path) -> list[Path]:
+    """What a folder holds; nothing where it cannot be looked into."""
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _kind(path: Path, masks: bool) -> Kind | None:
+    """Kind of a file or folder; None where it is read, or where there is nothing to tell."""
+    ending, folder = path.suffix.lower(), path.is_dir()
+    if folder and ending not in FOLDERS_OF_DATA:
+        return FOLDERS if any(one.suffix.lower() in IMAGE_SUFFIXES for one in _listed(path)) else None
+    if not folder and (ending in IMAGE_SUFFIXES or (masks and path.name.lower().endswith(tuple(MASK_SUFFIXES)))):
+        return None
+    return next((kind for kind in KINDS if ending in kind.endings), OTHER)
+
+
+def _problem(kind: Kind, folder: Path, paths: Sequence[Path]) -> Problem:
+    """Warning about one file by its path, about several by their number and names."""
+    if len(paths) == 1:
+        return Problem("warning", str(paths[0]), f"this {kind.one} is not read", kind.remedy)
+    names = [path.relative_to(folder).as_posix() for path in paths[:NAMED]]
+    more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
+    what = f"{len(paths)} {kind.several} are not read ({', '.join(names)}{more})"
+    return Problem("warning", str(folder), what, kind.remedy)
