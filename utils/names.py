@@ -13,7 +13,8 @@ ENDINGS = sorted(IMAGE_SUFFIXES | MASK_SUFFIXES | MICROSCOPE_SUFFIXES, key=len, 
 ENDING = re.compile(rf"(\.ome)?({'|'.join(map(re.escape, ENDINGS))})?$", re.IGNORECASE)
 HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")  # imgA: between two words
 TOKEN = re.compile(r"\d+|[^\W\d_]+|[+/]")  # numbers, words, CD4+ is not CD4, and a folder is not a part of a name
-MASK_WORDS = set("mask masks label labels lbl seg segs segmentation annotation annotations cp gt truth outlines".split())
+MASK_NAMES = "mask masks label labels lbl seg segs segmentation annotation annotations cp gt truth outlines"
+MASK_WORDS = set(MASK_NAMES.split())
 ROLE_WORDS = [{"train", "training"}, {"test", "testing"}, {"val", "valid", "validation"}]
 USUAL = 0.75  # share of the files of a folder in which a word stands that belongs to the rule, and that the rule fits
 FEW = 3  # files below which a word that may mean anything is no rule
@@ -70,13 +71,14 @@ def _plain(mask: str, images: Collection[str]) -> str:
 
 
 def _said_ending(masks: Sequence[str], image_of: dict[str, str]) -> str:
-    """Sentence on masks whose names have an ending more."""
-    endings = sorted({mask[len(image_of[mask]) :] for mask in masks})
-    return f"The masks are called like their images, with {' or '.join(endings)} at the end."
+    """Sentence on those masks whose names have an ending more."""
+    endings = '" or "'.join(sorted({mask[len(image_of[mask]) :] for mask in masks}))
+    some = "some " * (len(masks) < len(image_of))
+    return f'The masks are called like their images, {some}with "{endings}" at the end.'
 
 
 def by_words(images: Collection[str], masks: Collection[str], called: str = "masks") -> Matching | None:
-    """Match names by what is left of them without the words that all images, or all masks, have and the others have not.
+    """Match names by what is left without the words that all images, or all masks, have and the others have not.
 
     Capital letters, signs between words and zeros before a number do not count, nor do numbers at an end that are the
     same in all files of one folder and that the other folder does not have. None where there is no such rule: nothing
@@ -145,9 +147,7 @@ def _joined(images: dict[str, tuple], masks: dict[str, tuple]) -> dict[str, str]
     return {key: owner[its] for key, its in masks.items() if its in owner}
 
 
-def _said(
-    image_of: dict[str, str], sides: Sequence[dict[str, tuple]], dropped: Sequence[set[str]], called: str
-) -> str:
+def _said(image_of: dict[str, str], sides: Sequence[dict[str, tuple]], dropped: Sequence[set[str]], called: str) -> str:
     """The rule as a sentence, with an example."""
     mask, image = min(image_of.items(), key=lambda one: (one[1], one[0]))
     less, more = (

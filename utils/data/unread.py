@@ -26,7 +26,7 @@ class Kind(NamedTuple):
     remedy: str
 
 
-PICTURES = ".webp .heic .heif .avif .jp2 .j2k .jxl .psd .xcf .svg .eps .pdf .ppm .pgm .pbm .tga .dng .cr2 .cr3 .nef .arw"
+PICTURES = ".webp .heic .heif .avif .jp2 .j2k .jxl .psd .xcf .svg .eps .pdf .ppm .pgm .pbm .tga .dng .cr2 .nef .arw"
 VOLUMES = ".npy .npz .h5 .hdf5 .mat .zarr .n5 .nii .nrrd .mha .mhd .raw .dcm .fits .fit .klb .hdr .img"
 KINDS = [
     Kind(MICROSCOPE_SUFFIXES, "file of a microscope", "files of a microscope", EXPORT),
@@ -81,7 +81,7 @@ def unread(
     found = defaultdict(list)
     for path in sorted(_entries(folder, recursive, known)):
         kind = _kind(path, masks)
-        if kind and (notes or kind not in (OTHER, FOLDERS)):
+        if kind and os.path.realpath(path) not in known and (notes or kind not in (OTHER, FOLDERS)):
             found[kind.one].append(path)
     return [_problem(kind, folder, found[kind.one]) for kind in (*KINDS, FOLDERS, OTHER) if found[kind.one]]
 
@@ -94,10 +94,11 @@ def instead(folder: Path, recursive: bool = False) -> str:
 def _entries(folder: Path, recursive: bool, apart: set[str]) -> Iterator[Path]:
     """Files, and the folders that are not looked into."""
     for path in _listed(folder):
-        if is_system(path.name) or (apart and os.path.realpath(path) in apart):
+        if is_system(path.name):
             continue
         if recursive and path.is_dir() and path.suffix.lower() not in FOLDERS_OF_DATA:
-            yield from _entries(path, recursive, apart)
+            if os.path.realpath(path) not in apart:
+                yield from _entries(path, recursive, apart)
         else:
             yield path
 
