@@ -12,7 +12,8 @@ from utils.paths import IMAGE_SUFFIXES, MASK_ENDING, MASK_SUFFIXES, MICROSCOPE_S
 ENDINGS = sorted(IMAGE_SUFFIXES | MASK_SUFFIXES | MICROSCOPE_SUFFIXES, key=len, reverse=True)
 ENDING = re.compile(rf"(\.ome)?({'|'.join(map(re.escape, ENDINGS))})?$", re.IGNORECASE)
 HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")  # imgA: between two words
-TOKEN = re.compile(r"\d+|[^\W\d_]+|[+/]")  # numbers, words, CD4+ is not CD4, and a folder is not a part of a name
+# Words and numbers; CD4+ is not CD4, and a folder is no part of a name. First each number with its point or sign.
+TOKENS = [re.compile(r"[-+.,]?\d+|[^\W\d_]+|[+/]"), re.compile(r"\d+|[^\W\d_]+|[+/]")]
 MASK_NAMES = "mask masks label labels lbl seg segs segmentation annotation annotations cp gt truth outlines"
 MASK_WORDS = set(MASK_NAMES.split())
 ROLE_WORDS = [{"train", "training"}, {"test", "testing"}, {"val", "valid", "validation"}]
@@ -80,12 +81,19 @@ def _said_ending(masks: Sequence[str], image_of: dict[str, str]) -> str:
 def by_words(images: Collection[str], masks: Collection[str], called: str = "masks") -> Matching | None:
     """Match names by what is left without the words that all images, or all masks, have and the others have not.
 
-    Capital letters, signs between words and zeros before a number do not count, nor do numbers at an end that are the
-    same in all files of one folder and that the other folder does not have. None where there is no such rule: nothing
-    is left, two files of a folder would be the same, most files have no partner, numbers or roles (train, test) would
-    have to be exchanged, or the images are called masks. `called` is what the rule calls the masks.
+    Capital letters and signs between words do not count, nor zeros and signs before a number where it goes without, nor
+    do numbers at an end that are the same in all files of one folder and that the other folder has not. None where
+    there is no such rule: nothing is left, two files of a folder would be the same, most files have no partner, numbers
+    or roles (train, test) would have to be exchanged, or the images are called masks. `called` is what the rule calls
+    the masks.
     """
-    sides = [{key: _tokens(key) for key in keys} for keys in (images, masks)]
+    found = [_by_tokens(images, masks, loose, called) for loose in (False, True)]
+    return max(filter(None, found), key=lambda one: len(one.image_of), default=None)
+
+
+def _by_tokens(images: Collection[str], masks: Collection[str], loose: bool, called: str) -> Matching | None:
+    """See `by_words`; `loose`: zeros and signs before numbers do not count."""
+    sides = [{key: _tokens(key, loose) for key in keys} for keys in (images, masks)]
     usual = [_usual(side.values()) for side in sides]
     dropped = [usual[0] - usual[1], usual[1] - usual[0]]
     if _exchanges_roles(*dropped) or (dropped[0] & MASK_WORDS and not dropped[1] & MASK_WORDS):
@@ -101,10 +109,10 @@ def by_words(images: Collection[str], masks: Collection[str], called: str = "mas
     return Matching(image_of, _said(image_of, sides, dropped, called), sure)
 
 
-def _tokens(key: str) -> tuple[str, ...]:
+def _tokens(key: str, loose: bool) -> tuple[str, ...]:
     """Words and numbers of a key."""
-    text = HUMP.sub(" ", normalize("NFKC", key)).casefold()
-    return tuple(one.lstrip("0") or "0" if one.isdecimal() else one for one in TOKEN.findall(text))
+    found = TOKENS[loose].findall(HUMP.sub(" ", normalize("NFKC", key)).casefold())
+    return tuple(one.lstrip("0") or "0" if loose and one.isdecimal() else one for one in found)
 
 
 def _usual(side: Collection[tuple[str, ...]]) -> set[str]:
