@@ -141,12 +141,29 @@ def test_files_that_are_not_read_are_told_by_kind(tmp_path):
     (tmp_path / "empty").mkdir()
     assert {one.severity for one in unread(tmp_path)} == {"warning"}
     whats = [one.what for one in unread(tmp_path)]
-    assert whats[0] == "4 files of a microscope are not read (1.czi, 2.ND2, 3.lif and 1 more)"
+    assert whats[0] == "4 files of a microscope are not read (1.czi, 2.ND2, 3.lif, 4.lif)"
     assert "Bio-Formats" in unread(tmp_path)[0].remedy
     assert [Path(one.file).name for one in unread(tmp_path)[1:]] == ["5.heic", tmp_path.name, "noending", "x.docx"]
     assert "6.h5, 7.zarr" in whats[2]
     assert unread(tmp_path, notes=False) == unread(tmp_path)[:-1]
     assert unread(tmp_path, apart=[tmp_path / "x.docx"]) == unread(tmp_path)[:-1]
+
+
+def test_many_files_are_counted_and_some_are_named(tmp_path):
+    for i in range(40):
+        (tmp_path / f"{i:02}.lif").write_bytes(b"")
+    [one] = unread(tmp_path)
+    assert one.what.startswith("40 files of a microscope are not read (00.lif, 01.lif, ")
+    assert one.what.endswith("09.lif and 30 more)")
+
+
+def test_links_to_nothing_and_unfinished_downloads(tmp_path):
+    (tmp_path / "a.tif").symlink_to(tmp_path / "gone.tif")
+    (tmp_path / "b.tif.part").write_bytes(b"")
+    assert [one.what for one in unread(tmp_path)] == [
+        "this file that was not downloaded to its end is not read",
+        "this link to a file that is gone is not read",
+    ]
 
 
 def test_sub_folders_with_images_are_told_of_unless_they_are_known(tmp_path):

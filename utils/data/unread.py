@@ -10,9 +10,9 @@ from utils.data.problems import Problem
 from utils.paths import IMAGE_SUFFIXES, MASK_SUFFIXES, MICROSCOPE_SUFFIXES, is_system
 
 FOLDERS_OF_DATA = {".zarr", ".n5"}
-NAMED = 3  # files of one kind, the others are counted
+NAMED = 10  # files of one kind, the others are counted
 EXPORT = (
-    "Export them as TIFF with Fiji: Process > Batch > Convert for a whole folder (tick Read images using Bio-Formats), "
+    "Export as TIFF with Fiji: Process > Batch > Convert for a whole folder (tick Read images using Bio-Formats), "
     "Plugins > Bio-Formats > Bio-Formats Importer for a file that holds many images."
 )
 
@@ -34,30 +34,37 @@ KINDS = [
         set(PICTURES.split()),
         "picture of a format that is not read",
         "pictures of a format that is not read",
-        "Open them in the program that they come from, or in Fiji, and save them as TIFF or PNG.",
+        "Open in the program that it comes from, or in Fiji, and save as TIFF or PNG.",
     ),
     Kind(
         set(VOLUMES.split()),
         "file of data that is no TIFF, PNG or JPEG",
         "files of data that are no TIFF, PNG or JPEG",
-        "Open them in Fiji, or in the program that they come from, and save each image as TIFF.",
+        "Open in Fiji, or in the program that it comes from, and save each image as TIFF.",
     ),
     Kind(
         {".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".bz2", ".xz"},
         "packed file",
         "packed files",
-        "Unpack them into the folder if images are in them.",
+        "Unpack into the folder if images are inside.",
     ),
     Kind(
         {".avi", ".mp4", ".mov", ".mkv", ".wmv", ".mpg"},
         "film",
         "films",
-        "Open them in Fiji and choose File > Save As > Image Sequence, in the format TIFF.",
+        "Open in Fiji and choose File > Save As > Image Sequence, in the format TIFF.",
     ),
-    Kind({""}, "file without an ending", "files without an ending", "Give each its ending, such as .tif, if images."),
+    Kind(
+        {".part", ".crdownload", ".partial", ".download", ".filepart"},
+        "file that was not downloaded to its end",
+        "files that were not downloaded to their end",
+        "Download again.",
+    ),
+    Kind({""}, "file without an ending", "files without an ending", "Add the ending, such as .tif, to an image."),
 ]
-OTHER = Kind(set(), "other file", "other files", "Nothing is to be done if they are notes or tables.")
-FOLDERS = Kind(set(), "sub-folder with images", "sub-folders with images", "Name one of them if its images are wanted.")
+BROKEN = Kind(set(), "link to a file that is gone", "links to files that are gone", "Copy the file itself to here.")
+OTHER = Kind(set(), "other file", "other files", "Nothing is to be done for notes and tables.")
+FOLDERS = Kind(set(), "sub-folder with images", "sub-folders with images", "Name it as the folder to read it.")
 
 
 def unread(
@@ -83,7 +90,7 @@ def unread(
         kind = _kind(path, masks)
         if kind and os.path.realpath(path) not in known and (notes or kind not in (OTHER, FOLDERS)):
             found[kind.one].append(path)
-    return [_problem(kind, folder, found[kind.one]) for kind in (*KINDS, FOLDERS, OTHER) if found[kind.one]]
+    return [_problem(kind, folder, found[kind.one]) for kind in (*KINDS, BROKEN, FOLDERS, OTHER) if found[kind.one]]
 
 
 def instead(folder: Path, recursive: bool = False) -> str:
@@ -113,11 +120,14 @@ def _listed(folder: Path) -> list[Path]:
 
 def _kind(path: Path, masks: bool) -> Kind | None:
     """Kind of a file or folder; None where it is read, or where there is nothing to tell."""
-    ending, folder = path.suffix.lower(), path.is_dir()
-    if folder and ending not in FOLDERS_OF_DATA:
-        return FOLDERS if any(one.suffix.lower() in IMAGE_SUFFIXES for one in _listed(path)) else None
-    if not folder and (ending in IMAGE_SUFFIXES or (masks and path.name.lower().endswith(tuple(MASK_SUFFIXES)))):
+    ending = path.suffix.lower()
+    read = ending in IMAGE_SUFFIXES or (masks and path.name.lower().endswith(tuple(MASK_SUFFIXES)))
+    if read and path.is_file():
         return None
+    if path.is_dir() and ending not in FOLDERS_OF_DATA:
+        return FOLDERS if any(one.suffix.lower() in IMAGE_SUFFIXES for one in _listed(path)) else None
+    if path.is_symlink() and not path.exists():
+        return BROKEN
     return next((kind for kind in KINDS if ending in kind.endings), OTHER)
 
 
