@@ -60,6 +60,20 @@ def test_a_cellpose_file_is_no_image(tmp_path):
     assert [path.name for path in find_images(tmp_path, masks=True)] == ["a.tif", "a_seg.npy"]
 
 
+def test_of_two_files_of_cellpose_the_picture_is_used_and_that_is_said(tmp_path):
+    images = write(tmp_path / "i", "a.tif", "b.tif", "c.tif", "d_seg.npy")
+    names = ("a_cp_masks.tif", "a_seg.npy", "b_cp_masks.tif", "b_seg.npy", "c_cp_masks.tif")
+    masks = write(tmp_path / "m", *names, labels=True)
+    dataset = load_examples(images, masks)
+    assert [one.mask_path.name for one in dataset.examples] == [f"{name}_cp_masks.tif" for name in "abc"]
+    labels, both = sorted(dataset.problems, key=lambda one: one.what, reverse=True)
+    assert "labels among images" in labels.what
+    assert (both.severity, both.what.split(";")[0]) == (
+        "warning",
+        "for 2 images there is a mask both as a picture and as _seg.npy",
+    )
+
+
 def test_a_file_of_another_name_is_named_and_the_rule_still_holds(tmp_path):
     images = write(tmp_path / "i", *(f"img_{i}.tif" for i in range(8)), "overview.tif")
     masks = write(tmp_path / "m", *(f"seg_{i}.tif" for i in range(8)), labels=True)

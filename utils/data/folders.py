@@ -43,7 +43,8 @@ def pair(images: Sequence[Path], masks: Sequence[Path], image_folder: Path, mask
     mask_of: dict[str, list[Path]] = {key: [] for key in image_of}
     for key, files in of_key.items():
         mask_of.setdefault(found.image_of.get(key, key), []).extend(files)
-    problems = [_ambiguous(files) for files in image_of.values() if len(files) > 1]
+    problems = _prefer_pictures(mask_of, mask_folder)
+    problems += [_ambiguous(files) for files in image_of.values() if len(files) > 1]
     problems += [_ambiguous(files) for files in mask_of.values() if len(files) > 1]
     problems += _lonely([image_of[key][0] for key in image_of if not mask_of[key]], "image", "mask", mask_folder)
     problems += _lonely([mask_of[key][0] for key in mask_of if key not in image_of], "mask", "image", image_folder)
@@ -60,6 +61,18 @@ def _by_key(files: Sequence[Path], folder: Path) -> defaultdict[str, list[Path]]
     for file in files:
         keys[name_key(file.relative_to(folder))].append(file)
     return keys
+
+
+def _prefer_pictures(mask_of: dict[str, list[Path]], folder: Path) -> list[Problem]:
+    """Leave out Cellpose's own file where the mask that it has saved as a picture is there too; a warning says so."""
+    both = [files for files in mask_of.values() if len({file.suffix.lower() == ".npy" for file in files}) == 2]
+    if not both:
+        return []
+    for files in both:
+        files[:] = [file for file in files if file.suffix.lower() != ".npy"]
+    what = f"for {len(both)} images there is a mask both as a picture and as _seg.npy; the pictures are used"
+    remedy = "If you have corrected masks in Cellpose since, save them as pictures again, or move the pictures away."
+    return [Problem("warning", str(folder), what, remedy)]
 
 
 def _ambiguous(files: Sequence[Path]) -> Problem:

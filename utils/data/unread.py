@@ -62,6 +62,12 @@ KINDS = [
     ),
     Kind({""}, "file without an ending", "files without an ending", "Add the ending, such as .tif, to an image."),
 ]
+LABELS = Kind(
+    set(),
+    "file of labels among images",
+    "files of labels among images",
+    "Move into the folder of masks to use as masks.",
+)
 BROKEN = Kind(set(), "link to a file that is gone", "links to files that are gone", "Copy the file itself to here.")
 OTHER = Kind(set(), "other file", "other files", "Nothing is to be done for notes and tables.")
 FOLDERS = Kind(set(), "sub-folder with images", "sub-folders with images", "Name it as the folder to read it.")
@@ -90,7 +96,9 @@ def unread(
         kind = _kind(path, masks)
         if kind and os.path.realpath(path) not in known and (notes or kind not in (OTHER, FOLDERS)):
             found[kind.one].append(path)
-    return [_problem(kind, folder, found[kind.one]) for kind in (*KINDS, BROKEN, FOLDERS, OTHER) if found[kind.one]]
+    return [
+        _problem(kind, folder, found[kind.one]) for kind in (*KINDS, LABELS, BROKEN, FOLDERS, OTHER) if found[kind.one]
+    ]
 
 
 def instead(folder: Path, recursive: bool = False) -> str:
@@ -126,6 +134,8 @@ def _kind(path: Path, masks: bool) -> Kind | None:
         return None
     if path.is_dir() and ending not in FOLDERS_OF_DATA:
         return FOLDERS if any(one.suffix.lower() in IMAGE_SUFFIXES for one in _listed(path)) else None
+    if path.name.lower().endswith(tuple(MASK_SUFFIXES)):
+        return LABELS
     if path.is_symlink() and not path.exists():
         return BROKEN
     return next((kind for kind in KINDS if ending in kind.endings), OTHER)
