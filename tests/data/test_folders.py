@@ -91,6 +91,16 @@ def test_many_files_without_partner_are_one_problem_for_each_folder(tmp_path):
     assert "no image for 9 masks" in other.what
 
 
+def test_several_masks_for_each_image_are_one_problem(tmp_path):
+    images = write(tmp_path / "i", *(f"img_{i}.tif" for i in range(1, 12)))
+    kinds = ("nuclei", "cells")
+    masks = write(tmp_path / "m", *(f"img_{i}_{kind}.tif" for i in range(1, 12) for kind in kinds), labels=True)
+    found = pair(find_images(images), find_images(masks), images, masks)
+    [problem] = found.problems
+    assert "several masks for each image, such as img_1_cells.tif and img_1_nuclei.tif" in problem.what
+    assert found.pairs == []
+
+
 def test_a_rule_that_may_be_chance_is_a_warning(tmp_path):
     images = write(tmp_path / "i", *(f"ctrl_{n}.tif" for n in NUMBERS))
     masks = write(tmp_path / "m", *(f"drug_{n}.tif" for n in NUMBERS), labels=True)

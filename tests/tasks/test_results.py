@@ -49,6 +49,8 @@ def files(predicted):
     [
         (ValueError("odd"), "could not be worked on (ValueError: odd). Open it in Fiji"),
         (IndexError("x"), "could not be worked on"),
+        (type("ResourceExhaustedError", (Exception,), {})("OOM " * 99), "needs more memory than there is"),
+        (RuntimeError("x " * 999), f"(RuntimeError: {'x ' * 50})"),
         (MemoryError(), "needs more memory than there is"),
     ],
 )

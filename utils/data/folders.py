@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,8 +46,12 @@ def pair(images: Sequence[Path], masks: Sequence[Path], image_folder: Path, mask
     problems = _prefer_pictures(mask_of, mask_folder)
     problems += [_ambiguous(files) for files in image_of.values() if len(files) > 1]
     problems += [_ambiguous(files) for files in mask_of.values() if len(files) > 1]
-    problems += _lonely([image_of[key][0] for key in image_of if not mask_of[key]], "image", "mask", mask_folder)
-    problems += _lonely([mask_of[key][0] for key in mask_of if key not in image_of], "mask", "image", image_folder)
+    alone = [image_of[key][0] for key in image_of if not mask_of[key]]
+    several = _several(image_of, of_key, mask_folder) if len(alone) == len(image_of) < len(of_key) else []
+    problems += several or [
+        *_lonely(alone, "image", "mask", mask_folder),
+        *_lonely([mask_of[key][0] for key in mask_of if key not in image_of], "mask", "image", image_folder),
+    ]
     pairs = [(files[0], mask_of[key][0]) for key, files in image_of.items() if len(files) == len(mask_of[key]) == 1]
     if not found.sure:
         remedy = "Check in the pictures that each mask belongs to its image."
@@ -79,6 +83,21 @@ def _ambiguous(files: Sequence[Path]) -> Problem:
     """Problem of several files that have one name."""
     names = " and ".join(file.name for file in files)
     return Problem("error", str(files[0]), f"{names} have the same name", "Keep one and move the others away.")
+
+
+def _several(image_of: Iterable[str], mask_of: Mapping[str, list[Path]], folder: Path) -> list[Problem]:
+    """Problem of masks of several kinds, or of single objects, whose names begin as those of their images do."""
+    begun = {key: [its[0] for mask, its in mask_of.items() if _begins(mask, key)] for key in image_of}
+    many = [files for files in begun.values() if len(files) > 1]
+    if not many or len(many) < len(begun):
+        return []
+    what = f"there are several masks for each image, such as {many[0][0].name} and {many[0][1].name}"
+    remedy = "Leave one for each image in the folder, and move the others to a folder of their own."
+    return [Problem("error", str(folder), what, remedy)]
+
+
+def _begins(mask: str, image: str) -> bool:
+    return mask.startswith(image) and not mask[len(image) :][:1].isalnum()
 
 
 def _lonely(files: Sequence[Path], kind: str, other: str, folder: Path) -> list[Problem]:

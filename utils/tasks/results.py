@@ -25,6 +25,8 @@ FIRST_COLUMNS = ["file", "plane"]
 DIGITS = "%.7g"  # of a number with a fraction: more than is measured, and a third of the size
 ORIGIN = "prediction.json"
 NAME_ERRORS = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}  # of a system that has no file of such a name
+OUT_OF_MEMORY = "ResourceExhaustedError"  # TensorFlow's
+LONGEST_REASON = 100  # characters of an error that nobody foresaw; all of it is in the log
 PIXEL_SIZE_TOLERANCE = 0.2  # a network trained at one magnification is not trusted at another
 
 
@@ -253,10 +255,11 @@ def _why_left_out(error: Exception, file: Path | Sequence[Path]) -> str:
             raise error
         return f"{path} has a name that is too long, or odd, for the files of its results. Give it a shorter name."
     log_exception(error)
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or type(error).__name__ == OUT_OF_MEMORY:
         return f"{path} needs more memory than there is. Cut it into smaller images."
+    reason = " ".join(str(error).split())[:LONGEST_REASON]
     return (
-        f"{path} could not be worked on ({type(error).__name__}: {error}). Open it in Fiji, check that it looks as it "
+        f"{path} could not be worked on ({type(error).__name__}: {reason}). Open it in Fiji, check that it looks as it "
         "should, and save it again as TIFF."
     )
 
