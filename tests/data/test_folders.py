@@ -139,6 +139,14 @@ def test_a_table_of_images_may_leave_out_endings_and_spell_otherwise(tmp_path):
     assert problems == []
 
 
+def test_images_that_a_table_does_not_name_are_told(tmp_path):
+    write(tmp_path, "1.tif", "2.tif", "3.tif")
+    write(tmp_path / "other", "4.tif")
+    (tmp_path / "t.csv").write_text("file,class\n1.tif,a\n2.tif,\n")
+    [problem] = [one for one in load_crops(tmp_path / "t.csv").problems if one.severity == "warning"]
+    assert problem.what == "1 images beside those of the table are not in it (3.tif) and are left out"
+
+
 def test_a_table_of_images_takes_nothing_by_chance(tmp_path):
     write(tmp_path, "1.tif", "1.png", "2.tif")
     (tmp_path / "t.csv").write_text("file,class\n1,a\n2.tif,b\n3,a\n")

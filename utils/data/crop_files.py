@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -142,13 +142,16 @@ def _from_table(source: Path | None, group_rule: str, problems: list[Problem]) -
         problems.append(Problem("warning", str(source), what, "Empty the field, or take the column out."))
     listed_once = cache(_listing)
     lines: dict[Path, tuple[int, dict[str, str]]] = {}
+    named = set()
     for line, fields in entries:
         path = _find(source.parent, fields["file"], listed_once)
+        named.add(path)
         problem = _wrong(line, fields, path, grouped, source) or _repeated(line, fields, lines.get(path), source)
         if problem:
             problems.append(problem)
         else:
             lines[path] = line, fields
+    problems += _unlisted(named, source, listed_once)
     listed = []
     for path, (_, fields) in lines.items():
         root = source.parent if path.is_relative_to(source.parent) else Path(path.anchor)
@@ -177,6 +180,20 @@ def _find(folder: Path, file: str, listed: Callable[[Path], list[Path]]) -> Path
         if len(found) == 1:
             return found[0]
     return path
+
+
+def _unlisted(paths: Collection[Path], source: Path, listed: Callable[[Path], list[Path]]) -> list[Problem]:
+    """Warning about images that lie beside those of the table but are not in it, as a list."""
+    beside = [one for folder in sorted({path.parent for path in paths}) for one in listed(folder)]
+    names = [
+        _name(one, source.parent)
+        for one in sorted(beside)
+        if one.suffix.lower() in IMAGE_SUFFIXES and not is_system(one.name) and one not in paths and one.is_file()
+    ]
+    if not names:
+        return []
+    what = f"{len(names)} images beside those of the table are not in it ({listing(names)}) and are left out"
+    return [Problem("warning", str(source), what, "Add a line for each that is wanted.")]
 
 
 def _listing(folder: Path) -> list[Path]:
