@@ -12,9 +12,20 @@ FOLDER_NAME = re.compile(r"[^.\s/\\:*?\"<>|]([^/\\:*?\"<>|]*[^.\s/\\:*?\"<>|])?"
 FOLDER_NAME_RULE = 'must be the name of a folder: letters, digits, spaces, - and _, but none of / \\ : * ? " < > |'
 EMPTY = "A path is empty: please fill in a folder or a file."
 ROOT: Path = Path(__file__).resolve().parent.parent
-IMAGE_SUFFIXES = {".tif", ".tiff", ".png", ".jpg", ".jpeg"}
+JPEG_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif"}
+IMAGE_SUFFIXES = {".tif", ".tiff", ".png", ".bmp", ".gif"} | JPEG_SUFFIXES
+MASK_SUFFIXES = {"_seg.npy"}  # more that masks may end in: Cellpose's own
+# Files of microscopes, of one image or of many, that are not read: they must be exported.
+MICROSCOPE_NAMES = (
+    "czi zvi lsm lif lof xlef nd2 nd oib oif oir poir vsi ets svs ndpi mrxs scn bif qptiff ims dv r3d stk flex mvd2 "
+    "sld sldy cxd ids ics lei mrc dm3 dm4 ser c01 xdce tnb fdf al3d obf msr"
+)
+MICROSCOPE_SUFFIXES = {f".{name}" for name in MICROSCOPE_NAMES.split()}
 SYSTEM_FILES = {"thumbs.db", "desktop.ini", "__macosx"}
-MASK_ENDING = re.compile(r"[ _.-]?(masks?|labels?|annotations?|segmentation)$", re.IGNORECASE)
+MASK_ENDING = re.compile(
+    r"[ _.-]?(masks?|labels?|annotations?|segmentation)$|[ _.-](cp[ _.-]masks?|simple[ _.-]segmentation|seg)$",
+    re.IGNORECASE,
+)
 
 
 def resolve(path: str | os.PathLike) -> Path:

@@ -2,17 +2,20 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from unicodedata import normalize
 
 from utils.data.folders import find_images, unreadable
-from utils.data.problems import Problem, not_read, problem_of
+from utils.data.problems import Problem, problem_of
 from utils.data.sample_makers import make_missing
 from utils.data.splits import check_group_rule, group_of
+from utils.data.unread import instead, unread
 from utils.errors import DataError
 from utils.files import read_entries
+from utils.names import name_key
 from utils.paths import EMPTY, IMAGE_SUFFIXES, is_system, resolve
 
 ROLE_FOLDERS = {"train", "training", "test", "testing", "val", "valid", "validation"}
@@ -61,7 +64,8 @@ def _from_folders(source: Path | None, group_rule: str, problems: list[Problem])
     """Images of each sub-folder of `source`."""
     found = {folder: _images(folder, problems) for folder in _class_folders(source, problems)}
     if not any(found.values()):
-        raise DataError(f"{source} has sub-folders, but no image (TIFF, PNG or JPEG) in them. Choose another folder.")
+        what = f"{source} has sub-folders, but no image (TIFF, PNG or JPEG) in them."
+        raise DataError(what + (instead(source, recursive=True) or " Choose another folder."))
     return [
         Listed(path, _name(path, source), _plain(folder.name), _group(path, group_rule, source, folder, problems))
         for folder, paths in found.items()
@@ -71,15 +75,12 @@ def _from_folders(source: Path | None, group_rule: str, problems: list[Problem])
 
 def _images(folder: Path, problems: list[Problem]) -> list[Path]:
     """Image files of a class; none, and a warning, where its folder is empty."""
-    paths: list[Path] = []
     try:
-        paths = find_images(folder, recursive=True)
+        return find_images(folder, recursive=True)
     except DataError:
         what = "the folder of this class holds no image (TIFF, PNG or JPEG file)"
         problems.append(Problem("warning", str(folder), what, "Add images, or remove the folder."))
-    for place in sorted({folder, *(path.parent for path in paths)}):
-        problems += not_read(place)
-    return paths
+        return []
 
 
 def _class_folders(source: Path | None, problems: list[Problem]) -> list[Path]:
@@ -104,7 +105,7 @@ def _class_folders(source: Path | None, problems: list[Problem]) -> list[Path]:
             f"{source} has the sub-folders {names}, which are no classes. "
             f"Name the one to train on: {source / folders[-1].name}"
         )
-    problems += not_read(source)
+    problems += unread(source, recursive=True)
     if loose:
         what = f"{len(loose)} images lie in no folder of a class ({listing(loose)}) and are left out"
         problems.append(Problem("warning", str(source), what, "Move them into the folder of their class."))
@@ -139,14 +140,18 @@ def _from_table(source: Path | None, group_rule: str, problems: list[Problem]) -
     if grouped and group_rule:
         what = "the column group says the groups, so that the field group_rule is not used"
         problems.append(Problem("warning", str(source), what, "Empty the field, or take the column out."))
+    listed_once = cache(_listing)
     lines: dict[Path, tuple[int, dict[str, str]]] = {}
+    named = set()
     for line, fields in entries:
-        path = _find(source.parent, fields["file"])
+        path = _find(source.parent, fields["file"], listed_once)
+        named.add(path)
         problem = _wrong(line, fields, path, grouped, source) or _repeated(line, fields, lines.get(path), source)
         if problem:
             problems.append(problem)
         else:
             lines[path] = line, fields
+    problems += _unlisted(named, source, listed_once)
     listed = []
     for path, (_, fields) in lines.items():
         root = source.parent if path.is_relative_to(source.parent) else Path(path.anchor)
@@ -155,10 +160,53 @@ def _from_table(source: Path | None, group_rule: str, problems: list[Problem]) -
     return listed
 
 
-def _find(folder: Path, file: str) -> Path:
-    """Path of a file named in a table, which may be from Windows and spell accents otherwise than the disk does."""
-    spellings = [resolve(folder / normalize(form, file.replace("\\", "/"))) for form in ("NFC", "NFD")]
-    return next((path for path in spellings if path.is_file()), spellings[0])
+def _find(folder: Path, file: str, listed: Callable[[Path], list[Path]]) -> Path:
+    """Path of a file named in a table, which may be from Windows, spell accents otherwise, or leave out the ending.
+
+    `listed` gives the files and folders in a folder. Where there is no such file, or more than one, the path as it is
+    written.
+    """
+    path = resolve(folder / file.replace("\\", "/"))
+    if path.is_file():
+        return path
+    present = next(parent for parent in path.parents if parent.is_dir())
+    places = [present]
+    *folders, name = path.relative_to(present).parts
+    for part in folders:
+        places = [one for place in places for one in listed(place) if _same(one.name, part) and one.is_dir()]
+    files = [one for place in places for one in listed(place) if one.is_file()]
+    for same in (_same, lambda a, b: _same(a.casefold(), b.casefold())):
+        found = [one for one in files if same(name_key(one.name), name_key(name))]
+        if len(found) == 1:
+            return found[0]
+    return path
+
+
+def _unlisted(paths: Collection[Path], source: Path, listed: Callable[[Path], list[Path]]) -> list[Problem]:
+    """Warning about images that lie beside those of the table but are not in it, as a list."""
+    beside = [one for folder in sorted({path.parent for path in paths}) for one in listed(folder)]
+    names = [
+        _name(one, source.parent)
+        for one in sorted(beside)
+        if one.suffix.lower() in IMAGE_SUFFIXES and not is_system(one.name) and one not in paths and one.is_file()
+    ]
+    if not names:
+        return []
+    what = f"{len(names)} images beside those of the table are not in it ({listing(names)}) and are left out"
+    return [Problem("warning", str(source), what, "Add a line for each that is wanted.")]
+
+
+def _listing(folder: Path) -> list[Path]:
+    """What a folder holds; nothing where it cannot be looked into."""
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _same(a: str, b: str) -> bool:
+    """Whether two names differ at most in the spelling of their accents."""
+    return normalize("NFC", a) == normalize("NFC", b)
 
 
 def _wrong(line: int, fields: dict[str, str], path: Path, grouped: bool, source: Path) -> Problem | None:

@@ -9,8 +9,9 @@ import numpy as np
 
 from utils.data.folders import find_images, pair
 from utils.data.object_classes import assign_classes, object_class_table, read_class_table
-from utils.data.problems import Problem, inconsistencies, not_read, problem_of
+from utils.data.problems import Problem, inconsistencies, problem_of
 from utils.data.splits import group_of
+from utils.data.unread import unread
 from utils.errors import DataError
 from utils.images import masks as mask_values
 from utils.images.image import Image, read_image, read_mask
@@ -37,12 +38,16 @@ class Example:
 
 @dataclass
 class Dataset:
-    """What `load_examples` found; `why` says how `mask_type` was recognised. Without errors, `examples` is complete."""
+    """What `load_examples` found; `why` says how `mask_type` was recognised. Without errors, `examples` is complete.
+
+    `pairing` says by which rule masks were found for images, see `utils.data.folders.pair`.
+    """
 
     examples: list[Example] = field(default_factory=list)
     classes: list[dict] = field(default_factory=list)
     mask_type: str = "automatic"
     why: str = ""
+    pairing: str = ""
     problems: list[Problem] = field(default_factory=list)
     annotation: Literal["classes", "objects"] = "classes"
 
@@ -86,7 +91,10 @@ def load_examples(
         alike.
     """
     dataset = Dataset(mask_type=mask_type, classes=list(classes or []), annotation=annotation)
-    pairs = _find_pairs(training_source, training_target, group_rule == "folder", dataset.problems)
+    apart = [class_table] if class_table else []
+    pairs, dataset.pairing = _find_pairs(
+        training_source, training_target, group_rule == "folder", dataset.problems, apart
+    )
     if len(pairs) == 1 and classes is None:
         remedy = "Add images: at least one must be left for validation."
         dataset.problems.append(Problem("error", str(pairs[0][0]), "there is one image only", remedy))
@@ -104,27 +112,31 @@ def load_examples(
 
 
 def _find_pairs(
-    source: Path | None, target: Path | None, recursive: bool, problems: list[Problem]
-) -> list[tuple[Path, Path]]:
-    """Pairs of image and mask files; problems are added to `problems`."""
+    source: Path | None, target: Path | None, recursive: bool, problems: list[Problem], apart: Sequence[Path] = ()
+) -> tuple[list[tuple[Path, Path]], str]:
+    """Pairs of image and mask files, and the rule that joins them; problems are added to `problems`.
+
+    Files that are not read are told of, but not those in `apart`.
+    """
     found = []
-    for folder, content in ((source, "images"), (target, "masks")):
+    for folder, content, other in ((source, "images", target), (target, "masks", source)):
         try:
             if folder is None:
                 raise DataError(EMPTY)
-            found.append(find_images(folder, recursive))
-            problems += not_read(folder)
+            masks = content == "masks"
+            found.append(find_images(folder, recursive, masks))
+            problems += unread(folder, recursive, masks, [*apart, other] if other else apart)
         except DataError as error:
             problems.append(problem_of(f"folder of {content}", error))
     if len(found) < 2:
-        return []
+        return [], ""
     if source.samefile(target):
         what = "images and masks are in the same folder"
         problems.append(Problem("error", str(source), what, "Put them into two folders, with equal names."))
-        return []
-    pairs, unpaired = pair(*found, source, target)
+        return [], ""
+    pairs, unpaired, rule = pair(*found, source, target)
     problems += unpaired
-    return pairs
+    return pairs, rule
 
 
 def _read_pair(

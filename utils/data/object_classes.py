@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from utils.data.problems import Problem
 from utils.files import read_entries
-from utils.paths import IMAGE_SUFFIXES
+from utils.names import by_words, name_key
 
 COLUMNS = ("file", "label", "class")
 MOST_LISTED = 10
@@ -47,12 +47,7 @@ def _row(line: int, file: str, label: str, name: str, path: Path, problems: list
     if wrong:
         problems.append(Problem("error", str(path), f"line {line}: {wrong}", "Correct the line."))
         return None
-    return Row(line, _key(PurePosixPath(file.replace("\\", "/"))), int(label), name)
-
-
-def _key(path: Path | PurePosixPath) -> str:
-    """Path without the ending of an image file; .ome.tif is one ending."""
-    return (path.with_suffix("") if path.suffix.lower() in IMAGE_SUFFIXES else path).as_posix().removesuffix(".ome")
+    return Row(line, name_key(file), int(label), name)
 
 
 def assign_classes(
@@ -71,7 +66,7 @@ def assign_classes(
     of `files` are a warning: a table may tell of more images.
     """
     found: list[dict[int, Row]] = [{} for _ in files]
-    located = _located(rows, files, table, problems)
+    located = _located(list(rows), files, table, problems)
     problems += _unknown_classes([row for row, _ in located], known, table) if known else []
     for row, i in located:
         earlier = found[i].setdefault(row.label, row)
@@ -84,28 +79,43 @@ def assign_classes(
 
 
 def _located(
-    rows: Iterable[Row], files: Sequence[tuple[Path, Path]], table: Path, problems: list[Problem]
+    rows: Sequence[Row], files: Sequence[tuple[Path, Path]], table: Path, problems: list[Problem]
 ) -> list[tuple[Row, int]]:
     """Rows with the index of the image and mask that they tell of; a path may be given by its last parts only."""
     owners = defaultdict(set)
     for i, pair in enumerate(files):
-        for parts in (PurePosixPath(_key(path)).parts for path in pair):
+        for parts in (PurePosixPath(name_key(path)).parts for path in pair):
             for start in range(len(parts)):
                 owners["/".join(parts[start:])].add(i)
-    located, unknown = [], {}
+    lines = {}
     for row in rows:
-        owner = owners.get(row.file, ())
+        lines.setdefault(row.file, row.line)
+    called = _by_rule([file for file in lines if file not in owners], files, table, problems)
+    located = []
+    for row in rows:
+        owner = owners.get(called.get(row.file, row.file), ())
         if len(owner) > 1:
             what = f"line {row.line}: there are {len(owner)} images of the name {row.file}"
             problems.append(Problem("error", str(table), what, "Write the sub-folder too: folder/name."))
         elif owner:
             located.append((row, *owner))
-        else:
-            unknown.setdefault(row.file, row.line)
+    unknown = [f"{file} (line {line})" for file, line in lines.items() if called.get(file, file) not in owners]
     if unknown:
-        what = f"no image for {_listed(f'{file} (line {line})' for file, line in unknown.items())}"
+        what = f"no image for {_listed(unknown)}"
         problems.append(Problem("warning", str(table), what, "Check the file names if these images belong here."))
     return located
+
+
+def _by_rule(
+    names: Sequence[str], files: Sequence[tuple[Path, Path]], table: Path, problems: list[Problem]
+) -> dict[str, str]:
+    """Name of the image for each of those names in the table that are called otherwise, by one rule, which is told."""
+    images = {name_key(image.name) for image, _ in files}
+    found = by_words(images, names, "names in the table") if names and len(images) == len(files) else None
+    if found is None:
+        return {}
+    problems.append(Problem("warning", str(table), found.rule.rstrip("."), "Check the file names if this is wrong."))
+    return found.image_of
 
 
 def _unmatched(present: set[int], rows: Mapping[int, Row], mask: Path, table: Path) -> list[Problem]:

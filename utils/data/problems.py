@@ -10,13 +10,12 @@ import pandas as pd
 import PIL.Image
 
 from utils.errors import DataError
+from utils.paths import JPEG_SUFFIXES
 
 if TYPE_CHECKING:
     from utils.images.image import Image
 
 MOST_TOLD = 10
-# Formats of microscopes and screens that are not read: their images would be missed without a word.
-OTHER_FORMATS = {".czi", ".lif", ".nd2", ".oib", ".oif", ".lsm", ".vsi", ".svs", ".ndpi", ".mrxs", ".ims", ".dv"}
 ORIENTATION = 0x0112  # EXIF tag; 1 = upright
 
 
@@ -55,9 +54,6 @@ def problem_table(problems: Sequence[Problem]) -> pd.DataFrame:
     return table.sort_values("severity", kind="stable", ignore_index=True)
 
 
-OTHER_FORMATS |= {".bmp", ".gif", ".jp2", ".webp", ".heic", ".npy", ".zip"}
-
-
 def inconsistencies(images: Sequence["Image"], masks: bool = True) -> list[Problem]:
     """Find what differs between images: channels, pixel types, pixel sizes; and images that show nothing.
 
@@ -81,16 +77,6 @@ def inconsistencies(images: Sequence["Image"], masks: bool = True) -> list[Probl
     ]
 
 
-def not_read(folder: Path) -> list[Problem]:
-    """Warnings about files in `folder` whose format is not read."""
-    remedy = "Open it in Fiji and save it as TIFF if it belongs to the data."
-    return [
-        Problem("warning", str(path), "this format is not read", remedy)
-        for path in sorted(folder.iterdir())
-        if path.suffix.lower() in OTHER_FORMATS and not path.name.startswith(".")
-    ]
-
-
 def _odd(values: Mapping[Path, object], name: str, severity: str, remedy: str) -> list[Problem]:
     """A problem for each file whose value is not the most frequent one."""
     usual = Counter(values.values()).most_common(1)[0][0] if values else None
@@ -109,7 +95,7 @@ def _constant(image: "Image") -> Problem:
 
 def _is_turned(path: Path) -> bool:
     """Whether a JPEG is shown turned or mirrored by viewers that heed its EXIF data."""
-    if path.suffix.lower() not in {".jpg", ".jpeg"}:
+    if path.suffix.lower() not in JPEG_SUFFIXES:
         return False
     with PIL.Image.open(path) as picture:
         return picture.getexif().get(ORIENTATION, 1) not in (0, 1)

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from traitlets import Unicode
 
 from utils.forms.fields import parse
-from utils.paths import IMAGE_SUFFIXES, MASK_ENDING, ROOT, is_system, resolve
+from utils.names import match, name_key
+from utils.paths import IMAGE_SUFFIXES, MASK_SUFFIXES, ROOT, is_system, resolve
 from utils.samples import annotations_of, can_be_made
 from utils.storage import MOUNT
 
@@ -109,8 +110,8 @@ def image_folder(text: str) -> str:
 def annotations_beside(text: str) -> str:
     """Text of the folder of annotations beside the folder of images `text`; empty where there is none.
 
-    Its name is one of `ANNOTATIONS`, in this order and in any case, and a file in it is called as one of the images.
-    Those of a sample need not be there, because it is made when it is needed.
+    Its name is one of `ANNOTATIONS`, in this order and in any case, and a file in it belongs to an image by its
+    name. Those of a sample need not be there, because it is made when it is needed.
     """
     if not text.strip():
         return ""
@@ -122,15 +123,19 @@ def annotations_beside(text: str) -> str:
     listing = _listing(images.parent)
     listing.folders[:] = [name for name in listing.folders if name != images.name]
     known = _keys(_listing(images), COMPARED)
+
+    def fits(folder: Path) -> bool:
+        return not known or bool(match(known, _keys(_listing(folder))).image_of)
+
     beside = (images.parent / name for name in _named(listing, ANNOTATIONS))
-    return next((path_text(folder) or "" for folder in beside if not known or known & _keys(_listing(folder))), "")
+    return next((path_text(folder) or "" for folder in beside if fits(folder)), "")
 
 
 def _keys(listing: Listing, most: int | None = None) -> set[str]:
-    """Names that masks are paired by (`utils.data.folders`), and those of sub-folders, of the first `most` each."""
-    files = (name for name in listing.files[:most] if Path(name).suffix.lower() in IMAGE_SUFFIXES)
-    stems = {Path(name).stem.removesuffix(".ome") for name in files}
-    return stems | {MASK_ENDING.sub("", stem) for stem in stems} | set(listing.folders[:most])
+    """What counts of the names of images and masks, and the names of sub-folders, of the first `most` each."""
+    endings = tuple(IMAGE_SUFFIXES | MASK_SUFFIXES)
+    files = (name for name in listing.files[:most] if name.lower().endswith(endings))
+    return {name_key(name) for name in files} | set(listing.folders[:most])
 
 
 def _listing(folder: Path) -> Listing:

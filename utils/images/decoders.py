@@ -32,7 +32,7 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong with a
 
 
 def read_pixels(path: Path, memory_map: bool = False, palette: bool = False) -> tuple[np.ndarray, str, float | None]:
-    """Read the pixels of any supported file (TIFF, PNG or JPEG, told by its name), their axes and their width.
+    """Read the pixels of any supported file (TIFF, PNG, JPEG, BMP or GIF, told by its name), axes and width.
 
     The pixels are as stored, but without alpha, and a JPEG turned upright as its EXIF data say. The axes are one letter
     of tifffile's per dimension, such as "YX", "YXS" (colours), "CYX"; "Q" and "I" mean: not known. The width is in
@@ -40,14 +40,18 @@ def read_pixels(path: Path, memory_map: bool = False, palette: bool = False) -> 
     stand for nothing.
 
     With `memory_map` the pixels of an uncompressed TIFF are left on the disk, as a read-only `numpy.memmap`. With
-    `palette` an image with a colour table gives its indices (right for masks). Without it a PNG becomes RGB, and a TIFF
+    `palette` an image with a colour table gives its indices (right for masks). Without it a picture becomes RGB, a TIFF
     is accepted only if its table is a brightness scale (a Fiji lookup table such as Greens), whose indices are the
     measured intensities.
     """
     with reading(path):
         if is_tiff(path):
             return _read_tiff(path, memory_map, palette)
-        array = _read_png(path, palette) if path.suffix.lower() == ".png" else _read_jpeg(path)
+        suffix = path.suffix.lower()
+        if suffix in (".bmp", ".gif"):
+            array = _read_picture(path, palette)
+        else:
+            array = _read_png(path, palette) if suffix == ".png" else _read_jpeg(path)
     return array, "YXS"[: array.ndim], None
 
 
@@ -181,3 +185,17 @@ def _read_jpeg(path: Path) -> np.ndarray:
     with PIL.Image.open(path) as image:
         upright = PIL.ImageOps.exif_transpose(image)
         return np.asarray(upright if upright.mode == "L" else upright.convert("RGB"))
+
+
+def _read_picture(path: Path, palette: bool) -> np.ndarray:
+    """Pixels (Y, X) or (Y, X, 3) of a BMP or GIF, indices for colours with `palette`; a film is refused."""
+    with PIL.Image.open(path) as image:
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1:
+            raise DataError(f"{path} holds {frames} pictures. Save each as a file of its own (Fiji: TIFF).")
+        if image.mode in ("L", "1"):
+            return np.asarray(image)
+        colours = np.asarray(image.convert("RGB"))
+    if image.mode == "P" and (colours == colours[..., :1]).all():
+        return colours[..., 0]  # shades of grey are numbered in any order
+    return np.asarray(image) if image.mode == "P" and palette else colours

@@ -12,6 +12,7 @@ from utils.errors import DataError
 from utils.files import atomic
 from utils.images.axes import to_yxc
 from utils.images.decoders import read_pixels
+from utils.paths import JPEG_SUFFIXES
 
 CHUNK = 1 << 20  # pixels worked on at a time
 
@@ -36,7 +37,7 @@ def read_image(path: Path, axes: str = "automatic", memory_map: bool = False) ->
     Parameters
     ----------
     path
-        TIFF, PNG or JPEG.
+        TIFF, PNG, JPEG, BMP or GIF.
     axes
         Meaning of the dimensions as stored, one of `utils.images.axes.AXES` (those of length 1 do not count).
         "automatic": from OME or ImageJ metadata; without it two dimensions are YX, and a last dimension of 3 or 4 is
@@ -66,10 +67,10 @@ def checked_image(array: np.ndarray, path: Path, pixel_size_um: float | None, ax
 def read_mask(path: Path) -> np.ndarray:
     """Read a mask (Y, X), of an unsigned integer dtype, with the very values stored in it.
 
-    TIFF or PNG: one channel, or three equal ones. A colour table is ignored: its indices are the values. DataError as
-    `read_image`, and for a colour picture, a JPEG, negative or fractional values.
+    TIFF, PNG, BMP or GIF: one channel, or three equal ones. A colour table is ignored: its indices are the values.
+    DataError as `read_image`, and for a colour picture, a JPEG, negative or fractional values.
     """
-    if path.suffix.lower() in {".jpg", ".jpeg"}:
+    if path.suffix.lower() in JPEG_SUFFIXES:
         raise DataError(f"{path} is a JPEG, which smears the values of a mask. Export it again as TIFF or PNG.")
     array, stored, _ = read_pixels(path, palette=True)
     array = to_yxc(array, stored, "automatic", path)

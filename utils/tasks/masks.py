@@ -143,7 +143,7 @@ class Masks(NetworkTask):
         lines = [
             f"**{len(dataset.examples)} images**: {roles['training']} for training, {roles['validation']} for "
             f"validation, {roles['test']} set aside for testing{groups}.",
-            f"**Masks: {dataset.mask_type}.** {dataset.why} Classes: {names}.",
+            f"**Masks: {dataset.mask_type}.** {dataset.why} {dataset.pairing} Classes: {names}.",
             f"**Patches** of {patch[0]} x {patch[1]} pixels (height x width) are cut from the images at random.",
         ]
         if max(patch) > LARGE_PATCH:

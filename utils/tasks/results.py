@@ -1,18 +1,21 @@
 """A prediction folder: the loop over images, tables that grow image by image, and what must never be lost of it."""
 
+import errno
 import os
 from abc import ABC, abstractmethod
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
+from unicodedata import normalize
 
 import numpy as np
 import pandas as pd
 
-from utils.errors import DataError
+from utils.data.unread import unread
+from utils.errors import DataError, UserError, log_exception
 from utils.files import atomic
 from utils.paths import set_aside, shown_path
 
@@ -21,6 +24,9 @@ COUNTS = "counts.csv"
 FIRST_COLUMNS = ["file", "plane"]
 DIGITS = "%.7g"  # of a number with a fraction: more than is measured, and a third of the size
 ORIGIN = "prediction.json"
+NAME_ERRORS = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}  # of a system that has no file of such a name
+OUT_OF_MEMORY = "ResourceExhaustedError"  # TensorFlow's
+LONGEST_REASON = 100  # characters of an error that nobody foresaw; all of it is in the log
 PIXEL_SIZE_TOLERANCE = 0.2  # a network trained at one magnification is not trusted at another
 
 
@@ -155,6 +161,7 @@ class Results(ABC):
     """
 
     verb: ClassVar[str] = "predicted"
+    recursive: ClassVar[bool] = False  # whether images are looked for in sub-folders
 
     def __init__(
         self,
@@ -189,6 +196,11 @@ class Results(ABC):
     def end(self, table: pd.DataFrame) -> None:  # noqa: B027
         """Write what needs the whole table: nothing for most tasks."""
 
+    def not_read(self) -> list[str]:
+        """Sentences on files among the images that are not read; results and their tables are none of them."""
+        others = self.folder.resolve() != self.images.resolve()
+        return [str(one) for one in unread(self.images, self.recursive, apart=[self.folder], notes=others)]
+
     def told(self) -> dict:
         """What the prediction was made from, to be kept beside it; folders inside the project relative to it."""
         return {
@@ -205,7 +217,8 @@ def predict_folder(results: Results) -> Predicted:
     Returns
     -------
     Predicted
-        An image that cannot be read is named among the warnings; the others are predicted all the same.
+        An image that cannot be read or worked on, and a file that is none, is named among the warnings; the others are
+        predicted all the same.
 
     Raises
     ------
@@ -216,8 +229,8 @@ def predict_folder(results: Results) -> Predicted:
     for file in results.progress(files):
         try:
             found = results.predict_one(file)
-        except LeftOut as error:
-            results.warnings.append(f"Left out: {error}")
+        except Exception as error:
+            results.warnings.append(f"Left out: {_why_left_out(error, file)}")
             continue
         if not rows:
             results.begin(files)
@@ -228,18 +241,47 @@ def predict_folder(results: Results) -> Predicted:
         raise DataError(f"No image could be {results.verb}. " + " ".join(results.warnings[:3]))
     table = pd.DataFrame(rows) if isinstance(rows[0], dict) else pd.concat(rows, ignore_index=True)
     results.end(table)
+    results.warnings += results.not_read()
     return Predicted(table, results.warnings + pixel_size_doubts(sizes, results.description.get("pixel_size_um")))
 
 
-def check_names(files: Sequence[Path]) -> None:
-    """Refuse images whose results would have one name."""
-    stems = Counter(path.stem for path in files)
-    doubled = sorted(stem for stem, count in stems.items() if count > 1)
-    if doubled:
-        raise DataError(
-            f"Several images are called {doubled[0]} (with different endings), their results would overwrite each "
-            "other. Rename them or move all but one away."
-        )
+def _why_left_out(error: Exception, file: Path | Sequence[Path]) -> str:
+    """Sentence on a file that was not worked on; raises the error again where it is not a matter of this file."""
+    path = file if isinstance(file, Path) else file[0]
+    if isinstance(error, LeftOut):
+        return str(error)
+    if isinstance(error, UserError | OSError):  # a full disk: the next file would fare no better
+        if getattr(error.__cause__ or error, "errno", None) not in NAME_ERRORS:
+            raise error
+        return f"{path} has a name that is too long, or odd, for the files of its results. Give it a shorter name."
+    log_exception(error)
+    if isinstance(error, MemoryError) or type(error).__name__ == OUT_OF_MEMORY:
+        return f"{path} needs more memory than there is. Cut it into smaller images."
+    reason = " ".join(str(error).split())[:LONGEST_REASON]
+    return (
+        f"{path} could not be worked on ({type(error).__name__}: {reason}). Open it in Fiji, check that it looks as it "
+        "should, and save it again as TIFF."
+    )
+
+
+def distinct_names(files: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Files whose results have names of their own, and sentences on the others; DataError where there are only others.
+
+    Endings, capital letters and spellings of accents do not count, since there are systems for which they do not.
+    """
+    alike = defaultdict(list)
+    for path in files:
+        alike[_result_name(path)].append(path)
+    doubled = [" and ".join(map(str, same)) for same in alike.values() if len(same) > 1]
+    remedy = "whose results would overwrite each other. Rename them or move all but one away."
+    if len(doubled) == len(alike):
+        raise DataError(f"All images share their names, such as {doubled[0]}, {remedy}")
+    told = [f"Left out: {same}, {remedy}" for same in doubled]
+    return [path for path in files if len(alike[_result_name(path)]) == 1], told
+
+
+def _result_name(path: Path) -> str:
+    return normalize("NFC", path.stem).casefold()
 
 
 def foreign_file(path: Path) -> DataError:

@@ -333,7 +333,8 @@ def test_pairs_by_name_and_what_has_no_partner(tmp_path):
     )
     pairs, warnings = find_segmented(images, labels)
     assert [(one.name, other.name) for one, other in pairs] == [("a.tif", "a.tif"), ("b.tif", "b_labels.tif")]
-    assert len(warnings) == 2
+    assert len(warnings) == 3
+    assert 'some with "_labels" at the end' in warnings[2]
     assert "c.tif" in warnings[0]
     assert "z.tif" in warnings[1]
 

@@ -17,6 +17,7 @@ from utils.errors import DataError
 from utils.files import atomic, write_json
 from utils.images.image import Image, read_mask, whole_numbers
 from utils.images.stacks import Planes, read_planes
+from utils.names import EQUAL
 from utils.pages.figures import add_legend, class_entries, png
 from utils.pages.pictures import label_overlay, write_png
 from utils.paths import resolve, shown_path
@@ -27,7 +28,7 @@ from utils.tasks.results import (
     GrowingTable,
     Results,
     check_channels,
-    check_names,
+    distinct_names,
     foreign_file,
     keep_earlier,
     left_out,
@@ -80,10 +81,8 @@ def crops_of_objects(
 
 @dataclass
 class FoundCells(Found):
-    """What is told of one file: also a picture and its place, and how many objects do not fit into their crops."""
+    """What is told of one file: also how many objects do not fit into their crops."""
 
-    overlay: Path | None = None
-    picture: np.ndarray | None = None
     cut: int = 0
 
 
@@ -139,13 +138,14 @@ class CellResults(Results):
         """See `Results`."""
         with left_out():
             planes = read_planes(file[0], self.axes)
-            found = FoundCells(pixel_size_um=planes.pixel_size_um, overlay=self._overlay(file[0]))
+            found = FoundCells(pixel_size_um=planes.pixel_size_um)
             for number, (image, labels) in enumerate(labelled_planes(planes, file[1], self.axes)):
                 check_channels(image.array, image.path, self.description)
                 class_ids = self._classify(planes, number, image, labels, found)
                 if number == len(planes) // 2:  # colour 0 is that of background
                     shown = {label: class_id + 1 for label, class_id in class_ids.items()}
-                    found.picture = label_overlay(image.array, labels, class_ids=shown)
+                    picture = label_overlay(image.array, labels, class_ids=shown)
+        write_png(self._overlay(file[0]), picture)
         return found
 
     def _classify(self, planes: Planes, number: int, image: Image, labels: np.ndarray, found: FoundCells) -> dict:
@@ -164,7 +164,6 @@ class CellResults(Results):
 
     def append(self, found: FoundCells, rows: list[pd.DataFrame]) -> None:
         """See `Results`."""
-        write_png(found.overlay, found.picture)
         self.table.append(found.rows)
         self.cut += found.cut
 
@@ -207,14 +206,15 @@ def find_segmented(images: Path, labels: Path) -> tuple[list[tuple[Path, Path]],
     images = _segmented_folder(labels) if images == labels else images
     if (labels / ORIGIN).exists():
         labels = labels / "labels"
-    pairs, problems = pair(find_images(images), find_images(labels), images, labels)
+    pairs, problems, rule = pair(find_images(images), find_images(labels, masks=True), images, labels)
     if not pairs:
         raise DataError(
             f"No image in {images} has a label image in {labels}. An image and its label image must have the same "
-            "name; the label image's may end in _mask or _labels."
+            "name; the label images' may all have a word more, such as _labels."
         )
-    check_names([image for image, _ in pairs])
-    return pairs, [str(one) for one in problems]
+    files, doubled = distinct_names([image for image, _ in pairs])
+    told = [str(one) for one in problems] + ([rule] if rule != EQUAL else [])
+    return [one for one in pairs if one[0] in files], [*told, *doubled]
 
 
 def _segmented_folder(folder: Path) -> Path:

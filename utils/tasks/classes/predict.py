@@ -123,7 +123,7 @@ class CropResults(Results):
     of each class shows at most 100 images, from the most to the least probable.
     """
 
-    verb = "classified"
+    verb, recursive = "classified", True
 
     def __init__(self, *given, **more):
         super().__init__(*given, **more)

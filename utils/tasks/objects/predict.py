@@ -29,7 +29,7 @@ from utils.tasks.results import (
     GrowingTable,
     Results,
     check_channels,
-    check_names,
+    distinct_names,
     foreign_file,
     is_own_table,
     keep_earlier,
@@ -148,8 +148,7 @@ class ObjectResults(Results):
 
     def files(self) -> list[Path]:
         """See `Results`; labels, ROIs and tables that no prediction has written are not overwritten."""
-        files = find_images(self.images)
-        check_names(files)
+        files, self.warnings = distinct_names(find_images(self.images))
         for path in files:
             labels, rois = self.folder / "labels" / f"{path.stem}.tif", self.folder / "rois" / f"{path.stem}.zip"
             if labels.exists() and not _is_prediction(labels):

@@ -18,7 +18,7 @@ from utils.images.normalise import normalisation_range, normalise
 from utils.pages.colours import class_colours
 from utils.pages.pictures import overlay, thin, write_png
 from utils.patching.patches import predict_in_tiles
-from utils.tasks.results import Found, Results, check_channels, check_names, foreign_file, keep_earlier, left_out
+from utils.tasks.results import Found, Results, check_channels, distinct_names, foreign_file, keep_earlier, left_out
 from utils.training.model_folder import read_model
 from utils.training.networks import load_network
 
@@ -112,8 +112,7 @@ class PixelResults(Results):
 
     def files(self) -> list[Path]:
         """See `Results`; masks that are no results, such as annotations, are not overwritten."""
-        files = find_images(self.images)
-        check_names(files)
+        files, self.warnings = distinct_names(find_images(self.images))
         masks = [mask for path in files if (mask := self.folder / "masks" / f"{path.stem}.tif").exists()]
         if masks and not (self.folder / MEASUREMENTS).exists():
             raise foreign_file(masks[0])

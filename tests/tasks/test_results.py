@@ -1,0 +1,114 @@
+"""One bad file stops nothing but itself, and every file of a folder is predicted or named with what to do."""
+
+import errno
+
+import numpy as np
+import pytest
+
+from tests.tasks.thresholds.task import Otsu, ThresholdResults
+from utils.errors import DataError
+from utils.images.image import write_tiff
+from utils.tasks.results import distinct_names, predict_folder
+
+CLASSES = [{"id": i, "name": str(i), "value": i, "group": None} for i in range(2)]
+RNG = np.random.default_rng(0)
+
+
+class Fails(Otsu):
+    """Fails in its own way on each image whose first pixel is not 0."""
+
+    error: BaseException = ValueError("odd")
+
+    def class_ids(self, array):
+        if array.flat[0]:
+            raise self.error
+        return super().class_ids(array)
+
+
+@pytest.fixture
+def images(tmp_path):
+    for name in "abcd":
+        image = RNG.integers(0, 200, (12, 10)).astype(np.uint8)
+        image[0, 0] = name == "b"
+        write_tiff(tmp_path / "images" / f"{name}.tif", image)
+    return tmp_path / "images"
+
+
+def predict(images, error=None, folder="out"):
+    model = Fails({"channels": ["one"], "classes": CLASSES})
+    model.error = error or model.error
+    return predict_folder(ThresholdResults(model, images, images, images.parent / folder))
+
+
+def files(predicted):
+    return predicted.table["file"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ValueError("odd"), "could not be worked on (ValueError: odd). Open it in Fiji"),
+        (IndexError("x"), "could not be worked on"),
+        (type("ResourceExhaustedError", (Exception,), {})("OOM " * 99), "needs more memory than there is"),
+        (RuntimeError("x " * 999), f"(RuntimeError: {'x ' * 50})"),
+        (MemoryError(), "needs more memory than there is"),
+    ],
+)
+def test_an_image_that_fails_is_named_and_the_others_are_predicted(images, error, words):
+    predicted = predict(images, error)
+    assert files(predicted) == ["a.tif", "c.tif", "d.tif"]
+    [warning] = predicted.warnings
+    assert str(images / "b.tif") in warning
+    assert words in warning
+
+
+@pytest.mark.parametrize("error", [DataError("the disk is full"), OSError(errno.ENOSPC, "full"), KeyboardInterrupt()])
+def test_what_is_no_matter_of_one_file_stops(images, error):
+    with pytest.raises(type(error)):
+        predict(images, error)
+
+
+def test_a_name_that_is_too_long_for_its_results_stops_nothing(images):
+    (images / "a.tif").rename(images / f"{'x' * 249}.tif")
+    predicted = predict(images)
+    assert files(predicted) == ["c.tif", "d.tif"]
+    assert "Give it a shorter name" in predicted.warnings[1]
+
+
+def test_every_file_is_predicted_or_named(images):
+    (images / "old").mkdir()
+    write_tiff(images / "old" / "z.tif", np.zeros((4, 4), np.uint8))
+    for name in ("1.czi", "2.lif", "3.nd2", "4.webp", "notes.txt", "table.xlsx", "Thumbs.db", "5.avi", "scan", "6.zip"):
+        (images / name).write_bytes(b"x")
+    predicted = predict(images)
+    text = "\n".join(predicted.warnings)
+    for name in ("1.czi, 2.lif, 3.nd2", "4.webp", "notes.txt, table.xlsx", "5.avi", "scan", "6.zip", "images/old"):
+        assert text.count(name) == 1
+    assert "Thumbs" not in text
+    assert "tick Read images using Bio-Formats" in text
+    assert len(predicted.warnings) == 8  # b.tif, and one for each kind
+
+
+def test_results_are_not_told_of_as_files_that_are_not_read(images):
+    predict(images, folder="images")
+    (images / "1.czi").write_bytes(b"x")
+    predicted = predict(images, folder="images")
+    assert files(predicted) == ["a.tif", "c.tif", "d.tif"]
+    assert ["1.czi" in one for one in predicted.warnings] == [False, True]
+    assert len(predict(images, folder="images/results").warnings) == 4  # masks/ and overlays/, shares.csv, 1.czi, b.tif
+
+
+def test_a_folder_of_microscope_files_says_how_to_export_them(tmp_path):
+    for name in ("1.czi", "2.CZI"):
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(DataError, match=r"holds no image .* 2 files of a microscope .*1\.czi, 2\.CZI.*Process > Batch"):
+        predict(tmp_path)
+
+
+def test_names_that_would_overwrite_each_other(tmp_path):
+    paths = [tmp_path / name for name in ("a.png", "a.tif", "B.tif", "b.png", "c.ome.tif", "c.tif", "d.tif")]
+    left, told = distinct_names(paths)
+    assert [path.name for path in left] == ["c.ome.tif", "c.tif", "d.tif"]
+    assert len(told) == 2
+    with pytest.raises(DataError, match="All images share their names"):
+        distinct_names(paths[:4])
