@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from utils.data.problems import remarked
 from utils.errors import DataError
 from utils.files import atomic
 from utils.paths import set_aside, shown_path
@@ -118,10 +119,15 @@ class Predicted:
 
 @dataclass
 class Found:
-    """What is told of one file: rows of the table (dicts or frames), pixel size in um where it is known."""
+    """What is told of one file: rows of the table (dicts or frames), pixel size in um where it is known.
+
+    `path` and `remarks`: the file, and what is to be said of it; see `utils.images.decoders.Pixels`.
+    """
 
     rows: list = field(default_factory=list)
     pixel_size_um: float | None = None
+    path: Path | None = None
+    remarks: Sequence[tuple[str, str]] = ()
 
 
 class LeftOut(Exception):
@@ -150,6 +156,8 @@ class Results(ABC):
         Folder of the images, and of the results.
     axes
         Order of the images' axes as in the form, see `utils.images.stacks.read_planes`.
+    pixel_size
+        Width of a pixel in micrometres as in the form; 0: as each file says.
     progress
         Wraps a list, for a progress bar.
     """
@@ -164,9 +172,10 @@ class Results(ABC):
         folder: Path,
         axes: str = "automatic",
         progress: Callable[[Iterable], Iterable] = iter,
+        pixel_size: float = 0,
     ):
         self.predictor, self.model, self.images, self.folder = predictor, model, images, folder
-        self.axes, self.progress = axes, progress
+        self.axes, self.progress, self.pixel_size = axes, progress, pixel_size
         self.description: Mapping = predictor.description
         self.warnings: list[str] = []
 
@@ -195,6 +204,7 @@ class Results(ABC):
             "model_folder": shown_path(self.model),
             "data_folder": shown_path(self.images),
             "axes": self.axes,
+            "pixel_size_um": self.pixel_size or None,
             "classes": self.predictor.classes,
         }
 
@@ -212,7 +222,7 @@ def predict_folder(results: Results) -> Predicted:
     DataError
         No image could be predicted, or a result would overwrite another or a file that is no result.
     """
-    files, rows, sizes = results.files(), [], []
+    files, rows, sizes, remarks = results.files(), [], [], []
     for file in results.progress(files):
         try:
             found = results.predict_one(file)
@@ -223,12 +233,14 @@ def predict_folder(results: Results) -> Predicted:
             results.begin(files)
         rows += found.rows
         sizes.append(found.pixel_size_um)
+        remarks.append((found.path, found.remarks))
         results.append(found, rows)
     if not rows:
         raise DataError(f"No image could be {results.verb}. " + " ".join(results.warnings[:3]))
     table = pd.DataFrame(rows) if isinstance(rows[0], dict) else pd.concat(rows, ignore_index=True)
     results.end(table)
-    return Predicted(table, results.warnings + pixel_size_doubts(sizes, results.description.get("pixel_size_um")))
+    doubts = pixel_size_doubts(sizes, results.description.get("pixel_size_um"))
+    return Predicted(table, results.warnings + [str(one) for one in remarked(remarks)] + doubts)
 
 
 def check_names(files: Sequence[Path]) -> None:

@@ -55,7 +55,7 @@ def test_masks_hold_the_values_of_the_training_masks(tmp_path, images, untrained
             expected = [round(255 * part) * 257 for part in class_colours(description["classes"])[one["id"]]]
             assert table[:, one["value"]].tolist() == expected
         assert table[:, 0].tolist() == [0, 0, 0]
-    assert read_pixels(tmp_path / "out" / "masks" / "a.tif", palette=True)[2] == pytest.approx(0.5)
+    assert read_image(tmp_path / "out" / "masks" / "a.tif").pixel_size_um == pytest.approx(0.5)
 
 
 def test_values_above_255_are_written_as_16_bit_with_a_display_range(tmp_path, images, untrained_model):

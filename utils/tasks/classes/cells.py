@@ -138,8 +138,8 @@ class CellResults(Results):
     def predict_one(self, file: tuple[Path, Path]) -> FoundCells:
         """See `Results`."""
         with left_out():
-            planes = read_planes(file[0], self.axes)
-            found = FoundCells(pixel_size_um=planes.pixel_size_um, overlay=self._overlay(file[0]))
+            planes = read_planes(file[0], self.axes, self.pixel_size)
+            found = FoundCells([], planes.pixel_size_um, file[0], planes.remarks, overlay=self._overlay(file[0]))
             for number, (image, labels) in enumerate(labelled_planes(planes, file[1], self.axes)):
                 check_channels(image.array, image.path, self.description)
                 class_ids = self._classify(planes, number, image, labels, found)
