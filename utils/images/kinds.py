@@ -46,9 +46,9 @@ OTHERS = [
     (0, b"version https://git-lfs", "a placeholder for a file that was not downloaded (Git LFS)", "Download it."),
 ]
 TEXTS = [
-    ((b"<!doctype html", b"<html"), "a web page", "Download the image itself; the page says why that failed."),
-    ((b"<svg",), "an SVG drawing", "Save it as PNG in the program it comes from."),
-    ((b"<?xml",), "an XML text", MOVE),
+    (("<!doctype html", "<html"), "a web page", "Download the image itself; the page says why that failed."),
+    (("<svg",), "an SVG drawing", "Save it as PNG in the program it comes from."),
+    (("<?xml",), "an XML text", MOVE),
 ]
 
 
@@ -78,9 +78,9 @@ def _other(head: bytes) -> tuple[str, str]:
     for place, start, what, remedy in OTHERS:
         if head[place:].startswith(start):
             return what, remedy
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    for starts, what, remedy in TEXTS:
-        if text.startswith(starts) or (starts[0] == b"<?xml" and b"<html" in text):
+    text = head.decode("utf-8-sig", errors="ignore").lstrip().lower()
+    for signs, what, remedy in TEXTS:
+        if text.startswith("<") and any(sign in text for sign in signs):
             return what, remedy
-    printable = all(byte >= 32 or byte in b"\t\n\r\f" for byte in head) and not any(128 <= byte < 160 for byte in head)
-    return ("a text", MOVE) if printable else ("", "")
+    readable = len(text.encode()) > 0.9 * len(head) and all(sign.isprintable() or sign in "\t\n\r\f" for sign in text)
+    return ("a text", MOVE) if readable else ("", "")

@@ -39,8 +39,9 @@ class PixelSize(NamedTuple):
 def pixel_size(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> PixelSize:
     """Pixel size from OME-XML, else ImageJ metadata, else the resolution tags; one rule for all, see `credible`."""
     page = series.keyframe
-    if tif.ome_metadata:
-        return credible(*_of_ome(tif.ome_metadata))
+    told = _of_ome(tif.ome_metadata) if tif.ome_metadata else (None, None)
+    if all(told):
+        return credible(*told)
     if tif.is_imagej:
         unit = MICROMETRES.get(str((tif.imagej_metadata or {}).get("unit", "")).strip().lower())
     else:

@@ -11,7 +11,6 @@ import tifffile
 
 from utils.errors import DataError
 from utils.files import file_sha256
-from utils.images.decoders import read_pixels
 from utils.images.image import Image, read_image, read_mask, write_tiff
 from utils.pages.colours import class_colours
 from utils.tasks.pixels import predict
