@@ -200,12 +200,13 @@ class Results(ABC):
 
     def told(self) -> dict:
         """What the prediction was made from, to be kept beside it; folders inside the project relative to it."""
+        given = {"pixel_size_um": self.pixel_size} if self.pixel_size else {}
         return {
             "model_folder": shown_path(self.model),
             "data_folder": shown_path(self.images),
             "axes": self.axes,
-            "pixel_size_um": self.pixel_size or None,
             "classes": self.predictor.classes,
+            **given,
         }
 
 
