@@ -46,7 +46,7 @@ OTHERS = [
     (0, b"version https://git-lfs", "a placeholder for a file that was not downloaded (Git LFS)", "Download it."),
 ]
 TEXTS = [
-    (("<!doctype html", "<html"), "a web page", "Download the image itself; the page says why that failed."),
+    (("<!doctype html", "<html"), "a web page", "Download the image itself again."),
     (("<svg",), "an SVG drawing", "Save it as PNG in the program it comes from."),
     (("<?xml",), "an XML text", MOVE),
 ]
