@@ -75,6 +75,7 @@ OTHERS = {
     "o.tif: it is a DICOM": bytes(128) + b"DICM",
     "p.png: it is an SVG": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
     "q.png: it is a text": "Mikroskop; Größe 5 µm".encode(),
+    "s.tif: it holds no image": b"II*\0" + bytes(60),
     "r.tif: damaged": b"\x01\x02\x03\xff\xfe" * 30,
 }
 

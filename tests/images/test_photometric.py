@@ -236,6 +236,18 @@ def test_tables_of_images(tmp_path, ending):
             read_image(path)
 
 
+def test_a_stack_of_labels_with_a_table_gives_its_indices(tmp_path):
+    """Fiji colours labels by a lookup table; as images such a stack is refused."""
+    stack = RNG.integers(0, 9, (3, 24, 20)).astype(np.uint8)
+    table = RNG.integers(1, 65536, (3, 256)).astype(np.uint16)
+    options = {"photometric": "palette", "colormap": table, "metadata": {"axes": "TYX"}}
+    tifffile.imwrite(tmp_path / "a.tif", stack, **options)
+    found = [one.array[..., 0] for one in read_planes(tmp_path / "a.tif", "TYX", mask=True)]
+    np.testing.assert_array_equal(found, stack)
+    with pytest.raises(DataError, match="table of colours"):
+        read_planes(tmp_path / "a.tif", "TYX")
+
+
 # --- PNG
 
 
@@ -294,6 +306,20 @@ def test_transparency_of_masks_may_hide_nothing(tmp_path, ending, channels):
         else:
             with pytest.raises(DataError, match=f"a.{ending} has transparent pixels that are not 0"):
                 read_mask(path)
+
+
+def test_a_mask_of_red_green_blue_and_more_is_what_is_shown(tmp_path):
+    array = np.stack([LABELS] * 3 + [np.full_like(LABELS, 255)], axis=-1)
+    tifffile.imwrite(tmp_path / "a.tif", array, photometric="rgb", extrasamples=["unspecified"])
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.tif"), LABELS)
+
+
+def test_a_film_is_no_image(tmp_path):
+    frames = [PIL.Image.fromarray(LABELS + np.uint8(i)) for i in range(2)]
+    frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:])
+    for read in (read_image, read_mask):
+        with pytest.raises(DataError, match="a.png holds a film"):
+            read(tmp_path / "a.png")
 
 
 def test_masks_smeared_by_jpeg_are_refused_in_a_tiff_too(tmp_path):

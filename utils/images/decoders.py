@@ -96,6 +96,8 @@ def open_tiff(path: Path, mask: bool = False) -> Iterator[tuple[tifffile.TiffFil
         _check_complete(tif, path)
         found, remarks = own_series(tif, path)
         series = [s for s in found if not s.keyframe.is_reduced]
+        if not series:
+            raise DataError(f"{path} cannot be read: it holds no image. Copy or export it again.")
         if len(series) != 1:
             raise DataError(f"{path} holds {len(series)} images. Save each as a file of its own.")
         (photometric.check_mask if mask else photometric.check_image)(series[0].keyframe, path)
@@ -108,7 +110,7 @@ def _read_tiff(path: Path, memory_map: bool, mask: bool) -> Pixels:
         array = mapped(series) if memory_map else None
         array = series.asarray().reshape(series.shape) if array is None else array
         if mask:
-            return Pixels(_tiff_mask(array, series, path), series.axes)
+            return Pixels(mask_of(array, series, path), series.axes)
         return Pixels(colours(array, series), series.axes, *about(tif, series, remarks))
 
 
@@ -132,10 +134,12 @@ def colours(array: np.ndarray, series: tifffile.TiffPageSeries) -> np.ndarray:
     return photometric.to_rgb(photometric.split_alpha(array, series)[0], series)
 
 
-def _tiff_mask(array: np.ndarray, series: tifffile.TiffPageSeries, path: Path) -> np.ndarray:
+def mask_of(array: np.ndarray, series: tifffile.TiffPageSeries, path: Path) -> np.ndarray:
     """Values of a mask as it is shown."""
     page = series.keyframe
     values, alpha = photometric.split_alpha(array, series)
+    if page.photometric == photometric.PHOTOMETRIC.RGB and series.axes.endswith("S"):
+        values = values[..., :3]  # what comes after red, green and blue is not shown
     if alpha is not None:
         last = np.moveaxis(values, series.axes.index("S"), -1)
         photometric.check_hidden(last, alpha, np.iinfo(alpha.dtype).max, path)
@@ -162,7 +166,10 @@ def _segments(page: tifffile.TiffPage | tifffile.TiffFrame) -> zip:
 
 def _read_png(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     """Pixels (Y, X) or (Y, X, S), and transparency (Y, X); not by Pillow, which would cut 16-bit colour to 8 bits."""
-    array = imagecodecs.png_decode(path.read_bytes())
+    data = path.read_bytes()
+    if b"acTL" in data[: data.find(b"IDAT")]:
+        raise DataError(f"{path} holds a film of several pictures. Save each as a file of its own.")
+    array = imagecodecs.png_decode(data)
     if array.ndim == 2 or array.shape[-1] not in (2, 4):
         return array, None
     return (array[..., 0] if array.shape[-1] == 2 else array[..., :3]), array[..., -1]

@@ -38,7 +38,10 @@ SAVE_MASK = (
     "Export it with one channel in which each class or object has a value of its own (0 = background, 1, 2, ...)."
 )
 SAVE_GREY = "In Fiji choose Image > Lookup Tables > Grays, check that the background is 0 (black), and save it again."
-WHITE_IS_ZERO = ("is stored with white as 0: its numbers are used as they are, as in Fiji", "Check the pictures below.")
+WHITE_IS_ZERO = (
+    "is stored with white as 0: its numbers are used as they are, as in Fiji",
+    "Check in the pictures that dark and bright are right.",
+)
 TURNED = ("asks to be shown turned, which is done neither here nor in Fiji", "Check that its mask lies on it.")
 
 

@@ -13,7 +13,7 @@ import tifffile
 from utils.errors import DataError
 from utils.files import atomic
 from utils.images.axes import dimension_letters, plane_to_yxc
-from utils.images.decoders import Pixels, about, colours, is_tiff, mapped, open_tiff, reading
+from utils.images.decoders import Pixels, about, colours, is_tiff, mapped, mask_of, open_tiff, reading
 from utils.images.image import Image, checked_image, read_image, tiff_options, told_size
 
 LARGEST_IMAGEJ = 2**32 - 2**25  # bytes: offsets in such a file have 32 bits; the rest is room for its tags
@@ -30,9 +30,11 @@ class Planes:
         Width of a pixel in micrometres; None where unknown. See `utils.images.decoders.Pixels`.
     """
 
-    def __init__(self, path: Path, axes: str, letters: str, lengths: tuple[int, ...], given: Pixels):
+    def __init__(
+        self, path: Path, axes: str, letters: str, lengths: tuple[int, ...], given: Pixels, mask: bool = False
+    ):
         self.path, self.pixel_size_um, self.remarks = path, given.pixel_size_um, given.remarks
-        self._asked, self._letters, self._given = axes, letters, given
+        self._asked, self._letters, self._given, self._mask = axes, letters, given, mask
         self.axes = "".join(axis for axis in "TZ" if axis in letters)
         self.shape = tuple(lengths[letters.index(axis)] for axis in self.axes)
 
@@ -57,17 +59,18 @@ class Planes:
             yield read_image(self.path, self._asked, memory_map=True, pixel_size_um=self.pixel_size_um or 0)
             return
         letters = "".join(letter for letter in self._letters if letter not in self.axes)
-        with reading(self.path), open_tiff(self.path) as (_, series, _):
+        with reading(self.path), open_tiff(self.path, self._mask) as (_, series, _):
             stored = mapped(series)
             for number in numbers:
                 place = {axis: i - 1 for axis, i in self.position(number).items()}
-                array = colours(_read_plane(series, self._letters, place, stored), series)
+                array = _read_plane(series, self._letters, place, stored)
+                array = mask_of(array, series, self.path) if self._mask else colours(array, series)
                 yield checked_image(
                     plane_to_yxc(array, letters, self.path), self.path, self._given._replace(axes=letters)
                 )
 
 
-def read_planes(path: Path, axes: str = "automatic", pixel_size_um: float = 0) -> Planes:
+def read_planes(path: Path, axes: str = "automatic", pixel_size_um: float = 0, mask: bool = False) -> Planes:
     """Look at what a file holds; its pixels are read later, plane by plane.
 
     Parameters
@@ -79,6 +82,8 @@ def read_planes(path: Path, axes: str = "automatic", pixel_size_um: float = 0) -
         dimensions is a plane whatever is given, and so is a stack with a single plane.
     pixel_size_um
         Width of a pixel in micrometres, whatever the file says; 0: as the file says.
+    mask
+        The numbers are labels, see `utils.images.decoders.read_pixels`.
 
     Raises
     ------
@@ -87,10 +92,10 @@ def read_planes(path: Path, axes: str = "automatic", pixel_size_um: float = 0) -
     """
     if not is_tiff(path):
         return Planes(path, axes, "", (), told_size(Pixels(None, ""), pixel_size_um))
-    with reading(path), open_tiff(path) as (tif, series, remarks):
+    with reading(path), open_tiff(path, mask) as (tif, series, remarks):
         letters = dimension_letters(series.shape, series.axes, axes, path, stacks=True)
         given = told_size(Pixels(None, letters, *about(tif, series, remarks)), pixel_size_um)
-        return Planes(path, axes, letters, series.shape, given)
+        return Planes(path, axes, letters, series.shape, given, mask)
 
 
 def _read_plane(

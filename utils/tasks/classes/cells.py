@@ -234,7 +234,7 @@ def labelled_planes(planes: Planes, label_path: Path, axes: str = "automatic") -
     The label image has as many planes and one channel; `axes` are what the form says of the images, of use for a stack
     of labels that does not tell its own. DataError where sizes or numbers of planes differ, or labels are fractions.
     """
-    labels = read_planes(label_path, axes.replace("C", "") if planes.axes else "automatic")
+    labels = read_planes(label_path, axes.replace("C", "") if planes.axes else "automatic", mask=True)
     if len(planes) != len(labels):
         raise DataError(
             f"{planes.path} has {len(planes)} planes, its label image {label_path} has {len(labels)}. Export both with "
