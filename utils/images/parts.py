@@ -11,7 +11,7 @@ import tifffile
 from utils.errors import DataError
 
 KINDS = ("ome", "mmstack", "ndtiff")  # those whose metadata may tell of planes that are not in the file
-SET = "belongs to a set of files and is read as an image of its own"
+SET = "part of a set of files, each of which is read as an image of its own"
 SAVE_SET = "To have all channels or slices of a set in one image, open it in Fiji (Bio-Formats) and save it as TIFF."
 
 
@@ -56,7 +56,7 @@ def _remarks(others: list[str], path: Path) -> list[tuple[str, str]]:
         return []
     missing = [name for name in others if not (path.parent / name).is_file()]
     return [(SET, SAVE_SET)] + [
-        (f"belongs to a set of which the file {name} is missing", "Copy it beside the others if you need it.")
+        (f"the file {name} of this set is missing", "Copy it beside the others if you need it.")
         for name in missing
     ]
 

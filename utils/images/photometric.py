@@ -39,10 +39,10 @@ SAVE_MASK = (
 )
 SAVE_GREY = "In Fiji choose Image > Lookup Tables > Grays, check that the background is 0 (black), and save it again."
 WHITE_IS_ZERO = (
-    "is stored with white as 0: its numbers are used as they are, as in Fiji",
+    "stored with white as 0; the numbers are used as they are, as in Fiji",
     "Check in the pictures that dark and bright are right.",
 )
-TURNED = ("asks to be shown turned, which is done neither here nor in Fiji", "Check that its mask lies on it.")
+TURNED = ("to be shown turned, which is done neither here nor in Fiji", "Check that its mask lies on it.")
 
 
 def check_image(page: tifffile.TiffPage, path: Path) -> None:
