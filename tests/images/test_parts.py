@@ -128,6 +128,31 @@ def test_planes_that_were_never_recorded_are_not_zeros(tmp_path):
         read_image(tmp_path / "a.ome.tif")
 
 
+def test_a_recording_of_micro_manager_in_one_file_keeps_its_axes(tmp_path, monkeypatch):
+    array = RNG.integers(1, 9, (3, 30, 20)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", array, imagej=True, metadata={"axes": "TYX"})
+    monkeypatch.setattr(tifffile.TiffFile, "is_mmstack", True)
+    assert read_planes(tmp_path / "a.tif").axes == "T"
+
+
+def test_partners_that_only_the_folder_tells_of_are_not_read(tmp_path, monkeypatch):
+    """Some formats list their files beside the images, or find them by their names."""
+    for name in "ab":
+        tifffile.imwrite(tmp_path / f"{name}.tif", np.full((30, 20), ord(name), np.uint8), metadata=None)
+
+    def of_both(tif):
+        other = tifffile.TiffFile(tmp_path / "b.tif")
+        pages = [tif.pages[0], other.pages[0]]
+        return [tifffile.TiffPageSeries(pages, (2, 30, 20), np.uint8, "TYX", parent=tif, kind="mmstack")]
+
+    monkeypatch.setattr(tifffile.TiffFile, "is_mmstack", True)
+    monkeypatch.setattr(tifffile.TiffFile, "_series_mmstack", of_both)
+    image = read_image(tmp_path / "a.tif")
+    assert (image.array == ord("a")).all()
+    assert image.array.shape == (30, 20, 1)
+    assert image.remarks[0][0] == SET
+
+
 def test_a_file_whose_metadata_lie_in_a_companion_is_read(tmp_path):
     xml = """<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:b"><BinaryOnly
     MetadataFile="set.companion.ome" UUID="urn:uuid:a"/></OME>"""

@@ -31,19 +31,29 @@ def own_series(tif: tifffile.TiffFile, path: Path) -> tuple[list[tifffile.TiffPa
     `tif` must be opened with ``_multifile=False``: tifffile would read the whole set from each of its files, with zeros
     for what is missing. DataError where planes are missing that the file says are its own.
     """
-    if not (tif.is_mmstack or tif.is_ndtiff or _names_others(tif)):
-        series = tif.series
-        if any(page is None for one in series if one.kind in KINDS for page in one.pages):
-            raise DataError(
-                f"{path} says that it has more planes than it holds: the recording was stopped, or the file was cut. "
-                "Open it in Fiji and save the planes that are there."
-            )
-        return series, []
+    if not (tif.is_ndtiff or _names_others(tif)):
+        return _without_partners(tif, path)
     planes = list(_planes(tif)) if tif.is_ome else []
     own = _own(planes, tif, path)
     others = sorted({one.file for one in planes} - {one.file for one in own} - {path.name})
     found = [_series(tif, [one for one in own if one.image == i]) for i in sorted({one.image for one in own})]
     return found or [_unordered(tif)], _remarks(others, path)
+
+
+def _without_partners(
+    tif: tifffile.TiffFile, path: Path
+) -> tuple[list[tifffile.TiffPageSeries], list[tuple[str, str]]]:
+    """What tifffile finds in a file that names no others, unless it has found others by their names."""
+    series = tif.series
+    pages = [page for one in series if one.kind in KINDS for page in one.pages]
+    if any(page is not None and page.parent is not tif for page in pages):
+        return [_unordered(tif)], [(SET, SAVE_SET)]
+    if any(page is None for page in pages):
+        raise DataError(
+            f"{path} says that it has more planes than it holds: the recording was stopped, or the file was cut. "
+            "Open it in Fiji and save the planes that are there."
+        )
+    return series, []
 
 
 def _names_others(tif: tifffile.TiffFile) -> bool:
@@ -56,8 +66,7 @@ def _remarks(others: list[str], path: Path) -> list[tuple[str, str]]:
         return []
     missing = [name for name in others if not (path.parent / name).is_file()]
     return [(SET, SAVE_SET)] + [
-        (f"the file {name} of this set is missing", "Copy it beside the others if you need it.")
-        for name in missing
+        (f"the file {name} of this set is missing", "Copy it beside the others if you need it.") for name in missing
     ]
 
 
