@@ -1,6 +1,7 @@
 """Files that are either whole or absent: written under a temporary name, then renamed."""
 
 import csv
+import errno
 import hashlib
 import io
 import json
@@ -15,6 +16,8 @@ import pandas as pd
 
 from utils.errors import DataError
 
+LONGEST_NAME = 255  # bytes that file systems take
+
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
@@ -25,19 +28,30 @@ def atomic(path: str | Path) -> Iterator[Path]:
     (full disk, no permission); nothing half-written is left behind.
     """
     path = Path(path)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    name = f".{os.getpid()}.{path.name}"
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        name = f".{os.getpid()}.{path.name[-LONGEST_NAME // 8 :]}"  # a character has up to 4 bytes
+    temporary = path.with_name(name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        raise DataError(
-            f"{path} could not be written ({error.strerror or error}). "
-            "Free some space or choose another folder, then run the cell again; nothing was changed."
-        ) from error
+        raise DataError(f"{path} could not be written ({_reason(error)}; nothing was changed.") from error
     finally:
         with suppress(OSError):  # where the folder itself could not be made there is nothing to remove
             temporary.unlink(missing_ok=True)
+
+
+def _reason(error: OSError) -> str:
+    """What hinders the writing of a file, and what to do."""
+    if error.errno == errno.ENAMETOOLONG or getattr(error, "winerror", None) in (206, 111):
+        return "its name is too long). Shorten the name of the image or of the folder, then run the cell again"
+    if isinstance(error, PermissionError):
+        remedy = "Close it in other programs or choose another folder"
+    else:
+        remedy = "Free some space or choose another folder"
+    return f"{error.strerror or error}). {remedy}, then run the cell again"
 
 
 def write_text(path: str | Path, text: str) -> None:

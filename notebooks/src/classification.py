@@ -108,6 +108,7 @@ class AdvancedData(Form):
     axes = Enum(
         ["automatic", "YX", "YXC", "CYX"], help="leave at automatic; order of height Y, width X, channels C"
     ).tag(advanced=True)
+    pixel_size = Float(0, min=0, max=1000, help="[um] width of a pixel; 0 = as the files say").tag(advanced=True)
     model_path = Unicode(
         "models", help="folder that models are kept in; leave at models unless you keep them elsewhere"
     ).tag(path=True, advanced=True)
@@ -403,6 +404,7 @@ class Prediction(Form):
     axes = Enum(
         list(STACK_AXES), help="leave at automatic; order of time T, depth Z, height Y, width X and channels C"
     ).tag(advanced=True)
+    pixel_size = Float(0, min=0, max=1000, help="[um] width of a pixel; 0 = as the files say").tag(advanced=True)
 
 
 prediction = Prediction(**overrides.get("prediction", {}))
@@ -418,4 +420,4 @@ from utils.tasks.classes.task import Classification
 task = Classification()
 trained, source = (project.folder, data.training_source) if "project" in globals() else (None, None)
 chosen = choose(prediction.values(), "classification", trained, source)
-page.show_prediction(task, chosen, axes=prediction.axes, labels=chosen.labels)
+page.show_prediction(task, chosen, axes=prediction.axes, labels=chosen.labels, pixel_size=prediction.pixel_size)

@@ -109,6 +109,7 @@ class AdvancedData(Form):
     axes = Enum(
         ["automatic", "YX", "YXC", "CYX"], help="leave at automatic; order of height Y, width X, channels C"
     ).tag(advanced=True)
+    pixel_size = Float(0, min=0, max=1000, help="[um] width of a pixel; 0 = as the files say").tag(advanced=True)
     model_path = Unicode(
         "models", help="folder that models are kept in; leave at models unless you keep them elsewhere"
     ).tag(path=True, advanced=True)
@@ -388,6 +389,7 @@ class Prediction(Form):
     axes = Enum(
         list(STACK_AXES), help="leave at automatic; order of time T, depth Z, height Y, width X and channels C"
     ).tag(advanced=True)
+    pixel_size = Float(0, min=0, max=1000, help="[um] width of a pixel; 0 = as the files say").tag(advanced=True)
 
 
 prediction = Prediction(**overrides.get("prediction", {}))
@@ -404,5 +406,5 @@ from utils.tasks.objects.viewer import viewer
 task = StarDist()
 trained, source = (project.folder, data.training_source) if "project" in globals() else (None, None)
 chosen = choose(prediction.values(), "stardist_segmentation", trained, source)
-page.show_prediction(task, chosen, figure=False, axes=prediction.axes)
+page.show_prediction(task, chosen, figure=False, axes=prediction.axes, pixel_size=prediction.pixel_size)
 viewer(chosen.results)

@@ -105,6 +105,7 @@ class AdvancedData(Form):
     axes = Enum(
         ["automatic", "YX", "YXC", "CYX"], help="leave at automatic; order of height Y, width X, channels C"
     ).tag(advanced=True)
+    pixel_size = Float(0, min=0, max=1000, help="[um] width of a pixel; 0 = as the files say").tag(advanced=True)
     model_path = Unicode(
         "models", help="folder that models are kept in; leave at models unless you keep them elsewhere"
     ).tag(path=True, advanced=True)
@@ -382,6 +383,7 @@ class Prediction(Form):
     axes = Enum(
         ["automatic", "YX", "YXC", "CYX"], help="leave at automatic; order of height Y, width X, channels C"
     ).tag(advanced=True)
+    pixel_size = Float(0, min=0, max=1000, help="[um] width of a pixel; 0 = as the files say").tag(advanced=True)
 
 
 prediction = Prediction(**overrides.get("prediction", {}))
@@ -397,4 +399,5 @@ from utils.tasks.pixels.task import UNet
 task = UNet()
 trained, source = (project.folder, data.training_source) if "project" in globals() else (None, None)
 chosen = choose(prediction.values(), "unet_segmentation", trained, source)
-page.show_prediction(task, chosen, axes=prediction.axes, save_probabilities=prediction.save_probabilities)
+given = {"axes": prediction.axes, "pixel_size": prediction.pixel_size}
+page.show_prediction(task, chosen, save_probabilities=prediction.save_probabilities, **given)

@@ -193,7 +193,7 @@ def test_more_than_65535_labels_are_exact(tmp_path):
     with label_file(tmp_path / "l.tif", read_planes(tmp_path / "a.tif"), "me") as stack:
         stack.append(few)
         stack.append(many)
-    array, axes, _ = read_pixels(tmp_path / "l.tif")
+    array, axes, *_ = read_pixels(tmp_path / "l.tif")
     assert (array.dtype, axes) == (np.uint32, "TYX")
     np.testing.assert_array_equal(array, [few, many])
 

@@ -78,6 +78,12 @@ def test_fields_that_do_not_change_the_training(field, finished):
     assert model_folder.open_folder(finished, changed("data", field, "other"), SPLIT) == "finished"
 
 
+def test_fields_that_an_earlier_version_did_not_have_are_no_difference(finished):
+    assert model_folder.open_folder(finished, changed("data", "pixel_size", 0), SPLIT) == "finished"
+    with pytest.raises(ModelError, match="data.pixel_size was 0 and is now 0.5"):
+        model_folder.open_folder(finished, changed("data", "pixel_size", 0.5), SPLIT)
+
+
 def test_the_order_of_the_images_does_not_matter(finished):
     assert model_folder.open_folder(finished, PARAMETERS, SPLIT[::-1]) == "finished"
 

@@ -2,8 +2,9 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from unicodedata import normalize
 
@@ -59,6 +60,7 @@ def load_crops(
     group_rule: str = "",
     class_groups: str = "",
     classes: Sequence[dict] | None = None,
+    pixel_size_um: float = 0,
 ) -> CropSet:
     """Read images of which each shows one class, and gather every problem; see `utils.data.problems.raise_errors`.
 
@@ -69,7 +71,7 @@ def load_crops(
     training_source, group_rule
         A folder with one sub-folder for each class, or a CSV file, and how the group of an image is found; see
         `utils.data.crop_files.list_crops`.
-    axes
+    axes, pixel_size_um
         See `utils.images.image.read_image`.
     class_groups
         See `parse_class_groups`. Not looked at where `classes` are given: they have their groups.
@@ -87,7 +89,8 @@ def load_crops(
         crop_set.problems += _too_few(counts, training_source)
         crop_set.classes = _class_table(sorted(counts), class_groups, crop_set.problems)
     ids = {entry["name"]: entry["id"] for entry in crop_set.classes}
-    crops = (_read(one, ids[one.class_name], axes, crop_set.problems) for one in listed if one.class_name in ids)
+    read = partial(read_image, axes=axes, pixel_size_um=pixel_size_um)
+    crops = (_read(one, ids[one.class_name], read, crop_set.problems) for one in listed if one.class_name in ids)
     crop_set.crops = [crop for crop in crops if crop is not None]
     crop_set.problems += inconsistencies([crop.image for crop in crop_set.crops], masks=False)
     return crop_set
@@ -127,10 +130,10 @@ def _unknown_classes(counts: Counter[str], classes: Sequence[dict], source: Path
     ]
 
 
-def _read(one: Listed, class_id: int, axes: str, problems: list[Problem]) -> Crop | None:
+def _read(one: Listed, class_id: int, read: Callable[[Path], Image], problems: list[Problem]) -> Crop | None:
     """The image of a listed file; None, with the problem added, where it is unusable."""
     try:
-        return Crop(one.name, read_image(one.path, axes), class_id, one.group)
+        return Crop(one.name, read(one.path), class_id, one.group)
     except DataError as error:
         problems.append(problem_of(str(one.path), error))
         return None

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -65,6 +66,7 @@ def load_examples(
     classes: Sequence[dict] | None = None,
     annotation: Literal["classes", "objects"] = "classes",
     class_table: Path | None = None,
+    pixel_size_um: float = 0,
 ) -> Dataset:
     """Read a folder of images and a folder of masks, and gather every problem; see `raise_errors`.
 
@@ -89,6 +91,8 @@ def load_examples(
     class_table
         CSV file that names the class of each object (`utils.data.object_classes.read_class_table`); "": objects are
         alike.
+    pixel_size_um
+        See `utils.images.image.read_image`.
     """
     dataset = Dataset(mask_type=mask_type, classes=list(classes or []), annotation=annotation)
     apart = [class_table] if class_table else []
@@ -98,7 +102,8 @@ def load_examples(
     if len(pairs) == 1 and classes is None:
         remedy = "Add images: at least one must be left for validation."
         dataset.problems.append(Problem("error", str(pairs[0][0]), "there is one image only", remedy))
-    read = [one for one in (_read_pair(*files, axes, dataset.problems) for files in pairs) if one is not None]
+    found = (_read_pair(*files, axes, pixel_size_um, dataset.problems) for files in pairs)
+    read = [one for one in found if one is not None]
     if read and _settle_classes(dataset, [mask for _, mask, _ in read], str(training_target), class_table):
         names = (
             _name_objects(dataset, read, class_table, bool(classes)) if annotation == "objects" else [None] * len(read)
@@ -140,11 +145,12 @@ def _find_pairs(
 
 
 def _read_pair(
-    image_path: Path, mask_path: Path, axes: str, problems: list[Problem]
+    image_path: Path, mask_path: Path, axes: str, pixel_size_um: float, problems: list[Problem]
 ) -> tuple[Image, np.ndarray, Path] | None:
     """Image, raw mask and path of the mask; None, with the problems added, where one of them is unusable."""
     pixels = []
-    for path, read in ((image_path, lambda path: read_image(path, axes)), (mask_path, read_mask)):
+    as_image = partial(read_image, axes=axes, pixel_size_um=pixel_size_um)
+    for path, read in ((image_path, as_image), (mask_path, read_mask)):
         try:
             pixels.append(read(path))
         except DataError as error:

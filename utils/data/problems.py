@@ -1,7 +1,9 @@
 """Problems found in the data: gathered, shown as a table, and told all at once."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
     from utils.images.image import Image
 
 MOST_TOLD = 10
+NAMED = 3  # files of which the same is said
 ORIENTATION = 0x0112  # EXIF tag; 1 = upright
+SENTENCE = re.compile(r"(?<=[^.])\. (?=[A-Z])")  # between two sentences: not in "9 ... 255", "a. b.tif", "e.g. this"
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,8 @@ class Problem:
 
 def problem_of(file: str, error: DataError) -> Problem:
     """Problem with the words of `error`: its first sentence is what is wrong (of `file`), the others are the remedy."""
-    what, _, remedy = str(error).removeprefix(f"{file} ").partition(". ")
-    return Problem("error", file, what.rstrip("."), remedy)
+    what, *remedy = SENTENCE.split(str(error).removeprefix(f"{file} "), maxsplit=1)
+    return Problem("error", file, what.rstrip("."), "".join(remedy))
 
 
 def raise_errors(problems: Sequence[Problem]) -> None:
@@ -74,7 +78,28 @@ def inconsistencies(images: Sequence["Image"], masks: bool = True) -> list[Probl
         *_odd(sizes, "pixel size in um", "warning", "Rescale the images to one pixel size if this is true."),
         *(_constant(image) for image in images if image.array.min() == image.array.max()),
         *(_turned(image.path) for image in images if masks and _is_turned(image.path)),
+        *remarked((image.path, image.remarks) for image in images),
     ]
+
+
+def remarked(remarks: Iterable[tuple[Path, Iterable[tuple[str, str]]]]) -> list[Problem]:
+    """Warnings of what is to be said of files that are read: each once, however many files it is true of.
+
+    `remarks` are files with pairs of what, and remedy; see `utils.images.decoders.Pixels`.
+    """
+    files = defaultdict(list)
+    for path, its in remarks:
+        for one in its:
+            files[one].append(path)
+    return [Problem("warning", _together(paths), what, remedy) for (what, remedy), paths in files.items()]
+
+
+def _together(paths: Sequence[Path]) -> str:
+    """One file by its path, several by their number and folder."""
+    if len(paths) == 1:
+        return str(paths[0])
+    names = ", ".join(path.name for path in paths[:NAMED]) + (", ..." if len(paths) > NAMED else "")
+    return f"{os.path.commonpath([path.parent for path in paths])} ({len(paths)} images: {names})"
 
 
 def _odd(values: Mapping[Path, object], name: str, severity: str, remedy: str) -> list[Problem]:

@@ -80,6 +80,7 @@ def open_project(data: Mapping, seed: int = 0, annotation: str = "classes") -> P
         data["group_rule"],
         annotation=annotation,
         class_table=_place(data.get("class_table")),
+        pixel_size_um=data.get("pixel_size", 0),
     )
     raise_errors(dataset.problems)
     name_classes(dataset.classes, data.get("class_names", ""))
@@ -96,7 +97,8 @@ def open_crops(data: Mapping, seed: int = 0) -> Project:
     sample = sample_of(data["training_source"])
     class_groups = data["class_groups"] or (CLASSIFICATION[sample]["class_groups"] if sample else "")
     source = _place(data["training_source"])
-    crops = load_crops(source, data["axes"], data["group_rule"], class_groups)
+    pixel_size = data.get("pixel_size", 0)
+    crops = load_crops(source, data["axes"], data["group_rule"], class_groups, pixel_size_um=pixel_size)
     if data["label_review"] and not any(one.severity == "error" for one in crops.problems):
         crops = read_review(resolve(data["label_review"]), crops)
     raise_errors(crops.problems)

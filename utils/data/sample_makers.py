@@ -7,7 +7,7 @@ from pathlib import Path
 
 from data_samples.generate import MAKERS as DRAWN
 from utils.errors import DataError
-from utils.images.image import write_tiff
+from utils.images.writing import write_tiff
 from utils.paths import resolve
 from utils.samples import all_samples, folders_of, sample_with
 

@@ -21,6 +21,17 @@ def to_yxc(array: np.ndarray, stored: str, axes: str, path: str | Path) -> np.nd
     return plane_to_yxc(array, dimension_letters(array.shape, stored, axes, path), path)
 
 
+def mask_to_yxc(array: np.ndarray, stored: str, path: str | Path) -> np.ndarray:
+    """`to_yxc` of a mask, which no order of axes makes a plane if it is none; DataError where it is none."""
+    try:
+        return to_yxc(array, stored, "automatic", path)
+    except DataError as error:
+        raise DataError(
+            f"{path} has the dimensions {array.shape}, but a mask is one plane of height x width. Save the plane "
+            "that belongs to the image as a file of its own (in Fiji: Image > Stacks > Stack to Images)."
+        ) from error
+
+
 def plane_to_yxc(array: np.ndarray, letters: str, path: str | Path) -> np.ndarray:
     """View (Y, X, C) of a plane whose dimensions have the `letters` "Y", "X", at most one "C", and "1" (dropped)."""
     array = array.squeeze(tuple(i for i, letter in enumerate(letters) if letter == "1"))
@@ -63,13 +74,19 @@ def _order(shape: tuple[int, ...], stored: str) -> str:
 
 
 def _question(shape: tuple[int, ...], stored: str, path: str | Path, stacks: bool) -> DataError:
-    """Error that asks what the dimensions of a file mean, or for single planes."""
+    """Error that asks what the dimensions of a file mean, or for single planes; only answers that can be right."""
     if set(stored) & set("TZ"):
         what = f"{path} is a 3D stack or a time series with the dimensions {shape} ({stored}); one plane is needed."
     else:
         what = f"{path} has the dimensions {shape} and does not say what they mean."
-    frames = "if they are frames or slices, write TYX or ZYX; " if stacks else ""
-    return DataError(
-        f"{what} If the first are channels, write CYX in the field axes; if the last are, write YXC; {frames}"
-        "otherwise save each plane as a file of its own."
-    )
+    answers = []
+    if len(shape) == 3:
+        answers += ["if the first are channels, write CYX in the field axes"] * (shape[0] <= MOST_CHANNELS)
+        answers += ["if the last are channels, write YXC in the field axes"] * (shape[-1] <= MOST_CHANNELS)
+        answers += ["if they are frames or slices, write TYX or ZYX in the field axes"] * stacks
+    elif stacks and len(shape) <= max(map(len, STACK_AXES)):
+        fitting = [axes for axes in STACK_AXES if len(axes) == len(shape)]
+        answers.append(f"choose their order in the field axes ({', '.join(fitting)})")
+    separate = "save each plane as a file of its own"
+    asked = "; ".join([*answers, f"otherwise {separate}" if answers else f"{separate} (in Fiji: Stack to Images)"])
+    return DataError(f"{what} {asked[0].upper()}{asked[1:]}.")

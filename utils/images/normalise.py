@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.ndimage import median_filter
 
-from utils.images.image import CHUNK
-
+CHUNK = 1 << 20  # pixels worked on at a time
 NORMALISATION = {"kind": "percentile", "low": 1, "high": 99.8, "per": "image", "channels": "separate"}
 SIGNAL = "signal percentile"  # a kind of normalisation, see `signal_range`
 EACH_IMAGE, TOGETHER, BOTH = "each image", "all images together", "both"  # as in the forms

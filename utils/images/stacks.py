@@ -13,8 +13,8 @@ import tifffile
 from utils.errors import DataError
 from utils.files import atomic
 from utils.images.axes import dimension_letters, plane_to_yxc
-from utils.images.decoders import is_tiff, open_tiff, pixel_size_um, reading, without_alpha
-from utils.images.image import Image, checked_image, read_image, tiff_options
+from utils.images.decoders import Pixels, about, colours, is_tiff, mapped, mask_of, open_tiff, reading
+from utils.images.image import Image, checked_image, read_image, tiff_options, told_size
 
 LARGEST_IMAGEJ = 2**32 - 2**25  # bytes: offsets in such a file have 32 bits; the rest is room for its tags
 
@@ -26,13 +26,15 @@ class Planes:
     ----------
     axes, shape
         What is stacked, "T", "Z", "TZ" or "" for a single plane; how many planes along each of these axes.
-    pixel_size_um
-        Width of a pixel in micrometres; None where unknown, and for a file that is no TIFF.
+    pixel_size_um, remarks
+        Width of a pixel in micrometres; None where unknown. See `utils.images.decoders.Pixels`.
     """
 
-    def __init__(self, path: Path, axes: str, letters: str, lengths: tuple[int, ...], pixel_size: float | None):
-        self.path, self.pixel_size_um = path, pixel_size
-        self._asked, self._letters = axes, letters
+    def __init__(
+        self, path: Path, axes: str, letters: str, lengths: tuple[int, ...], given: Pixels, mask: bool = False
+    ):
+        self.path, self.pixel_size_um, self.remarks = path, given.pixel_size_um, given.remarks
+        self._asked, self._letters, self._given, self._mask = axes, letters, given, mask
         self.axes = "".join(axis for axis in "TZ" if axis in letters)
         self.shape = tuple(lengths[letters.index(axis)] for axis in self.axes)
 
@@ -54,18 +56,21 @@ class Planes:
 
     def _images(self, numbers: Iterable[int]) -> Iterator[Image]:
         if not self.axes:
-            yield read_image(self.path, self._asked, memory_map=True)
+            yield read_image(self.path, self._asked, memory_map=True, pixel_size_um=self.pixel_size_um or 0)
             return
         letters = "".join(letter for letter in self._letters if letter not in self.axes)
-        with reading(self.path), open_tiff(self.path) as (_, series):
-            stored = tifffile.memmap(self.path, mode="r") if series.dataoffset is not None else None
+        with reading(self.path), open_tiff(self.path, self._mask) as (_, series, _):
+            stored = mapped(series)
             for number in numbers:
                 place = {axis: i - 1 for axis, i in self.position(number).items()}
-                array = without_alpha(_read_plane(series, self._letters, place, stored), series)
-                yield checked_image(plane_to_yxc(array, letters, self.path), self.path, self.pixel_size_um, letters)
+                array = _read_plane(series, self._letters, place, stored)
+                array = mask_of(array, series, self.path) if self._mask else colours(array, series)
+                yield checked_image(
+                    plane_to_yxc(array, letters, self.path), self.path, self._given._replace(axes=letters)
+                )
 
 
-def read_planes(path: Path, axes: str = "automatic") -> Planes:
+def read_planes(path: Path, axes: str = "automatic", pixel_size_um: float = 0, mask: bool = False) -> Planes:
     """Look at what a file holds; its pixels are read later, plane by plane.
 
     Parameters
@@ -75,6 +80,10 @@ def read_planes(path: Path, axes: str = "automatic") -> Planes:
     axes
         One of `utils.images.axes.STACK_AXES`; "automatic" as in `utils.images.image.read_image`. A file of two
         dimensions is a plane whatever is given, and so is a stack with a single plane.
+    pixel_size_um
+        Width of a pixel in micrometres, whatever the file says; 0: as the file says.
+    mask
+        The numbers are labels, see `utils.images.decoders.read_pixels`.
 
     Raises
     ------
@@ -82,10 +91,11 @@ def read_planes(path: Path, axes: str = "automatic") -> Planes:
         Missing, damaged or truncated TIFF, unknown axes. What is wrong with the pixels is told when they are read.
     """
     if not is_tiff(path):
-        return Planes(path, axes, "", (), None)
-    with reading(path), open_tiff(path) as (tif, series):
+        return Planes(path, axes, "", (), told_size(Pixels(None, ""), pixel_size_um))
+    with reading(path), open_tiff(path, mask) as (tif, series, remarks):
         letters = dimension_letters(series.shape, series.axes, axes, path, stacks=True)
-        return Planes(path, axes, letters, series.shape, pixel_size_um(tif, series))
+        given = told_size(Pixels(None, letters, *about(tif, series, remarks)), pixel_size_um)
+        return Planes(path, axes, letters, series.shape, given, mask)
 
 
 def _read_plane(
@@ -94,7 +104,7 @@ def _read_plane(
     """One plane with its channels as stored: a view of the mapped file `stored`, else decoded from the pages it has."""
     index = tuple(place.get(letter, slice(None)) for letter in letters)
     if stored is not None:
-        return stored.reshape(series.shape)[index]
+        return stored[index]
     lead = _page_dimensions(series)
     if any(letter in letters[lead:] for letter in place):
         raise DataError(f"{series.parent.filename} stores several planes as one page. Save it again as TIFF with Fiji.")

@@ -9,7 +9,8 @@ from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from utils.images.decoders import open_tiff, pixel_size_um
+from utils.images.decoders import open_tiff
+from utils.images.pixel_size import pixel_size
 from utils.pages.figures import add_picture, as_image, picture_grid, show
 
 PICTURE_WIDTH = 11  # inches
@@ -94,6 +95,6 @@ def _overlay_pixel_size(result_folder: Path, name: str, n_columns: int) -> float
     path = next((path for path in found if path.is_file()), None)
     if path is None:
         return None
-    with open_tiff(path, palette=True) as (tif, series):
-        size = pixel_size_um(tif, series)
+    with open_tiff(path, mask=True) as (tif, series, _):
+        size = pixel_size(tif, series).um
         return size and size * series.keyframe.imagewidth / n_columns

@@ -76,7 +76,8 @@ def choose_test_set(
         origin = f"the test images of the sample {sample}"
     if test_source:
         _check_origin(data["training_source"], test_source)
-        examples = _read(task, (test_source, test_target, class_table), data, description).examples
+        elsewhere = {**data, "pixel_size": 0}  # what the form says is true of the training images
+        examples = _read(task, (test_source, test_target, class_table), elsewhere, description).examples
         return TestSet(_unseen(examples, split), origin, independent=True)
     role = "test" if (split["role"] == "test").any() else "validation"
     examples = _own(task, data, description, set(split.loc[split["role"] == role, "sha256"]), role)
@@ -125,7 +126,8 @@ def _data_parameters(folder: Path) -> dict:
     needed, optional = ("training_source", "axes", "group_rule"), ("training_target", "class_table", "label_review")
     try:
         data = json.loads((folder / PARAMETERS).read_text(encoding="utf-8"))["overrides"]["data"]
-        return {name: data[name] for name in needed} | {name: data.get(name, "") for name in optional}
+        given = {name: data[name] for name in needed} | {name: data.get(name, "") for name in optional}
+        return given | {"pixel_size": data.get("pixel_size", 0)}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{folder / PARAMETERS} is missing or damaged. Copy the model folder again.") from error
 

@@ -60,6 +60,7 @@ class Masks(NetworkTask):
             description["classes"],
             annotation=self.annotation,
             class_table=class_table,
+            pixel_size_um=data.get("pixel_size", 0),
         )
 
     def split(self, project: Project, chosen: np.ndarray, percentage_validation: float, seed: int) -> np.ndarray:

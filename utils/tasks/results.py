@@ -14,6 +14,7 @@ from unicodedata import normalize
 import numpy as np
 import pandas as pd
 
+from utils.data.problems import remarked
 from utils.data.unread import unread
 from utils.errors import DataError, UserError, log_exception
 from utils.files import atomic
@@ -124,10 +125,15 @@ class Predicted:
 
 @dataclass
 class Found:
-    """What is told of one file: rows of the table (dicts or frames), pixel size in um where it is known."""
+    """What is told of one file: rows of the table (dicts or frames), pixel size in um where it is known.
+
+    `path` and `remarks`: the file, and what is to be said of it; see `utils.images.decoders.Pixels`.
+    """
 
     rows: list = field(default_factory=list)
     pixel_size_um: float | None = None
+    path: Path | None = None
+    remarks: Sequence[tuple[str, str]] = ()
 
 
 class LeftOut(Exception):
@@ -156,6 +162,8 @@ class Results(ABC):
         Folder of the images, and of the results.
     axes
         Order of the images' axes as in the form, see `utils.images.stacks.read_planes`.
+    pixel_size
+        Width of a pixel in micrometres as in the form; 0: as each file says.
     progress
         Wraps a list, for a progress bar.
     """
@@ -171,9 +179,10 @@ class Results(ABC):
         folder: Path,
         axes: str = "automatic",
         progress: Callable[[Iterable], Iterable] = iter,
+        pixel_size: float = 0,
     ):
         self.predictor, self.model, self.images, self.folder = predictor, model, images, folder
-        self.axes, self.progress = axes, progress
+        self.axes, self.progress, self.pixel_size = axes, progress, pixel_size
         self.description: Mapping = predictor.description
         self.warnings: list[str] = []
 
@@ -203,11 +212,13 @@ class Results(ABC):
 
     def told(self) -> dict:
         """What the prediction was made from, to be kept beside it; folders inside the project relative to it."""
+        given = {"pixel_size_um": self.pixel_size} if self.pixel_size else {}
         return {
             "model_folder": shown_path(self.model),
             "data_folder": shown_path(self.images),
             "axes": self.axes,
             "classes": self.predictor.classes,
+            **given,
         }
 
 
@@ -225,7 +236,7 @@ def predict_folder(results: Results) -> Predicted:
     DataError
         No image could be predicted, or a result would overwrite another or a file that is no result.
     """
-    files, rows, sizes = results.files(), [], []
+    files, rows, sizes, remarks = results.files(), [], [], []
     for file in results.progress(files):
         try:
             found = results.predict_one(file)
@@ -236,13 +247,15 @@ def predict_folder(results: Results) -> Predicted:
             results.begin(files)
         rows += found.rows
         sizes.append(found.pixel_size_um)
+        remarks.append((found.path, found.remarks))
         results.append(found, rows)
     if not rows:
         raise DataError(f"No image could be {results.verb}. " + " ".join(results.warnings[:3]))
     table = pd.DataFrame(rows) if isinstance(rows[0], dict) else pd.concat(rows, ignore_index=True)
     results.end(table)
-    results.warnings += results.not_read()
-    return Predicted(table, results.warnings + pixel_size_doubts(sizes, results.description.get("pixel_size_um")))
+    doubts = pixel_size_doubts(sizes, results.description.get("pixel_size_um"))
+    results.warnings += [*map(str, remarked(remarks)), *results.not_read()]
+    return Predicted(table, results.warnings + doubts)
 
 
 def _why_left_out(error: Exception, file: Path | Sequence[Path]) -> str:

@@ -31,6 +31,8 @@ DONE = ".training.done"
 JUDGED = ("evaluation.csv", "scores.json", "report.html")  # made from the weights, worthless beside other weights
 # Fields that say where a model lies or what to do with an old one, not how it is trained.
 NOT_COMPARED = {"data": {"model_name", "model_path", "if_model_exists", "training_source", "training_target"}}
+# Fields that earlier versions did not have, with the value that does what they did.
+ADDED = {"data": {"pixel_size": 0}}
 COMPARED_FORMS = ("data", "augmentation", "training", "strategy")
 
 
@@ -113,7 +115,7 @@ def _changed_fields(old: Mapping, new: Mapping, chosen: set[tuple[str, str]]) ->
     """Fields {form: {field: value}} that differ, in words; the `chosen` ones only from what is no longer automatic."""
     differences = []
     for form in COMPARED_FORMS:
-        before, after = old.get(form, {}), new.get(form, {})
+        before, after = (ADDED.get(form, {}) | one.get(form, {}) for one in (old, new))
         for field in sorted((before.keys() | after.keys()) - NOT_COMPARED.get(form, set())):
             left_open = after.get(field) == AUTOMATIC and (form, field) in chosen
             if before.get(field) != after.get(field) and not left_open:

@@ -318,6 +318,7 @@ def test_originals_and_working_directory_stay_as_they_are(tmp_path, monkeypatch)
 def test_another_pixel_size_than_in_training_is_doubted(tmp_path, trained, doubtful):
     write_scene(tmp_path, pixel_size_um=0.5)
     assert len(classify(tmp_path, told=description(pixel_size_um=trained)).warnings) == doubtful
+    assert classify(tmp_path, told=description(pixel_size_um=trained), pixel_size=trained or 0).warnings == []
 
 
 def write(folder, *names):

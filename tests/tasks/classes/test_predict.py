@@ -204,6 +204,8 @@ def test_a_full_disk_stops_the_run_and_is_no_fault_of_the_image(tmp_path, images
 def test_another_pixel_size_than_in_training_is_doubted(tmp_path, trained, doubtful):
     write_crops(tmp_path / "images", {"a.tif": 0}, pixel_size_um=0.5)
     assert len(classify(tmp_path / "images", tmp_path / "out", pixel_size_um=trained).warnings) == doubtful
+    given = {"pixel_size_um": trained, "pixel_size": trained or 0}
+    assert classify(tmp_path / "images", tmp_path / "out", **given).warnings == []
 
 
 def test_the_working_directory_does_not_matter(tmp_path, images, monkeypatch):

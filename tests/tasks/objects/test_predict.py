@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from utils.errors import DataError
 from utils.files import file_sha256
-from utils.images.image import read_mask, write_tiff
+from utils.images.image import read_image, read_mask, write_tiff
 from utils.pages.pictures import label_overlay
 from utils.tasks.objects import predict as objects_predict
 from utils.tasks.objects.predict import ObjectResults
@@ -357,6 +357,39 @@ def test_originals_and_working_directory_stay_as_they_are(tmp_path, images, monk
         "axes": "automatic",
         "classes": Stub().classes,
     }
+
+
+def test_the_pixel_size_of_the_form_is_in_all_that_is_written(tmp_path, images):
+    predict(images, tmp_path / "out", pixel_size=2)
+    objects, counts = tables(tmp_path / "out")
+    np.testing.assert_allclose(objects["area [um2]"], 4 * objects["area [px]"], rtol=1e-5)
+    for path in (tmp_path / "out" / "labels").iterdir():
+        assert read_image(path).pixel_size_um == pytest.approx(2)
+    assert json.loads((tmp_path / "out" / "prediction.json").read_text())["pixel_size_um"] == 2
+
+
+def test_the_files_of_a_set_are_counted_once_each(tmp_path):
+    """Three time points in three files that name each other are three rows, not nine."""
+    (tmp_path / "set").mkdir()
+    names = [f"t{t}.ome.tif" for t in range(3)]
+    data = "".join(
+        f'<TiffData FirstT="{t}" IFD="0" PlaneCount="1"><UUID FileName="{name}">urn:uuid:{name}</UUID></TiffData>'
+        for t, name in enumerate(names)
+    )
+    for name in names:
+        xml = (
+            '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+            f'UUID="urn:uuid:{name}"><Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" '
+            'Type="uint8" SizeX="60" SizeY="50" SizeC="1" SizeZ="1" '
+            f'SizeT="3">{data}</Pixels></Image></OME>'
+        )
+        array = squares((50, 60))[..., 0]
+        tifffile.imwrite(tmp_path / "set" / name, array, description=xml, metadata=None)
+    predicted = predict(tmp_path / "set", tmp_path / "out")
+    assert predicted.table["file"].tolist() == names
+    (said,) = predicted.warnings
+    assert "3 images: t0.ome.tif" in said
+    assert "a set of files" in said
 
 
 @pytest.mark.parametrize(("trained", "doubtful"), [(0.5, False), (1.0, True), (None, False)])

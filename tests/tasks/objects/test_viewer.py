@@ -189,3 +189,5 @@ def test_the_bar_is_there_where_the_pixel_size_is_known(tmp_path):
         write_tiff(folder / "data" / "a.tif", picture_of(1, (80, 100)), pixel_size)
         predict_folder(ObjectResults(Bright(), folder, folder / "data", folder / "results"))
         assert ("white bar: 10 µm" in viewer(folder / "results").title.value) is told
+    predict_folder(ObjectResults(Bright(), folder, folder / "data", folder / "results", pixel_size=5))
+    assert "white bar: 100 µm" in viewer(folder / "results").title.value

@@ -11,8 +11,9 @@ import tifffile
 
 from utils.errors import DataError
 from utils.files import file_sha256
-from utils.images.decoders import read_pixels
+from utils.images.decoders import open_tiff
 from utils.images.image import Image, read_image, read_mask, write_tiff
+from utils.images.pixel_size import pixel_size
 from utils.pages.colours import class_colours
 from utils.tasks.pixels import predict
 from utils.tasks.pixels.predict import measure
@@ -36,6 +37,11 @@ def counts_of(mask, values):
     return [int((mask == value).sum()) for value in values]
 
 
+def pixel_size_of(path):
+    with open_tiff(path, mask=True) as (tif, series, _):
+        return pixel_size(tif, series).um
+
+
 def test_masks_hold_the_values_of_the_training_masks(tmp_path, images, untrained_model):
     values = (0, 50, 200)
     folder, _, description = untrained_model(values=values)
@@ -55,7 +61,7 @@ def test_masks_hold_the_values_of_the_training_masks(tmp_path, images, untrained
             expected = [round(255 * part) * 257 for part in class_colours(description["classes"])[one["id"]]]
             assert table[:, one["value"]].tolist() == expected
         assert table[:, 0].tolist() == [0, 0, 0]
-    assert read_pixels(tmp_path / "out" / "masks" / "a.tif", palette=True)[2] == pytest.approx(0.5)
+    assert pixel_size_of(tmp_path / "out" / "masks" / "a.tif") == pytest.approx(0.5)
 
 
 def test_values_above_255_are_written_as_16_bit_with_a_display_range(tmp_path, images, untrained_model):
@@ -289,6 +295,36 @@ def test_one_image_is_in_memory_at_a_time(tmp_path, images, untrained_model, mon
 
     UNET.predict(untrained_model()[0], images, tmp_path / "out", progress=progress)
     assert order == [("a.tif", 0, 0), ("ragged.tif", 1, 1), ("tiny.tif", 2, 2)]  # each written before the next is read
+
+
+def test_the_pixel_size_of_the_form_is_in_all_that_is_written(tmp_path, images, untrained_model):
+    options = {"save_probabilities": True, "pixel_size": 0.2}
+    table = UNET.predict(untrained_model()[0], images, tmp_path / "out", **options).table
+    assert set(table["pixel size [um]"]) == {0.2}
+    written = pd.read_csv(tmp_path / "out" / "measurements.csv")
+    np.testing.assert_allclose(written["background [um2]"], 0.04 * written["background [px]"])
+    for kind in ("masks", "probabilities"):
+        sizes = [pixel_size_of(path) for path in (tmp_path / "out" / kind).iterdir()]
+        assert sizes == pytest.approx([0.2] * 3)
+
+
+def test_what_is_odd_about_files_is_said_once_and_stops_no_other(tmp_path, images, untrained_model):
+    for name in ("print1.tif", "print2.tif"):
+        options = {"imagej": True, "resolution": (300 / 2.54,) * 2, "metadata": {"unit": "cm"}}
+        tifffile.imwrite(images / name, np.arange(900, dtype=np.uint8).reshape(30, 30), **options)
+    (images / "page.png").write_text("<!DOCTYPE html><html></html>")
+    (images / "nothing.tif").touch()
+    predicted = UNET.predict(untrained_model()[0], images, tmp_path / "out")
+    assert len(predicted.table) == 5
+    for name in ("nothing.tif", "page.png"):
+        assert any(f"{name} cannot be read: it is" in text for text in predicted.warnings)
+    (said,) = [text for text in predicted.warnings if "84.67" in text]
+    assert "(2 images: print1.tif, print2.tif)" in said
+    assert "300 dpi" in said
+    assert predicted.table.set_index("file")["pixel size [um]"].isna().sum() == 4
+    assert "84.67" not in " ".join(
+        UNET.predict(untrained_model()[0], images, tmp_path / "out", pixel_size=0.3).warnings
+    )
 
 
 @pytest.mark.parametrize(

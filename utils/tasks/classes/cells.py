@@ -137,8 +137,8 @@ class CellResults(Results):
     def predict_one(self, file: tuple[Path, Path]) -> FoundCells:
         """See `Results`."""
         with left_out():
-            planes = read_planes(file[0], self.axes)
-            found = FoundCells(pixel_size_um=planes.pixel_size_um)
+            planes = read_planes(file[0], self.axes, self.pixel_size)
+            found = FoundCells(pixel_size_um=planes.pixel_size_um, path=file[0], remarks=planes.remarks)
             for number, (image, labels) in enumerate(labelled_planes(planes, file[1], self.axes)):
                 check_channels(image.array, image.path, self.description)
                 class_ids = self._classify(planes, number, image, labels, found)
@@ -234,7 +234,7 @@ def labelled_planes(planes: Planes, label_path: Path, axes: str = "automatic") -
     The label image has as many planes and one channel; `axes` are what the form says of the images, of use for a stack
     of labels that does not tell its own. DataError where sizes or numbers of planes differ, or labels are fractions.
     """
-    labels = read_planes(label_path, axes.replace("C", "") if planes.axes else "automatic")
+    labels = read_planes(label_path, axes.replace("C", "") if planes.axes else "automatic", mask=True)
     if len(planes) != len(labels):
         raise DataError(
             f"{planes.path} has {len(planes)} planes, its label image {label_path} has {len(labels)}. Export both with "

@@ -152,11 +152,11 @@ class CropResults(Results):
     def predict_one(self, file: Path) -> Found:
         """See `Results`."""
         with left_out():
-            image = read_image(file, self.axes)
+            image = read_image(file, self.axes, pixel_size_um=self.pixel_size)
             check_channels(image.array, file, self.description)
         probabilities = self.predictor.probabilities([image.array])
         row = prediction_table({"file": [self._name(file)]}, probabilities, self.predictor.classes)
-        return Found([row], image.pixel_size_um)
+        return Found([row], image.pixel_size_um, file, image.remarks)
 
     def append(self, found: Found, rows: list[pd.DataFrame]) -> None:
         """See `Results`."""

@@ -40,7 +40,8 @@ class Classification(ClassTraining, ClassScoring, ClassPage, NetworkTask):
         self, source: Path, target: Path | None, data: Mapping, description: Mapping, class_table: Path | None = None
     ) -> CropSet:
         """See `Task`."""
-        return load_crops(source, data["axes"], data["group_rule"], classes=description["classes"])
+        given = {"classes": description["classes"], "pixel_size_um": data.get("pixel_size", 0)}
+        return load_crops(source, data["axes"], data["group_rule"], **given)
 
     def sample_test_set(self, project: Project, training_source: str) -> TestSet | None:
         """Test images of the sample for classification that a project is made of; None for one's own images."""

@@ -177,8 +177,8 @@ class ObjectResults(Results):
     def predict_one(self, file: Path) -> FoundObjects:
         """See `Results`: writes overlay, labels, then ROIs of a file, each whole or not at all."""
         with left_out():
-            planes = read_planes(file, self.axes)
-        found = FoundObjects(pixel_size_um=planes.pixel_size_um)
+            planes = read_planes(file, self.axes, self.pixel_size)
+        found = FoundObjects(pixel_size_um=planes.pixel_size_um, path=file, remarks=planes.remarks)
         with (
             atomic(self.folder / "rois" / f"{file.stem}.zip") as rois,
             label_file(self.folder / "labels" / f"{file.stem}.tif", planes, SOFTWARE) as stack,

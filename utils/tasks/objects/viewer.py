@@ -70,7 +70,8 @@ class Viewer:
 
     def _paint(self, plane: dict) -> tuple[np.ndarray, float | None]:
         """Picture (Y, X, 3) uint8 of a plane, and the length of its scale bar in micrometres, if it has one."""
-        read = _read_plane(resolve(self.origin["data_folder"]) / plane["file"], plane["plane"], self.origin["axes"])
+        path, size = resolve(self.origin["data_folder"]) / plane["file"], self.origin.get("pixel_size_um") or 0
+        read = _read_plane(path, plane["plane"], self.origin["axes"], size)
         if self.shown.value == NONE:
             picture = (255 * display_image(thin(read.array, LARGEST_SIDE))).round().astype(np.uint8)
         else:
@@ -147,11 +148,11 @@ def _read_folder(folder: Path) -> tuple[dict, list[dict]]:
     return origin, counts[["file", "plane", "objects"]].to_dict("records")
 
 
-def _read_plane(path: Path, plane: int, axes: str) -> MicroscopyImage:
+def _read_plane(path: Path, plane: int, axes: str, pixel_size_um: float) -> MicroscopyImage:
     """A plane, counted from 1."""
     if not path.exists():
         raise DataError(f"{path} is no longer there. Put the image back, or run the prediction again.")
-    return next(islice(read_planes(path, axes), plane - 1, None))
+    return next(islice(read_planes(path, axes, pixel_size_um), plane - 1, None))
 
 
 def _read_labels(path: Path, plane: int) -> np.ndarray:

@@ -125,12 +125,12 @@ class PixelResults(Results):
     def predict_one(self, file: Path) -> Found:
         """See `Results`."""
         with left_out():
-            image = read_image(file, self.axes, memory_map=True)
+            image = read_image(file, self.axes, memory_map=True, pixel_size_um=self.pixel_size)
             check_channels(image.array, file, self.description)
         ids = self._class_ids(image)
         row = measure(ids, image, self.predictor.classes)
         self._write(ids, image)
-        return Found([row], image.pixel_size_um)
+        return Found([row], image.pixel_size_um, file, image.remarks)
 
     def append(self, found: Found, rows: list[dict]) -> None:
         """See `Results`."""
