@@ -10,9 +10,9 @@ from unicodedata import normalize
 from utils.data.folders import find_images, unreadable
 from utils.data.problems import Problem, not_read, problem_of
 from utils.data.sample_makers import make_missing
-from utils.data.splits import check_group_rule, group_of
 from utils.errors import DataError
 from utils.files import read_entries
+from utils.groups import check_group_rule, group_of
 from utils.paths import EMPTY, IMAGE_SUFFIXES, is_system, resolve
 
 ROLE_FOLDERS = {"train", "training", "test", "testing", "val", "valid", "validation"}
@@ -41,7 +41,7 @@ def list_crops(source: Path | None, group_rule: str, problems: list[Problem]) ->
         A folder with one sub-folder for each class (and any folders below those), or a CSV file with the columns file
         (from the folder of the CSV file), class and, if wanted, group; see `utils.files.read_entries`.
     group_rule
-        See `utils.data.splits.group_of`; "folder" is the sub-folder within the folder of the class. A column group
+        See `utils.groups.group_of`; "folder" is the sub-folder within the folder of the class. A column group
         comes first.
     """
     try:

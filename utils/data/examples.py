@@ -10,8 +10,8 @@ import numpy as np
 from utils.data.folders import find_images, pair
 from utils.data.object_classes import assign_classes, object_class_table, read_class_table
 from utils.data.problems import Problem, inconsistencies, not_read, problem_of
-from utils.data.splits import group_of
 from utils.errors import DataError
+from utils.groups import group_of
 from utils.images import masks as mask_values
 from utils.images.image import Image, read_image, read_mask
 from utils.images.masks import recognise_mask_type, to_class_ids, to_objects, values_of
@@ -23,7 +23,7 @@ class Example:
     """An image and its annotation.
 
     `name` is the image's file name, with sub-folder if any. `mask` (Y, X) holds class ids, uint8; or labels of objects,
-    uint16: 0 is background, 1 to n are the objects. `group`: see `utils.data.splits.group_of`. `object_classes` is the
+    uint16: 0 is background, 1 to n are the objects. `group`: see `utils.groups.group_of`. `object_classes` is the
     class id of each label, where a class table was given.
     """
 
@@ -74,7 +74,7 @@ def load_examples(
     mask_type
         "automatic" (see `utils.images.masks.recognise_mask_type`) or one of `utils.images.masks.MASK_TYPES`.
     group_rule
-        See `utils.data.splits.group_of`; with "folder", sub-folders are searched too.
+        See `utils.groups.group_of`; with "folder", sub-folders are searched too.
     classes
         The class table that must be kept to (test images, fine-tuning); None: made from the masks, and then at least
         two images are needed, since one must be left for validation.

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from utils.data.contents import check_roles, contents, lacking
 from utils.data.copies import duplicates
 from utils.data.examples import Dataset, Example, load_examples
 from utils.data.problems import Problem, problem_table
@@ -64,8 +65,16 @@ class Masks(NetworkTask):
         )
 
     def split(self, project: Project, chosen: np.ndarray, percentage_validation: float, seed: int) -> np.ndarray:
-        """See `Task`."""
-        return split([project.dataset.examples[i].group for i in chosen], 0, percentage_validation, seed)
+        """See `Task`; both roles hold foreground, or objects, and training, where it can be, every class."""
+        examples = [project.dataset.examples[i] for i in chosen]
+        held, groups = self.contents(project, examples), [one.group for one in examples]
+        roles = split(groups, 0, percentage_validation, seed, held.to_numpy())
+        check_roles(held.iloc[:, :1], groups, roles, [one.name for one in examples])
+        return roles
+
+    def contents(self, project: Project, examples: Sequence[Example]) -> pd.DataFrame:
+        """What images hold, see `utils.data.contents.contents`."""
+        return contents(examples, project.dataset.classes, self.annotation)
 
     @abstractmethod
     def patch_size(self, project: Project, training: Mapping) -> tuple[int, int]:
@@ -165,7 +174,8 @@ class Masks(NetworkTask):
 
     def checks(self, project: Project, training: Mapping, test_set: TestSet | None = None) -> Checks:
         """See `Task`."""
-        examples, problems = project.dataset.examples, self.problems(project, training)
+        examples = project.dataset.examples
+        problems = [*self.problems(project, training), *lacking(self.contents(project, examples), project.roles)]
         uneven, copies = outliers(image_features(examples)), duplicates(examples)
         tables = {
             "Problems": problem_table(problems),
