@@ -129,6 +129,12 @@ def groupings(names: Sequence[str], classes: Sequence[str] | None = None) -> lis
     return sorted(found.values(), key=lambda one: [*NOUNS, OTHERS].index(one.noun))
 
 
+def named_groups(files: Sequence[str], groups: Sequence[str]) -> set[str]:
+    """Groups that somebody defined: the others are just the name of their image."""
+    pairs = zip(files, groups, strict=True)
+    return {group for file, group in pairs if not group.endswith(PurePosixPath(file).with_suffix("").as_posix())}
+
+
 def _rules(stems: Sequence[str]) -> Iterator[str]:
     """Rules to try on names: each part between separators, from the left, then words between numbers (P1field2)."""
     for separator in SEPARATORS:

@@ -10,11 +10,13 @@ import pandas as pd
 import PIL.Image
 
 from utils.errors import DataError
+from utils.groups import groupings
 
 if TYPE_CHECKING:
     from utils.images.image import Image
 
 MOST_TOLD = 10
+NAMES = "file names"  # what the question for groups is about
 # Formats of microscopes and screens that are not read: their images would be missed without a word.
 OTHER_FORMATS = {".czi", ".lif", ".nd2", ".oib", ".oif", ".lsm", ".vsi", ".svs", ".ndpi", ".mrxs", ".ims", ".dv"}
 ORIENTATION = 0x0112  # EXIF tag; 1 = upright
@@ -89,6 +91,24 @@ def not_read(folder: Path) -> list[Problem]:
         for path in sorted(folder.iterdir())
         if path.suffix.lower() in OTHER_FORMATS and not path.name.startswith(".")
     ]
+
+
+def group_question(names: Sequence[str], classes: Sequence[str] | None = None) -> list[Problem]:
+    """Ask whether images belong together whose names look like it; see `utils.groups.groupings`."""
+    found = groupings(names, classes)
+    if not found:
+        return []
+    what = f"these look like {found[0]}"
+    remedy = (
+        "Say in the field Group rule of the form whether these images belong together. Until then every image counts "
+        "as a group of its own, and the test is not called independent."
+    )
+    return [Problem("warning", NAMES, what, remedy)]
+
+
+def questions(problems: Sequence[Problem]) -> list[str]:
+    """Markdown of what must be asked before anything is trained."""
+    return [f"**{one.what[:1].upper()}{one.what[1:]}.** {one.remedy}" for one in problems if one.file == NAMES]
 
 
 def _odd(values: Mapping[Path, object], name: str, severity: str, remedy: str) -> list[Problem]:

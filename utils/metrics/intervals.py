@@ -118,6 +118,11 @@ def interval_note(groups: Sequence[str], level: float = 0.95) -> str:
     return note + few
 
 
+def in_words(value: float) -> str:
+    """A score with two digits, or that it is unknown."""
+    return "unknown" if np.isnan(value) else f"{value:.2f}"
+
+
 @dataclass(frozen=True)
 class Judgement:
     """The headline score of a model on a test set.
