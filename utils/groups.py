@@ -10,7 +10,7 @@ from unicodedata import normalize
 from utils.errors import DataError
 
 ASK, ALONE, FOLDER = "ask", "", "folder"  # not answered yet; every image stands alone; by sub-folder
-RULE = "leave it empty, or write folder, or how the group is found in the file name, with {group} once: {group}_*"
+RULE = "how the group is found in the file name, with {group} once, such as {group}_*; or folder, ask or nothing"
 SEPARATORS = (" - ", "_", "-", " ", ".")
 MOST_LISTED = 4
 WORD = r"[^\W\d_]+"

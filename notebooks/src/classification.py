@@ -53,7 +53,7 @@ runtime.prepare()
 from traitlets import Bool, Enum, Float, Int, Unicode
 
 from utils import forms, samples, storage
-from utils.forms import Automatic, FolderName, Form
+from utils.forms import Automatic, FolderName, Form, GroupRule
 from utils.images.axes import STACK_AXES
 from utils.pages.notes import note
 from utils.paths import resolve
@@ -102,9 +102,6 @@ note(samples.descriptions(["mitosis", "mitosis_new_marker"]))
 # %% cellView="form" jupyter={"source_hidden": true}
 # Rarely changed fields of the next form
 class AdvancedData(Form):
-    group_rule = Unicode(
-        "", help="images of one patient stay together: {group}_* = name up to first _; folder = sub-folder; empty = off"
-    ).tag(advanced=True)
     axes = Enum(
         ["automatic", "YX", "YXC", "CYX"], help="leave at automatic; order of height Y, width X, channels C"
     ).tag(advanced=True)
@@ -123,6 +120,7 @@ class Data(AdvancedData):
         "data_samples/mitosis/train",
         help="folder with a sub-folder for each class, or a CSV file; 20 images or more of each class",
     ).tag(path="folder or file")
+    group_rule = GroupRule(help="which images belong together: one patient, slide or day").tag(of="training_source")
     class_groups = Unicode("", help="early, late -> A; other -> B; leave empty for no groups (a sample has its own)")
     label_review = Unicode("", help="CSV with corrected classes, written in 3.2; empty = none").tag(path="file")
     model_name = FolderName("my_classifier", help="name of the model; a folder of this name is made")

@@ -55,7 +55,7 @@ runtime.prepare()
 from traitlets import Bool, Enum, Float, Int, Unicode
 
 from utils import forms, samples, storage
-from utils.forms import Automatic, FolderName, Form
+from utils.forms import Automatic, FolderName, Form, GroupRule
 from utils.images.axes import STACK_AXES
 from utils.pages.notes import note
 from utils.paths import resolve
@@ -103,9 +103,6 @@ note(samples.descriptions(["nuclei", "nuclei_real", "nuclei_whole", "nuclei_he"]
 # %% cellView="form" jupyter={"source_hidden": true}
 # Rarely changed fields of the next form
 class AdvancedData(Form):
-    group_rule = Unicode(
-        "", help="images of one patient stay together: {group}_* = name up to first _; folder = sub-folder; empty = off"
-    ).tag(advanced=True)
     axes = Enum(
         ["automatic", "YX", "YXC", "CYX"], help="leave at automatic; order of height Y, width X, channels C"
     ).tag(advanced=True)
@@ -128,6 +125,7 @@ class Data(AdvancedData):
         "data_samples/nuclei/train/masks",
         help="folder of their label images, with the same file names; found by itself beside the images",
     ).tag(path=True, beside="training_source")
+    group_rule = GroupRule(help="which images belong together: one patient, slide or day").tag(of="training_source")
     mask_type = Enum(
         ["automatic", "instance labels", "binary"], help="leave at automatic; binary: objects that touch count as one"
     )
