@@ -58,8 +58,8 @@ def _read(below: PurePosixPath | Path, rule: str) -> str | None:
     """Group of the image at the path `below` the folder; None where the rule does not fit."""
     if rule == FOLDER:
         parents = below.parent.as_posix()
-        return None if parents == "." else parents
-    match = _pattern(rule).fullmatch(below.stem)
+        return None if parents == "." else normalize("NFC", parents)
+    match = _pattern(rule).fullmatch(normalize("NFC", below.stem))
     return match and match["group"]
 
 
@@ -76,6 +76,7 @@ def _pattern(rule: str) -> re.Pattern:
             f"The field group_rule is {rule!r}. Leave it empty, write folder, or write how the group is found in the "
             "file name, with {group} once, such as {group}_*."
         )
+    rule = normalize("NFC", rule)
     return re.compile(re.escape(rule).replace(r"\{group\}", "(?P<group>.+?)").replace(r"\*", ".*"))
 
 
@@ -117,7 +118,7 @@ def groupings(names: Sequence[str], classes: Sequence[str] | None = None) -> lis
     classes
         Class of each image: the folder of the class is no group, nor is anything of which each class has only one.
     """
-    below = [PurePosixPath(normalize("NFC", name)) for name in names]
+    below = [PurePosixPath(normalize("NFC", name)) for name in names]  # macOS spells accents otherwise
     if classes is not None and all(path.parts[0] == one for path, one in zip(below, classes, strict=True)):
         below = [PurePosixPath(*path.parts[1:]) for path in below]
     found: dict[tuple[int, ...], Grouping] = {}
