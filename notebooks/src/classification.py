@@ -88,6 +88,9 @@ note(samples.descriptions(["mitosis", "mitosis_new_marker"]))
 # test). Images should show one object each, in the middle. To pick a folder press *Choose ...* beside its field. To do
 # as with an earlier model press *Load the settings of a model*.
 #
+# **Group rule**: images of one patient, slide or day resemble each other and must stay together. Choose what your file
+# names look like, or that every image stands alone; until then the report does not call the test independent.
+#
 # **Groups of classes**: several classes can be rolled up for the report, for example all phases after anaphase.
 #
 # **Training**: choose a [preset](../README.md#glossary): it says how much time may be spent. *Try out* takes a minute

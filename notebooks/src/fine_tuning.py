@@ -87,6 +87,9 @@ note(samples.descriptions(["mitosis", "mitosis_new_marker", "tissue", "tissue_ne
 # others. To pick a folder press *Choose ...* beside its field; a folder of masks beside it (`images` and `masks`, for
 # example) is filled in by itself. To do as with an earlier model press *Load the settings of a model*.
 #
+# **Group rule**: images of one patient, slide or day resemble each other and must stay together. Choose what your file
+# names look like, or that every image stands alone; until then the report does not call the test independent.
+#
 # It went well when no field is marked in red and the path below each folder of your data says *(found)*.
 
 

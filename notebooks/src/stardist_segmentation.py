@@ -91,6 +91,9 @@ note(samples.descriptions(["nuclei", "nuclei_real", "nuclei_whole", "nuclei_he"]
 # count as one. To pick a folder press *Choose ...* beside its field; a folder of label images beside it (`images` and
 # `masks`, for example) is filled in by itself. To do as with an earlier model press *Load the settings of a model*.
 #
+# **Group rule**: images of one patient, slide or day resemble each other and must stay together. Choose what your file
+# names look like, or that every image stands alone; until then the report does not call the test independent.
+#
 # **Training**: choose a [preset](../README.md#glossary): it says how much time may be spent. *Try out* takes a minute
 # or two and shows how everything works, but its result is no result. *Quick on a CPU* gives a good model in minutes,
 # whatever the number of images. *Default* takes longer and is meant for a graphics card. Fields that say *automatic*

@@ -63,7 +63,7 @@ def test_same_seed_same_split_in_any_order():
 @pytest.mark.parametrize(("groups", "test"), [(["a"] * 9, 0), (["a", "a", "b"], 1)])
 def test_too_few_groups(groups, test):
     needed = 3 if test else 2
-    with pytest.raises(DataError, match=f"{len(groups)} images in {len(set(groups))} groups.* at least {needed}"):
+    with pytest.raises(DataError, match=f"{len(groups)} images in {len(set(groups))} groups?, .* at least {needed}"):
         split(groups, test, 10, 0)
 
 
