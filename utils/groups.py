@@ -10,7 +10,10 @@ from unicodedata import normalize
 from utils.errors import DataError
 
 ASK, ALONE, FOLDER = "ask", "", "folder"  # not answered yet; every image stands alone; by sub-folder
-RULE = "how the group is found in the file name, with {group} once, such as {group}_*; or folder, ask or nothing"
+NUMBER = "number"  # what stands before the first number, and that number
+RULE = (
+    "how the group is found in the file name, with {group} once, such as {group}_*; or number, folder, ask or nothing"
+)
 SEPARATORS = (" - ", "_", "-", " ", ".")
 MOST_LISTED = 4
 WORD = r"[^\W\d_]+"
@@ -33,9 +36,10 @@ def group_of(path: Path, rule: str, folder: Path, strict: bool = True) -> str:
     """Group (patient, slide, day) of an image; images of one group never end up on both sides of the split.
 
     The rules "" and "ask" make each image a group of its own, "folder" takes the sub-folder of `folder` (the one that
-    was searched) it lies in. Any other is a pattern for the file name without ending, in which {group} stands for the
-    group (as short as possible) and * for anything: "{group}_*" finds "patient1" in "patient1_03.tif". DataError where
-    the pattern does not fit, or the image lies in no sub-folder; unless `strict`, such an image stands alone.
+    was searched) it lies in, "number" the name up to and with its first number: "P1" of "P1a". Any other is a pattern
+    for the file name without ending, in which {group} stands for the group (as short as possible) and * for anything:
+    "{group}_*" finds "patient1" in "patient1_03.tif". DataError where the pattern does not fit, or the image lies in no
+    sub-folder; unless `strict`, such an image stands alone.
     """
     below = path.relative_to(folder)
     own = below.with_suffix("").as_posix()
@@ -65,16 +69,18 @@ def _read(below: PurePosixPath | Path, rule: str) -> str | None:
 
 def check_group_rule(rule: str) -> None:
     """Refuse, by a DataError, a rule of which `group_of` could make nothing for any file."""
-    if rule not in (ALONE, ASK, FOLDER):
+    if rule not in (ALONE, ASK, FOLDER, NUMBER):
         _pattern(rule)
 
 
 def _pattern(rule: str) -> re.Pattern:
     """Regular expression of a group rule; {group} is as short as possible."""
+    if rule == NUMBER:
+        return re.compile(r"(?P<group>\D*\d+)(?!\d).+")
     if rule.count("{group}") != 1:
         raise DataError(
-            f"The field group_rule is {rule!r}. Leave it empty, write folder, or write how the group is found in the "
-            "file name, with {group} once, such as {group}_*."
+            f"The field group_rule is {rule!r}. Leave it empty, write folder or number, or write how the group is "
+            "found in the file name, with {group} once, such as {group}_*."
         )
     rule = normalize("NFC", rule)
     return re.compile(re.escape(rule).replace(r"\{group\}", "(?P<group>.+?)").replace(r"\*", ".*"))
@@ -137,7 +143,7 @@ def named_groups(files: Sequence[str], groups: Sequence[str]) -> set[str]:
 
 
 def _rules(stems: Sequence[str]) -> Iterator[str]:
-    """Rules to try on names: each part between separators, from the left, then words between numbers (P1field2)."""
+    """Rules to try on names: each part between separators, from the left, then up to the first number (P1field2)."""
     for separator in SEPARATORS:
         parts = [stem.split(separator) for stem in stems]
         fewest, most = (pick(map(len, parts), default=0) for pick in (min, max))
@@ -157,9 +163,7 @@ def _rules(stems: Sequence[str]) -> Iterator[str]:
                 break
         if only_counted and "*" in fixed and fewest == most == len(fixed) + 1:
             yield separator.join([*fixed, "{group}"])
-    runs = {match[1] for match in (re.match(r"\D*\d+(\D+)\d", stem) for stem in stems) if match}
-    if len(runs) == 1 and not set(word := runs.pop()) & set("*{}"):
-        yield "{group}" + word + "*"
+    yield NUMBER
 
 
 def _is_plausible(group: Sequence[str], classes: Sequence[str] | None) -> bool:

@@ -6,17 +6,19 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tests.data.test_contents import folder_of_tiles
-from utils.data.project import open_project
+from tests.data.test_contents import DATA, folder_of_tiles
+from utils.data.problems import questions
+from utils.data.project import open_crops, open_project
 from utils.errors import DataError
 from utils.fine_tuning.page import _drop
+from utils.images.image import write_tiff
 from utils.pages.page import in_groups
 from utils.tasks import report, trials
 from utils.tasks.held_out import choose_test_set
 from utils.tasks.registry import TASKS
 from utils.tasks.task import TestSet
 
-UNET, STARDIST = TASKS["unet"], TASKS["stardist"]
+UNET, STARDIST, CLASSIFIER = TASKS["unet"], TASKS["stardist"], TASKS["classification"]
 
 
 def patients(i):
@@ -94,6 +96,25 @@ def test_patients_in_sub_folders_are_read_and_asked_for(tmp_path):
     assert "P0, P1" in scored_on(data, project).doubt
     answered = open_project(data | {"group_rule": "folder"}, 0)
     assert ", in 4 groups" in in_groups(answered.split)
+
+
+def test_patients_below_folders_of_classes_are_asked_for(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(24):
+        path = tmp_path / "crops" / "ab"[i % 2] / f"P{i % 3}_{i}.tif"
+        write_tiff(path, rng.integers(0, 200, (16, 16)).astype(np.uint8))
+    data = {"training_source": str(tmp_path / "crops"), "class_groups": "", "label_review": "", "group_rule": "ask"}
+    data = {**DATA, **data, "model_path": str(tmp_path)}
+    project = open_crops(data, 0)
+    asked = "**These look like 3 patients: P0, P1, P2.**"
+    assert asked in CLASSIFIER.overview(project, {"patch_height": 0, "patch_width": 0, "fit": "pad"})
+    description = {"classes": project.dataset.classes, "channels": ["channel 1"]}
+    found = choose_test_set(CLASSIFIER, project.split, data, description)
+    assert not found.independent
+    assert "3 patients: P0, P1, P2" in found.doubt
+    answered = open_crops(data | {"group_rule": "{group}_*"}, 0)
+    assert in_groups(answered.split) == ", in 3 groups"
+    assert questions(answered.dataset.problems) == []
 
 
 @pytest.mark.parametrize("task", [UNET, STARDIST])

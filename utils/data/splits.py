@@ -145,8 +145,9 @@ def _check_number_of_groups(n_images: int, n_groups: int, percentage_test: float
         raise DataError(
             f"There {'is 1 image' if n_images == 1 else f'are {n_images} images'}, but {needed}. Add images{less}."
         )
+    in_groups = "1 group" if n_groups == 1 else f"{n_groups} groups"
     raise DataError(
-        f"There are {n_images} images in {n_groups} group{'s' * (n_groups > 1)}, but {needed}: each takes whole groups. "
+        f"There are {n_images} images in {in_groups}, but {needed}: each takes whole groups. "
         f"Add images, or change group_rule{less}."
     )
 
