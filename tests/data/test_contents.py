@@ -87,6 +87,9 @@ def test_what_cannot_be_shared_out_is_refused_in_words(tmp_path, holds, words):
     with pytest.raises(DataError, match=words) as told:
         open_project(data, 0)
     assert "group" not in str(told.value)
+    if "image each" in words:
+        with pytest.raises(DataError, match=r"Add images that hold more of them\.$"):
+            open_project(data | {"percentage_test": 0}, 0)
 
 
 def test_what_only_one_patient_holds_is_refused_by_name(tmp_path):

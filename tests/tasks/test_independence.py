@@ -135,6 +135,13 @@ def test_both_sides_of_a_trial_hold_something_or_there_is_none(tmp_path, task):
         task.split(project, np.flatnonzero(roles == "training"), 20, 0)
 
 
+def test_two_images_of_different_classes_still_give_one_to_learn_from_and_one_to_watch(tmp_path):
+    data = folder_of_tiles(tmp_path, [[1]] * 6 + [[2]] * 6) | {"mask_type": "classes"}
+    project = open_project(data, 0)
+    for chosen in ([0, 7], [1, 2], [3, 8, 9]):
+        assert set(UNET.split(project, np.array(chosen), 20, 0)) == {"training", "validation"}
+
+
 def test_a_score_that_cannot_be_known_is_unknown_and_not_nan(tmp_path):
     data = folder_of_tiles(tmp_path, [[1]] * 2 + [[]] * 10)
     project = open_project(data, 0)

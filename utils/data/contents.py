@@ -70,10 +70,11 @@ def check_roles(table: pd.DataFrame, groups: Sequence[str], roles: Sequence[str]
     untrained = _missing(table, roles == "training")
     if untrained or not held[roles == "validation", 0].any():
         rare = [name for name in table if len(set(groups[table[name] > 0])) == 1]
+        spared = ", or set percentage_test to 0" if (roles == "test").any() else ""
         raise DataError(
             f"{' and '.join(rare or untrained)} must be learned from, but only one {_unit(groups)} each holds "
             f"{'them' if len(rare) > 1 else 'it'}: nothing is left to watch over the training or for the test. "
-            "Add images that hold more of them, or set percentage_test to 0."
+            f"Add images that hold more of them{spared}."
         )
 
 

@@ -69,7 +69,10 @@ class Masks(NetworkTask):
         """See `Task`; both roles hold foreground, or objects, and training, where it can be, every class."""
         examples = [project.dataset.examples[i] for i in chosen]
         held, groups = self.contents(project, examples), [one.group for one in examples]
-        roles = split(groups, 0, percentage_validation, seed, held.to_numpy())
+        for table in (held, held.iloc[:, :1]):  # of few images, not every class can be in training
+            roles = split(groups, 0, percentage_validation, seed, table.to_numpy())
+            if set(roles[held.iloc[:, 0] > 0]) == {"training", "validation"}:
+                break
         check_roles(held.iloc[:, :1], groups, roles, [one.name for one in examples])
         return roles
 
