@@ -23,8 +23,8 @@ def default_values(notebook: str, overrides: dict | None = None) -> dict[str, di
     space: dict = {}
     imports = "from traitlets import Bool, Enum, Float, Int, Unicode\nfrom utils.forms import Form\n"
     exec(
-        imports
-        + "from utils.images.axes import STACK_AXES\nfrom utils.forms.fields import Automatic, FolderName, Sizes",
+        imports + "from utils.images.axes import STACK_AXES\n"
+        "from utils.forms.fields import Automatic, FolderName, GroupRule, Sizes",
         space,
     )
     for cell in cells:

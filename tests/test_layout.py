@@ -10,7 +10,17 @@ import pytest
 from utils.paths import ROOT
 
 LAYERS = [{""}, {"images", "metrics"}, {"forms", "data", "patching", "pages"}, {"training"}, {"tasks"}]  # then the rest
-TREE = ("__init__", "errors", "files", "names", "paths", "runtime", "samples", "storage")  # at the root of `utils`
+TREE = (
+    "__init__",
+    "errors",
+    "files",
+    "groups",
+    "names",
+    "paths",
+    "runtime",
+    "samples",
+    "storage",
+)  # at the root of `utils`
 REGISTRY, START = "utils.tasks.registry", "utils.fine_tuning.start"
 
 

@@ -53,7 +53,7 @@ runtime.prepare()
 from traitlets import Bool, Enum, Float, Int, Unicode
 
 from utils import forms, samples, storage
-from utils.forms import Automatic, FolderName, Form
+from utils.forms import Automatic, FolderName, Form, GroupRule
 from utils.images.axes import STACK_AXES
 from utils.pages.notes import note
 from utils.paths import resolve
@@ -88,6 +88,9 @@ note(samples.descriptions(["mitosis", "mitosis_new_marker"]))
 # test). Images should show one object each, in the middle. To pick a folder press *Choose ...* beside its field. To do
 # as with an earlier model press *Load the settings of a model*.
 #
+# **Group rule**: images of one patient, slide or day resemble each other and must stay together. Choose what your file
+# names look like, or that every image stands alone; until then the report does not call the test independent.
+#
 # **Groups of classes**: several classes can be rolled up for the report, for example all phases after anaphase.
 #
 # **Training**: choose a [preset](../README.md#glossary): it says how much time may be spent. *Try out* takes a minute
@@ -102,9 +105,6 @@ note(samples.descriptions(["mitosis", "mitosis_new_marker"]))
 # %% cellView="form" jupyter={"source_hidden": true}
 # Rarely changed fields of the next form
 class AdvancedData(Form):
-    group_rule = Unicode(
-        "", help="images of one patient stay together: {group}_* = name up to first _; folder = sub-folder; empty = off"
-    ).tag(advanced=True)
     axes = Enum(
         ["automatic", "YX", "YXC", "CYX"], help="leave at automatic; order of height Y, width X, channels C"
     ).tag(advanced=True)
@@ -124,6 +124,7 @@ class Data(AdvancedData):
         "data_samples/mitosis/train",
         help="folder with a sub-folder for each class, or a CSV file; 20 images or more of each class",
     ).tag(path="folder or file")
+    group_rule = GroupRule(help="which images belong together: one patient, slide or day").tag(of="training_source")
     class_groups = Unicode("", help="early, late -> A; other -> B; leave empty for no groups (a sample has its own)")
     label_review = Unicode("", help="CSV with corrected classes, written in 3.2; empty = none").tag(path="file")
     model_name = FolderName("my_classifier", help="name of the model; a folder of this name is made")

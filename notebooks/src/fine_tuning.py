@@ -51,7 +51,7 @@ runtime.prepare()
 from traitlets import Bool, Enum, Float, Int, Unicode
 
 from utils import forms, samples, storage
-from utils.forms import FolderName, Form, Sizes
+from utils.forms import FolderName, Form, GroupRule, Sizes
 from utils.pages.notes import note
 from utils.paths import resolve
 
@@ -87,15 +87,15 @@ note(samples.descriptions(["mitosis", "mitosis_new_marker", "tissue", "tissue_ne
 # others. To pick a folder press *Choose ...* beside its field; a folder of masks beside it (`images` and `masks`, for
 # example) is filled in by itself. To do as with an earlier model press *Load the settings of a model*.
 #
+# **Group rule**: images of one patient, slide or day resemble each other and must stay together. Choose what your file
+# names look like, or that every image stands alone; until then the report does not call the test independent.
+#
 # It went well when no field is marked in red and the path below each folder of your data says *(found)*.
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Rarely changed fields of the next form
 class AdvancedData(Form):
-    group_rule = Unicode(
-        "", help="images of one patient stay together: {group}_* = name up to first _; folder = sub-folder; empty = off"
-    ).tag(advanced=True)
     mask_type = Enum(
         ["automatic", "binary", "classes", "instance labels"], help="what numbers in masks mean; leave at automatic"
     ).tag(advanced=True)
@@ -128,6 +128,7 @@ class Data(AdvancedData):
     training_target = Unicode("", help="folder of their masks, found by itself; only for U-Net and StarDist").tag(
         path=True, beside="training_source"
     )
+    group_rule = GroupRule(help="which images belong together: one patient, slide or day").tag(of="training_source")
     model_name = FolderName("my_fine_tuned_model", help="name of the model; a folder of this name is made")
     percentage_test = Int(
         20, min=0, max=80, help="% of images kept aside to score the models; 10 to 30 (a sample has its own)"

@@ -55,7 +55,7 @@ runtime.prepare()
 from traitlets import Bool, Enum, Float, Int, Unicode
 
 from utils import forms, samples, storage
-from utils.forms import Automatic, FolderName, Form
+from utils.forms import Automatic, FolderName, Form, GroupRule
 from utils.images.axes import STACK_AXES
 from utils.pages.notes import note
 from utils.paths import resolve
@@ -91,6 +91,9 @@ note(samples.descriptions(["nuclei", "nuclei_real", "nuclei_whole", "nuclei_he"]
 # count as one. To pick a folder press *Choose ...* beside its field; a folder of label images beside it (`images` and
 # `masks`, for example) is filled in by itself. To do as with an earlier model press *Load the settings of a model*.
 #
+# **Group rule**: images of one patient, slide or day resemble each other and must stay together. Choose what your file
+# names look like, or that every image stands alone; until then the report does not call the test independent.
+#
 # **Training**: choose a [preset](../README.md#glossary): it says how much time may be spent. *Try out* takes a minute
 # or two and shows how everything works, but its result is no result. *Quick on a CPU* gives a good model in minutes,
 # whatever the number of images. *Default* takes longer and is meant for a graphics card. Fields that say *automatic*
@@ -103,9 +106,6 @@ note(samples.descriptions(["nuclei", "nuclei_real", "nuclei_whole", "nuclei_he"]
 # %% cellView="form" jupyter={"source_hidden": true}
 # Rarely changed fields of the next form
 class AdvancedData(Form):
-    group_rule = Unicode(
-        "", help="images of one patient stay together: {group}_* = name up to first _; folder = sub-folder; empty = off"
-    ).tag(advanced=True)
     axes = Enum(
         ["automatic", "YX", "YXC", "CYX"], help="leave at automatic; order of height Y, width X, channels C"
     ).tag(advanced=True)
@@ -129,6 +129,7 @@ class Data(AdvancedData):
         "data_samples/nuclei/train/masks",
         help="folder of their label images, with the same file names; found by itself beside the images",
     ).tag(path=True, beside="training_source")
+    group_rule = GroupRule(help="which images belong together: one patient, slide or day").tag(of="training_source")
     mask_type = Enum(
         ["automatic", "instance labels", "binary"], help="leave at automatic; binary: objects that touch count as one"
     )

@@ -53,7 +53,7 @@ runtime.prepare()
 from traitlets import Bool, Enum, Float, Int, Unicode
 
 from utils import forms, samples, storage
-from utils.forms import Automatic, FolderName, Form
+from utils.forms import Automatic, FolderName, Form, GroupRule
 from utils.pages.notes import note
 from utils.paths import resolve
 
@@ -87,6 +87,9 @@ note(samples.descriptions(["nuclei_real", "tissue", "tissue_new_stain", "nuclei"
 # folder press *Choose ...* beside its field; a folder of masks beside it (`images` and `masks`, for example) is filled
 # in by itself. To do as with an earlier model press *Load the settings of a model*.
 #
+# **Group rule**: images of one patient, slide or day resemble each other and must stay together. Choose what your file
+# names look like, or that every image stands alone; until then the report does not call the test independent.
+#
 # **Training**: choose a [preset](../README.md#glossary): it says how much time may be spent. *Try out* takes a minute
 # or two and shows how everything works, but its result is no result. *Quick on a CPU* gives a good model in minutes,
 # whatever the number of images. *Default* takes longer and is meant for a graphics card. Fields that say *automatic*
@@ -99,9 +102,6 @@ note(samples.descriptions(["nuclei_real", "tissue", "tissue_new_stain", "nuclei"
 # %% cellView="form" jupyter={"source_hidden": true}
 # Rarely changed fields of the next form
 class AdvancedData(Form):
-    group_rule = Unicode(
-        "", help="images of one patient stay together: {group}_* = name up to first _; folder = sub-folder; empty = off"
-    ).tag(advanced=True)
     axes = Enum(
         ["automatic", "YX", "YXC", "CYX"], help="leave at automatic; order of height Y, width X, channels C"
     ).tag(advanced=True)
@@ -125,6 +125,7 @@ class Data(AdvancedData):
         "data_samples/nuclei_real/train/masks",
         help="folder of their masks, with the same file names; found by itself beside the images",
     ).tag(path=True, beside="training_source")
+    group_rule = GroupRule(help="which images belong together: one patient, slide or day").tag(of="training_source")
     mask_type = Enum(["automatic", "binary", "classes", "instance labels"], help="leave at automatic")
     class_names = Unicode("", help="names in order of mask value: glass, tissue, fibrosis; empty = numbered")
     model_name = FolderName("my_unet", help="name of the model; a folder of this name is made")

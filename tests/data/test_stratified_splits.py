@@ -112,14 +112,15 @@ def test_nothing_is_missing_that_could_be_there():
         counts = counts[counts.any(axis=1)][:, counts.any(axis=0)]
         if len(counts) < 3:
             continue
-        wanted = _wanted(counts, RNG.uniform(0, 0.5, 2))
+        vital = [0] if RNG.random() < 0.5 else []
+        wanted = _wanted(counts, RNG.uniform(0, 0.5, 2), vital)
         np.testing.assert_allclose(wanted.sum(axis=0), counts.sum(axis=0))
         ways = [np.array(way) for way in itertools.product(range(3), repeat=len(counts))]
-        best = min(_cost(_held(way, counts, 3), wanted) for way in ways)
+        best = min(_cost(_held(way, counts, 3), wanted, vital) for way in ways)
         shares = [wanted[1].sum() / wanted.sum(), wanted[2].sum() / wanted[[0, 2]].sum()]
-        wanted = _wanted(counts, shares)
-        roles = allocate(counts, shares, RNG)
-        assert _cost(_held(roles, counts, 3), wanted) // 1000 <= best // 1000
+        wanted = _wanted(counts, shares, vital)
+        roles = allocate(counts, shares, RNG, vital)
+        assert _cost(_held(roles, counts, 3), wanted, vital) // 1000 <= best // 1000
         assert is_complete(roles, counts, 3) == any(is_complete(way, counts, 3) for way in ways)
 
 
@@ -136,5 +137,7 @@ def test_too_few_groups():
     with pytest.raises(DataError, match="4 images in 2 groups.* at least 3"):
         stratified_split(list("aabb"), [0, 1, 0, 1], 20, 10, 0)
     assert set(stratified_split(list("aabb"), [0, 1, 0, 1], 0, 10, 0)) == {"training", "validation"}
-    with pytest.raises(DataError, match="The 4 images cannot be split by their 4 groups.*change group_rule"):
+    with pytest.raises(DataError, match="The 4 images cannot be split: .* in one image only"):
         stratified_split(list("abcd"), [0, 1, 2, 3], 20, 10, 0)
+    with pytest.raises(DataError, match="The 8 images cannot be split by their 4 groups.*change group_rule"):
+        stratified_split(list("aabbccdd"), [0, 0, 1, 1, 2, 2, 3, 3], 20, 10, 0)

@@ -42,6 +42,7 @@ class Images:
     """As much of a data set as a curve looks at."""
 
     examples: list
+    classes: tuple = ({"id": 0, "name": "background"}, {"id": 1, "name": "nucleus"})
 
     def only(self, chosen):
         return Images([self.examples[i] for i in chosen])
@@ -56,7 +57,7 @@ def made_up(
     path.write_bytes(test_bytes)
     ids = class_ids or [0] * len(groups)
     examples = [
-        SimpleNamespace(name=str(i), group=group, class_id=one)
+        SimpleNamespace(name=str(i), group=group, class_id=one, mask=np.eye(2, dtype=np.uint8))
         for i, (group, one) in enumerate(zip(groups, ids, strict=True))
     ]
     split = pd.DataFrame({"file": [one.name for one in examples], "group": groups, "role": roles})
@@ -382,6 +383,22 @@ def test_subsets_are_nested_and_hold_n_different_images_of_every_class_from_as_m
             of_class = [groups[i] for i in chosen if i in images]
             assert len(of_class) == n
             assert len(set(of_class)) == min(n, len({groups[i] for i in images}))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_both_sides_of_the_smallest_point_hold_something_where_a_few_images_do(seed, tmp_path):
+    groups, holding = [f"tile {i // 2}" for i in range(30)], {4, 5, 17, 22}
+    tuning = made_up(tmp_path, groups, None, ["training"] * 30, seed=seed)
+    for i, one in enumerate(tuning.project.dataset.examples):
+        one.mask = np.full((2, 2), i in holding, np.uint8)
+    before: set[str] = set()
+    for size in (2, 3, 8, 20):
+        project = project_of(tuning, Point("two stages", size, 0))
+        assert before < names_of(project)
+        before = names_of(project)
+        assert len(before) == size
+        for role in ("training", "validation"):
+            assert any(one.mask.any() for one in project.examples(role))
 
 
 @pytest.mark.parametrize("seed", range(10))

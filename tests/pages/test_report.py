@@ -88,7 +88,7 @@ def test_without_score_warnings_and_figures(tmp_path):
     page = write(tmp_path / "report.html", headline=None, warnings=[], figures={})
     assert not page.select(".headline, .warnings, figure")
     page = write(tmp_path / "report.html", headline={"name": "IoU", "value": float("nan")})
-    assert page.select_one(".headline .value").get_text() == "–"
+    assert page.select_one(".headline .value").get_text() == "unknown"
 
 
 def test_a_failure_leaves_the_old_report(tmp_path, monkeypatch):

@@ -84,6 +84,15 @@ def test_fields_that_an_earlier_version_did_not_have_are_no_difference(finished)
         model_folder.open_folder(finished, changed("data", "pixel_size", 0.5), SPLIT)
 
 
+def test_a_later_answer_to_which_images_belong_together_is_taken_where_the_split_is_the_same(finished):
+    answered, split = changed("data", "group_rule", "{group}_*"), SPLIT.assign(group=["P1", "P2", "P3"])
+    assert model_folder.open_folder(finished, answered, split) == "finished"
+    assert json.loads((finished / "parameters.json").read_text()) == answered
+    assert pd.read_csv(finished / "split.csv")["group"].tolist() == ["P1", "P2", "P3"]
+    with pytest.raises(ModelError, match="another split"):
+        model_folder.open_folder(finished, answered, SPLIT.assign(role=["training", "test", "validation"]))
+
+
 def test_the_order_of_the_images_does_not_matter(finished):
     assert model_folder.open_folder(finished, PARAMETERS, SPLIT[::-1]) == "finished"
 

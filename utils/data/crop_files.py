@@ -11,10 +11,10 @@ from unicodedata import normalize
 from utils.data.folders import find_images, unreadable
 from utils.data.problems import Problem, problem_of
 from utils.data.sample_makers import make_missing
-from utils.data.splits import check_group_rule, group_of
 from utils.data.unread import instead, unread
 from utils.errors import DataError
 from utils.files import read_entries
+from utils.groups import ALONE, ASK, check_group_rule, group_of
 from utils.names import name_key
 from utils.paths import EMPTY, IMAGE_SUFFIXES, is_system, resolve
 
@@ -32,7 +32,7 @@ class Listed:
     group: str
 
 
-def list_crops(source: Path | None, group_rule: str, problems: list[Problem]) -> list[Listed]:
+def list_crops(source: Path | None, group_rule: str, problems: list[Problem], strict: bool = True) -> list[Listed]:
     """Find image files with their classes, sorted by name; what is wrong is added to `problems`.
 
     Class names have no spaces around them and spell accents in one way (Unicode NFC): a folder named on macOS spells
@@ -44,15 +44,17 @@ def list_crops(source: Path | None, group_rule: str, problems: list[Problem]) ->
         A folder with one sub-folder for each class (and any folders below those), or a CSV file with the columns file
         (from the folder of the CSV file), class and, if wanted, group; see `utils.files.read_entries`.
     group_rule
-        See `utils.data.splits.group_of`; "folder" is the sub-folder within the folder of the class. A column group
+        See `utils.groups.group_of`; "folder" is the sub-folder within the folder of the class. A column group
         comes first.
+    strict
+        Whether a name that does not fit the rule is an error; else that image is a group of its own.
     """
     try:
         if source is None:
             raise DataError(EMPTY)
         check_group_rule(group_rule)
         find = _from_table if source.is_file() else _from_folders
-        listed = find(source, group_rule, problems)
+        listed = find(source, (group_rule, strict), problems)
     except DataError as error:
         problems.append(problem_of(str(source or ""), error))
         return []
@@ -60,8 +62,8 @@ def list_crops(source: Path | None, group_rule: str, problems: list[Problem]) ->
     return sorted(listed, key=lambda one: one.name)
 
 
-def _from_folders(source: Path | None, group_rule: str, problems: list[Problem]) -> list[Listed]:
-    """Images of each sub-folder of `source`."""
+def _from_folders(source: Path | None, group_rule: tuple[str, bool], problems: list[Problem]) -> list[Listed]:
+    """Images of each sub-folder of `source`; `group_rule` with its strictness."""
     found = {folder: _images(folder, problems) for folder in _class_folders(source, problems)}
     if not any(found.values()):
         what = f"{source} has sub-folders, but no image (TIFF, PNG or JPEG) in them."
@@ -122,22 +124,24 @@ def _plain(text: str) -> str:
     return normalize("NFC", text.strip())
 
 
-def _group(path: Path, rule: str, source: Path | None, folder: Path, problems: list[Problem]) -> str:
+def _group(path: Path, rule: tuple[str, bool], source: Path | None, folder: Path, problems: list[Problem]) -> str:
     """Group by the rule, within the folder of the class; the problem is added where it does not fit."""
     try:
-        return group_of(path, rule, folder) if rule else Path(_name(path, source)).with_suffix("").as_posix()
+        if rule[0] in (ALONE, ASK):
+            return Path(_name(path, source)).with_suffix("").as_posix()
+        return group_of(path, rule[0], folder, rule[1])
     except DataError as error:
         problems.append(problem_of(str(path), error))
         return ""
 
 
-def _from_table(source: Path | None, group_rule: str, problems: list[Problem]) -> list[Listed]:
-    """Images that a CSV file names."""
+def _from_table(source: Path | None, group_rule: tuple[str, bool], problems: list[Problem]) -> list[Listed]:
+    """Images that a CSV file names; `group_rule` with its strictness."""
     if source.suffix.lower() != ".csv":
         raise DataError(f"{source} is no CSV file. Name one, or a folder with one sub-folder for each class.")
     entries = read_entries(source, ("file", "class"), ("table of images", "image"), optional=("group",))
     grouped = any(fields.get("group") for _, fields in entries)
-    if grouped and group_rule:
+    if grouped and group_rule[0] not in (ALONE, ASK):
         what = "the column group says the groups, so that the field group_rule is not used"
         problems.append(Problem("warning", str(source), what, "Empty the field, or take the column out."))
     listed_once = cache(_listing)

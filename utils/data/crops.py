@@ -9,8 +9,9 @@ from pathlib import Path
 from unicodedata import normalize
 
 from utils.data.crop_files import Listed, list_crops
-from utils.data.problems import Problem, inconsistencies, problem_of
+from utils.data.problems import Problem, group_question, inconsistencies, problem_of
 from utils.errors import DataError
+from utils.groups import ASK, named_groups
 from utils.images.image import Image, read_image
 
 ARROWS = ("->", "→")
@@ -80,7 +81,7 @@ def load_crops(
         image are not. None: made from the data, and then at least two classes of two images each are needed.
     """
     crop_set = CropSet()
-    listed = list_crops(training_source, group_rule, crop_set.problems)
+    listed = list_crops(training_source, group_rule, crop_set.problems, strict=classes is None)
     counts = Counter(one.class_name for one in listed)
     if classes is not None:
         crop_set.classes = [dict(entry) for entry in classes]
@@ -93,6 +94,9 @@ def load_crops(
     crops = (_read(one, ids[one.class_name], read, crop_set.problems) for one in listed if one.class_name in ids)
     crop_set.crops = [crop for crop in crops if crop is not None]
     crop_set.problems += inconsistencies([crop.image for crop in crop_set.crops], masks=False)
+    names, groups = [one.name for one in listed], [one.group for one in listed]
+    if group_rule == ASK and classes is None and not named_groups(names, groups):
+        crop_set.problems += group_question(names, [one.class_name for one in listed])
     return crop_set
 
 

@@ -8,12 +8,12 @@ from typing import Literal
 
 import numpy as np
 
-from utils.data.folders import find_images, pair
+from utils.data.folders import find_images, in_sub_folders, pair
 from utils.data.object_classes import assign_classes, object_class_table, read_class_table
-from utils.data.problems import Problem, inconsistencies, problem_of
-from utils.data.splits import group_of
+from utils.data.problems import Problem, group_question, inconsistencies, problem_of
 from utils.data.unread import unread
 from utils.errors import DataError
+from utils.groups import ASK, FOLDER, group_of
 from utils.images import masks as mask_values
 from utils.images.image import Image, read_image, read_mask
 from utils.images.masks import recognise_mask_type, to_class_ids, to_objects, values_of
@@ -25,7 +25,7 @@ class Example:
     """An image and its annotation.
 
     `name` is the image's file name, with sub-folder if any. `mask` (Y, X) holds class ids, uint8; or labels of objects,
-    uint16: 0 is background, 1 to n are the objects. `group`: see `utils.data.splits.group_of`. `object_classes` is the
+    uint16: 0 is background, 1 to n are the objects. `group`: see `utils.groups.group_of`. `object_classes` is the
     class id of each label, where a class table was given.
     """
 
@@ -81,7 +81,9 @@ def load_examples(
     mask_type
         "automatic" (see `utils.images.masks.recognise_mask_type`) or one of `utils.images.masks.MASK_TYPES`.
     group_rule
-        See `utils.data.splits.group_of`; with "folder", sub-folders are searched too.
+        See `utils.groups.group_of`; with "folder", or where images and masks lie in sub-folders of the same names only,
+        sub-folders are searched too. "ask" is a warning where the names look like groups. With `classes`, an image
+        whose name does not fit is a group of its own.
     classes
         The class table that must be kept to (test images, fine-tuning); None: made from the masks, and then at least
         two images are needed, since one must be left for validation.
@@ -97,7 +99,7 @@ def load_examples(
     dataset = Dataset(mask_type=mask_type, classes=list(classes or []), annotation=annotation)
     apart = [class_table] if class_table else []
     pairs, dataset.pairing = _find_pairs(
-        training_source, training_target, group_rule == "folder", dataset.problems, apart
+        training_source, training_target, group_rule == FOLDER, dataset.problems, apart
     )
     if len(pairs) == 1 and classes is None:
         remedy = "Add images: at least one must be left for validation."
@@ -109,10 +111,13 @@ def load_examples(
             _name_objects(dataset, read, class_table, bool(classes)) if annotation == "objects" else [None] * len(read)
         )
         found = (
-            _example(*one, own, training_source, group_rule, dataset) for one, own in zip(read, names, strict=True)
+            _example(*one, own, (training_source, group_rule, classes is None), dataset)
+            for one, own in zip(read, names, strict=True)
         )
         dataset.examples = [example for example in found if example is not None]
     dataset.problems += inconsistencies([image for image, _, _ in read])
+    if group_rule == ASK and classes is None:
+        dataset.problems += group_question([one.name for one in dataset.examples])
     return dataset
 
 
@@ -124,6 +129,7 @@ def _find_pairs(
     Files that are not read are told of, but not those in `apart`.
     """
     found = []
+    recursive = recursive or _lie_below(source, target)
     for folder, content, other in ((source, "images", target), (target, "masks", source)):
         try:
             if folder is None:
@@ -142,6 +148,14 @@ def _find_pairs(
     pairs, unpaired, rule = pair(*found, source, target)
     problems += unpaired
     return pairs, rule
+
+
+def _lie_below(source: Path | None, target: Path | None) -> bool:
+    """See `in_sub_folders`; what is wrong with the folders is told where they are searched."""
+    try:
+        return source is not None and target is not None and in_sub_folders(source, target)
+    except DataError:
+        return False
 
 
 def _read_pair(
@@ -232,16 +246,18 @@ def _example(
     mask: np.ndarray,
     mask_path: Path,
     names: Mapping[int, str] | None,
-    folder: Path,
-    group_rule: str,
+    grouped: tuple[Path, str, bool],
     dataset: Dataset,
 ) -> Example | None:
-    """The finished example; None, with the problem added, where its mask or its name does not fit."""
-    path = mask_path
+    """The finished example; None, with the problem added, where its mask or its name does not fit.
+
+    `grouped` are folder, rule and strictness of `group_of`.
+    """
+    path, (folder, rule, strict) = mask_path, grouped
     try:
         annotation, object_classes = _annotation(mask, names, dataset)
         path = image.path
-        group = group_of(path, group_rule, folder)
+        group = group_of(path, rule, folder, strict)
     except DataError as error:
         dataset.problems.append(problem_of(str(path), error))
         return None

@@ -131,6 +131,19 @@ def _is_read(path: Path, masks: bool) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES or (masks and path.name.lower().endswith(tuple(MASK_SUFFIXES)))
 
 
+def in_sub_folders(source: Path, target: Path) -> bool:
+    """Whether images and masks lie in sub-folders of the same names, such as one for each patient, and only there."""
+    return len(_sub_folders(source) & _sub_folders(target)) > 1
+
+
+def _sub_folders(folder: Path) -> set[str]:
+    """Names of the sub-folders of a folder that holds no image itself."""
+    shown = [path for path in _listed(folder, False) if not is_system(path.name)]
+    if any(path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() for path in shown):
+        return set()
+    return {path.name for path in shown if path.is_dir()}
+
+
 def _listed(folder: Path, recursive: bool) -> list[Path]:
     if not os.path.isdir(folder):  # is_dir() raises for a name that is too long
         raise DataError(f"There is no folder {folder}. Check its name for a typing error.")

@@ -12,6 +12,7 @@ import pandas as pd
 import PIL.Image
 
 from utils.errors import DataError
+from utils.groups import groupings
 from utils.paths import JPEG_SUFFIXES
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 MOST_TOLD = 10
 NAMED = 3  # files of which the same is said
+NAMES = "file names"  # what the question for groups is about
 ORIENTATION = 0x0112  # EXIF tag; 1 = upright
 SENTENCE = re.compile(r"(?<=[^.])\. (?=[A-Z])")  # between two sentences: not in "9 ... 255", "a. b.tif", "e.g. this"
 
@@ -100,6 +102,24 @@ def _together(paths: Sequence[Path]) -> str:
         return str(paths[0])
     names = ", ".join(path.name for path in paths[:NAMED]) + (", ..." if len(paths) > NAMED else "")
     return f"{os.path.commonpath([path.parent for path in paths])} ({len(paths)} images: {names})"
+
+
+def group_question(names: Sequence[str], classes: Sequence[str] | None = None) -> list[Problem]:
+    """Ask whether images belong together whose names look like it; see `utils.groups.groupings`."""
+    found = groupings(names, classes)
+    if not found:
+        return []
+    what = f"these look like {found[0]}"
+    remedy = (
+        "Say in the field Group rule of the form whether these images belong together. Until then every image counts "
+        "as a group of its own, and the test is not called independent."
+    )
+    return [Problem("warning", NAMES, what, remedy)]
+
+
+def questions(problems: Sequence[Problem]) -> list[str]:
+    """Markdown of what must be asked before anything is trained."""
+    return [f"**{one.what[:1].upper()}{one.what[1:]}.** {one.remedy}" for one in problems if one.file == NAMES]
 
 
 def _odd(values: Mapping[Path, object], name: str, severity: str, remedy: str) -> list[Problem]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from utils.data.contents import check_roles, contents
 from utils.data.crops import Crop, CropSet, load_crops
 from utils.data.examples import Dataset, Example, load_examples
 from utils.data.problems import raise_errors
@@ -85,7 +86,9 @@ def open_project(data: Mapping, seed: int = 0, annotation: str = "classes") -> P
     raise_errors(dataset.problems)
     name_classes(dataset.classes, data.get("class_names", ""))
     groups = [example.group for example in dataset.examples]
-    roles = split(groups, _percentage_test(data), _percentage_validation(data, len(groups)), seed)
+    held = contents(dataset.examples, dataset.classes, annotation)
+    roles = split(groups, _percentage_test(data), _percentage_validation(data, len(groups)), seed, held.to_numpy())
+    check_roles(held, groups, roles, [example.name for example in dataset.examples])
     return _project(
         dataset, groups, roles, [annotation_sha256(example, dataset.classes) for example in dataset.examples], folder
     )

@@ -1,7 +1,6 @@
 """Which images train, which validate and which test: whole images, whole groups, written down."""
 
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,55 +16,24 @@ DRAWS = 100  # random orders of the groups, of which the one closest to the perc
 ALLOCATIONS = 20  # beginnings of which the best result is taken; fewer where there are many groups
 GROUPS_SEEN = 20_000  # in all draws together
 MOVES = 50  # of single groups, at most
+FAIR = 0.25  # part of the usual amount that each role's images hold at least, else they are shared out anew
+IMAGES_FIRST = 10  # how much more the number of images weighs than all that they hold
 FEW_GROUPS = 100  # so few are also moved to come closer to the percentages; more are close to them anyway
 # Weights far enough apart that no amount of the later outweighs one of the earlier.
 UNTRAINED, EMPTY, ABSENT = 1e9, 1e6, 1e3
 
 
-def group_of(path: Path, rule: str, folder: Path) -> str:
-    """Group (patient, slide, day) of an image; images of one group never end up on both sides of the split.
-
-    The rule "" makes each image a group of its own, "folder" takes the sub-folder of `folder` (the one that was
-    searched) it lies in. Any other is a pattern for the file name without ending, in which {group} stands for the group
-    (as short as possible) and * for anything: "{group}_*" finds "patient1" in "patient1_03.tif". DataError where the
-    pattern does not fit, or the image lies in no sub-folder.
-    """
-    if not rule:
-        return path.relative_to(folder).with_suffix("").as_posix()
-    if rule == "folder":
-        parents = path.relative_to(folder).parent.as_posix()
-        if parents == ".":
-            raise DataError(
-                f"{path} lies in no sub-folder of {folder}, but the field group_rule is folder. "
-                "Move it into the sub-folder of its group, or change the field."
-            )
-        return parents
-    match = _pattern(rule).fullmatch(path.stem)
-    if match is None:
-        raise DataError(
-            f"The name {path.name} does not fit {rule!r} in the field group_rule. Rename it or change the field."
-        )
-    return match["group"]
-
-
-def check_group_rule(rule: str) -> None:
-    """Refuse, by a DataError, a rule of which `group_of` could make nothing for any file."""
-    if rule not in ("", "folder"):
-        _pattern(rule)
-
-
-def _pattern(rule: str) -> re.Pattern:
-    """Regular expression of a group rule; {group} is as short as possible."""
-    if rule.count("{group}") != 1:
-        raise DataError(
-            f"The field group_rule is {rule!r}. Leave it empty, write folder, or write how the group is found in the "
-            "file name, with {group} once, such as {group}_*."
-        )
-    return re.compile(re.escape(rule).replace(r"\{group\}", "(?P<group>.+?)").replace(r"\*", ".*"))
-
-
-def split(groups: Sequence[str], percentage_test: float, percentage_validation: float, seed: int) -> np.ndarray:
+def split(
+    groups: Sequence[str],
+    percentage_test: float,
+    percentage_validation: float,
+    seed: int,
+    amounts: np.ndarray | None = None,
+) -> np.ndarray:
     """Share out images by whole groups: "training", "validation" or "test" for each image.
+
+    Groups are drawn at random. Where a role gets much less than its part of what the images hold, such as no image of a
+    rare class, they are shared out anew by what they hold, see `allocate`.
 
     Parameters
     ----------
@@ -75,6 +43,10 @@ def split(groups: Sequence[str], percentage_test: float, percentage_validation: 
         Of all images, 0 to 100, above 0 at least one group; of the images that remain, at least one group.
     seed
         The same groups and seed give the same roles, in whatever order the images come.
+    amounts
+        (n, things), whole numbers: how much of each thing to be learned an image holds. Where two groups hold the first
+        of them, foreground as a whole, it is in training and in validation, where three do also in the test. Of every
+        other, training is served first, then the test, then validation. None: images are alike.
 
     Raises
     ------
@@ -84,12 +56,33 @@ def split(groups: Sequence[str], percentage_test: float, percentage_validation: 
     names, inverse, sizes = np.unique(np.asarray(groups, dtype=str), return_inverse=True, return_counts=True)
     _check_number_of_groups(len(groups), len(names), percentage_test)
     rng = np.random.default_rng(seed)
-    roles = np.full(len(names), "training", dtype="<U10")
+    filled = ["training", "test", "validation"] if percentage_test > 0 else ["training", "validation"]
+    roles = np.zeros(len(names), int)
     if percentage_test > 0:
-        roles[_draw(sizes, percentage_test, len(names) - 2, rng)] = "test"
-    rest = np.flatnonzero(roles == "training")
-    roles[rest[_draw(sizes[rest], percentage_validation, len(rest) - 1, rng)]] = "validation"
-    return roles[inverse]
+        roles[_draw(sizes, percentage_test, len(names) - 2, rng)] = 1
+    rest = np.flatnonzero(roles == 0)
+    roles[rest[_draw(sizes[rest], percentage_validation, len(rest) - 1, rng)]] = len(filled) - 1
+    if amounts is not None:
+        held = np.zeros((len(names), 1 + amounts.shape[1]), int)
+        np.add.at(held, inverse, np.column_stack([np.ones(len(amounts), int), amounts]))
+        if not _is_fair(_held(roles, held, len(filled))):
+            shares = [part / 100 for part in (percentage_test, percentage_validation)][1 - len(filled) :]
+            roles = _shared_out(held, shares, rng)
+    return np.array(filled)[roles][inverse]
+
+
+def _is_fair(held: np.ndarray) -> bool:
+    """Whether each role has its part, or `FAIR` of it, of what all images hold; `held` (roles, images and things)."""
+    per_image = held[:, 1:] / held[:, :1]
+    return bool((per_image >= FAIR * held[:, 1:].sum(axis=0) / held[:, 0].sum()).all())
+
+
+def _shared_out(held: np.ndarray, shares: Sequence[float], rng: np.random.Generator) -> np.ndarray:
+    """Roles by `allocate`, above all by the number of images; `held` (groups, images and things)."""
+    there = held.sum(axis=0) > 0
+    vital = [1] if there[1:2].any() else []
+    weights = np.where(np.arange(there.sum()) == 0, IMAGES_FIRST * there.sum(), 1.0)
+    return allocate(held[:, there], shares, rng, vital, weights)
 
 
 def stratified_split(
@@ -125,10 +118,13 @@ def stratified_split(
     shares = {"test": percentage_test / 100, "validation": percentage_validation / 100}
     roles = allocate(counts, [shares[role] for role in filled[1:]], np.random.default_rng(seed))
     if not is_complete(roles, counts, len(filled)):
+        by, unit, change = f" by their {len(names)} groups", "group", "change group_rule, or "
+        if len(names) == len(groups):
+            by, unit, change = "", "image", ""
         raise DataError(
-            f"The {len(groups)} images cannot be split by their {len(names)} groups: training needs every class, and "
-            f"too many classes are in one group only to leave one for {' and '.join(filled[1:])}. "
-            "Add images, or change group_rule, or set percentage_test to 0."
+            f"The {len(groups)} images cannot be split{by}: training needs every class, and "
+            f"too many classes are in one {unit} only to leave one for {' and '.join(filled[1:])}. "
+            f"Add images, or {change}set percentage_test to 0."
         )
     return np.array(filled)[roles][inverse]
 
@@ -140,13 +136,20 @@ def automatic_percentage(n: int) -> int:
 
 def _check_number_of_groups(n_images: int, n_groups: int, percentage_test: float) -> None:
     """Refuse, by a DataError, to split images in too few groups to fill each role."""
-    needed = 3 if percentage_test > 0 else 2
-    if n_groups < needed:
+    roles = ("training", "validation", "test") if percentage_test > 0 else ("training", "validation")
+    if n_groups >= len(roles):
+        return
+    needed = f"{', '.join(roles[:-1])} and {roles[-1]} need at least {len(roles)}"
+    less = ", or set percentage_test to 0" if percentage_test > 0 else ""
+    if n_groups == n_images:
         raise DataError(
-            f"There are {n_images} images in {n_groups} groups, but training, validation"
-            f"{' and test' if needed == 3 else ''} need at least {needed}: each takes whole groups. "
-            "Add images, or change group_rule, or set percentage_test to 0."
+            f"There {'is 1 image' if n_images == 1 else f'are {n_images} images'}, but {needed}. Add images{less}."
         )
+    in_groups = "1 group" if n_groups == 1 else f"{n_groups} groups"
+    raise DataError(
+        f"There are {n_images} images in {in_groups}, but {needed}: each takes whole groups. "
+        f"Add images, or change group_rule{less}."
+    )
 
 
 def _draw(sizes: np.ndarray, percentage: float, most: int, rng: np.random.Generator) -> np.ndarray:
@@ -195,7 +198,13 @@ def read_split(path: Path) -> pd.DataFrame:
     return table
 
 
-def allocate(counts: np.ndarray, shares: Sequence[float], rng: np.random.Generator) -> np.ndarray:
+def allocate(
+    counts: np.ndarray,
+    shares: Sequence[float],
+    rng: np.random.Generator,
+    vital: Sequence[int] = (),
+    weights: np.ndarray | None = None,
+) -> np.ndarray:
     """Give each group a role (groups,): 0 for training, i + 1 for ``shares[i]``.
 
     Groups are taken from the largest to the smallest, each for the role that lacks most of its classes (the greedy step
@@ -205,26 +214,39 @@ def allocate(counts: np.ndarray, shares: Sequence[float], rng: np.random.Generat
     is in training, no role is empty, and a class in two groups or more is also in role 1, in three or more also in role
     2.
 
-    `counts` (groups, classes) are the images of each class in each group; no class and no group is empty. `shares` is
-    the part (0 to 1) of each role after training, of what the roles before it in this sequence left over; training gets
-    the rest.
+    Parameters
+    ----------
+    counts
+        (groups, classes), whole numbers: images of each class in each group, or how much of it they hold; no class and
+        no group is empty.
+    shares
+        Part (0 to 1) of each role after training, of what the roles before it in this sequence left over; training gets
+        the rest.
+    rng
+        Random numbers.
+    vital
+        Classes of which the last role, which watches over the training, is served before the others.
+    weights
+        (classes,): how much each matters for the shares; None: all alike.
     """
-    wanted = _wanted(counts, shares)
+    wanted, weights = _wanted(counts, shares, vital), np.ones(counts.shape[1]) if weights is None else weights
     starts = [_greedy(counts, wanted, rng)]
     for _ in range(min(ALLOCATIONS, GROUPS_SEEN // len(counts)) // 2):
         starts += [_greedy(counts, wanted, rng), rng.integers(len(wanted), size=len(counts))]
-    draws = [_mend(roles, counts, wanted) for roles in starts]
-    return min(draws, key=lambda roles: _cost(_held(roles, counts, len(wanted)), wanted))
+    draws = [_mend(roles, counts, wanted, vital, weights) for roles in starts]
+    return min(draws, key=lambda roles: _cost(_held(roles, counts, len(wanted)), wanted, vital, weights))
 
 
-def _wanted(counts: np.ndarray, shares: Sequence[float]) -> np.ndarray:
+def _wanted(counts: np.ndarray, shares: Sequence[float], vital: Sequence[int] = ()) -> np.ndarray:
     """Images of each class (roles, classes) that each role is to get: at least a group of each, if there are enough."""
     groups, left = (counts > 0).sum(axis=0), counts.sum(axis=0).astype(float)
+    needed = np.tile(np.arange(1, len(shares) + 2)[:, None], len(groups))  # groups with which each role has its part
+    needed[1:, list(vital)] = np.roll(needed[1:, list(vital)], -1, axis=0)
     unit, wanted = left / groups, []
-    for i, share in enumerate(shares):
-        others = 1 + np.clip(groups - i - 2, 0, len(shares) - i - 1)  # groups needed by training and the later roles
+    for role, share in enumerate(shares, 1):
+        others = 1 + (groups >= needed[role + 1 :]).sum(axis=0)  # groups needed by training and the later roles
         amount = np.clip(share * left, unit, np.maximum(left - others * unit, unit))
-        wanted.append(np.where(groups >= i + 2, amount, 0.0))
+        wanted.append(np.where(groups >= needed[role], amount, 0.0))
         left = left - wanted[-1]
     return np.array([left, *wanted])
 
@@ -246,23 +268,27 @@ def _held(roles: np.ndarray, counts: np.ndarray, n_roles: int) -> np.ndarray:
     return np.array([counts[roles == role].sum(axis=0) for role in range(n_roles)])
 
 
-def _cost(held: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def _cost(
+    held: np.ndarray, wanted: np.ndarray, vital: Sequence[int] = (), weights: np.ndarray | float = 1
+) -> np.ndarray:
     """How bad it is that the roles hold `held` (..., roles, classes) images; below `ABSENT` nothing is missing."""
     absent = (held == 0) & (wanted > 0)
-    empty = (held.sum(axis=-1) == 0).sum(axis=-1)
-    off = (((held - wanted) / wanted.sum(axis=0)) ** 2).sum(axis=(-1, -2))
+    empty = (held.sum(axis=-1) == 0).sum(axis=-1) + absent[..., -1, list(vital)].sum(axis=-1)
+    off = (((held - wanted) / wanted.sum(axis=0)) ** 2 * weights).sum(axis=(-1, -2))
     return UNTRAINED * absent[..., 0, :].sum(axis=-1) + EMPTY * empty + ABSENT * absent.sum(axis=(-1, -2)) + off
 
 
-def _mend(roles: np.ndarray, counts: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def _mend(
+    roles: np.ndarray, counts: np.ndarray, wanted: np.ndarray, vital: Sequence[int], weights: np.ndarray
+) -> np.ndarray:
     """Move one group after the other, each time the best move of all; many groups only while something is missing."""
     for _ in range(MOVES):
         held = _held(roles, counts, len(wanted))
-        cost = _cost(held, wanted)
+        cost = _cost(held, wanted, vital, weights)
         if cost < ABSENT and len(counts) > FEW_GROUPS:
             break
         switch = np.eye(len(wanted))[None] - np.eye(len(wanted))[roles][:, None]  # (groups, new role, role)
-        costs = _cost(held + switch[..., None] * counts[:, None, None], wanted)
+        costs = _cost(held + switch[..., None] * counts[:, None, None], wanted, vital, weights)
         if costs.min() > cost - 1e-9:  # rounding: the same roles must not count as better
             break
         group, role = np.unravel_index(costs.argmin(), costs.shape)

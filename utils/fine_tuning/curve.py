@@ -68,7 +68,7 @@ def sizes_of(tuning: Tuning, curve: Mapping) -> list[int]:
     """
     if not curve["sizes"].strip():
         return []
-    if not tuning.test_set.independent:
+    if not (tuning.test_set.independent or tuning.test_set.doubt):
         raise DataError(
             "A learning curve needs test images that no model was trained on, and there are none. Set percentage_test "
             "above 0, name a folder in test_source, or leave the field sizes empty for no curve."
@@ -90,7 +90,9 @@ def project_of(tuning: Tuning, point: Point) -> Project:
     whole, pool = tuning.project, _pool(tuning)
     seed = tuning.settings["seed"] + point.repeat
     groups, ids = _groups_and_classes(tuning)
-    chosen = pool[subset(nested_orders(groups, ids, seed), point.size)]
+    holding = tuning.task.holding(whole)
+    orders = nested_orders(groups, ids, seed, None if holding is None else holding[pool])
+    chosen = pool[subset(orders, point.size)]
     percentage = tuning.parameters["overrides"]["data"]["percentage_validation"]
     roles = tuning.task.split(whole, chosen, percentage, seed)
     table = whole.split.iloc[chosen].assign(role=roles).reset_index(drop=True)
@@ -177,7 +179,9 @@ def laws_of(table: pd.DataFrame) -> dict[str, PowerLaw]:
     return {one: law for one, law in laws.items() if law is not None}
 
 
-def nested_orders(groups: Sequence[str], class_ids: Sequence[int] | None, seed: int) -> list[np.ndarray]:
+def nested_orders(
+    groups: Sequence[str], class_ids: Sequence[int] | None, seed: int, holding: np.ndarray | None = None
+) -> list[np.ndarray]:
     """Random order of the images of each class, such that the first ones are of as many groups as possible.
 
     The subset of size n is the first n of every array (`subset`): it holds all smaller ones, n images of each class,
@@ -185,11 +189,20 @@ def nested_orders(groups: Sequence[str], class_ids: Sequence[int] | None, seed: 
     neither the share of the classes nor, more than must be, the patients or days.
 
     The same seed gives the same orders. Indices of the images, by ascending class id; one array where `class_ids` is
-    None (segmentation: all images are one class).
+    None (segmentation: all images are one class). Of these, `holding` (n,) says which hold something to find: two such
+    images, of two groups, come first, one to learn from and one to watch over the training.
     """
     rng, groups = np.random.default_rng(seed), np.asarray(groups, dtype=str)
     ids = np.zeros(len(groups), int) if class_ids is None else np.asarray(class_ids)
-    return [_round_robin(np.flatnonzero(ids == one), groups, rng) for one in np.unique(ids)]
+    orders = [_round_robin(np.flatnonzero(ids == one), groups, rng) for one in np.unique(ids)]
+    return orders if holding is None else [_two_first(order, groups, holding) for order in orders]
+
+
+def _two_first(order: np.ndarray, groups: np.ndarray, holding: np.ndarray) -> np.ndarray:
+    """`order` with the first two images of different groups that hold something at its beginning."""
+    held = order[holding[order]]
+    first = [held[0], *held[groups[held] != groups[held[0]]][:1]] if len(held) else []
+    return np.array([*first, *order[~np.isin(order, first)]], int)
 
 
 def _round_robin(images: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -16,7 +16,7 @@ from utils.data.uneven import plane_features
 from utils.fine_tuning.comparison import TUNED, UNCHANGED, Before, Comparison
 from utils.fine_tuning.curve import laws_of
 from utils.fine_tuning.power_law import PowerLaw, images_needed, sentence
-from utils.metrics.intervals import Judgement, paired_difference
+from utils.metrics.intervals import Judgement, in_words, paired_difference
 from utils.pages.colours import BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILION
 from utils.pages.figures import WIDTH, as_image
 from utils.pages.page import in_groups
@@ -73,10 +73,10 @@ def generalisation(tuning: "Tuning", before: Before) -> str:
     """Markdown with answers to: other question? other origin? other marker? and the scores before any training."""
     name, on_old, on_new = tuning.task.score_name(tuning.classes), before.on_old, before.on_new
     lines = [
-        f"{name} on the **old** test images: **{on_old.value:.2f}** ({before.old.origin})"
+        f"{name} on the **old** test images: **{in_words(on_old.value)}** ({before.old.origin})"
         if on_old
         else f"No score on old test images. {before.why_not}",
-        f"{name} on the **new** test images, unchanged: **{on_new.value:.2f}** ({tuning.test_set.origin})"
+        f"{name} on the **new** test images, unchanged: **{in_words(on_new.value)}** ({tuning.test_set.origin})"
         if on_new
         else "The unchanged model has **no score on the new images**: their classes are others than those it knows.",
     ]
@@ -90,6 +90,8 @@ def generalisation(tuning: "Tuning", before: Before) -> str:
 
 
 def _drop(lost: float) -> str:
+    if np.isnan(lost):
+        return "Whether the model does as well on the new images cannot be known: a score is unknown."
     if lost > MUCH_LOWER:
         return f"The model loses {lost:.2f} on the new images: retraining is likely to help."
     return "The model does about as well on the new images: you may not need to retrain it."
@@ -137,11 +139,12 @@ def data_note(tuning: "Tuning") -> str:
     counted = ", ".join(str(one["name"]) for one in tuning.classes)
     if ids is not None:
         counted = ", ".join(f"{one['name']} ({ids.count(one['id'])})" for one in tuning.classes)
-    warning = "" if tuning.test_set.independent else "\n\n**Warning:** there is no independent test."
+    doubt = tuning.test_set.doubt or "there is no independent test."
+    warning = "" if tuning.test_set.independent else f"\n\n**Warning:** {doubt}"
     return (
         f"**{len(project.roles)} new images**: {roles['training']} for training, {roles['validation']} for validation, "
         f"{roles['test']} set aside for testing"
-        f"{in_groups(project.split['group'].nunique(), len(project.split))}. Classes: {counted}.\n\n"
+        f"{in_groups(project.split)}. Classes: {counted}.\n\n"
         f"**Every model is scored on the same {len(tuning.test_set.examples)} images**: {tuning.test_set.origin}."
         f"{warning}"
     )
@@ -221,6 +224,8 @@ def comparison_verdict(comparison: Comparison) -> str:
 
 def _worth(best: Judgement, other: Judgement, what: str) -> str:
     difference, low, high = paired_difference(best, other)
+    if np.isnan(difference):
+        return f"Compared with {what} nothing can be said: the test images hold nothing to find."
     if np.isnan(low):
         return f"Compared with {what} the difference is {difference:+.2f}; there are too few test images to judge that."
     text = f"Compared with {what} the difference is {difference:+.2f} (95 % interval {low:+.2f} to {high:+.2f}):"
@@ -241,6 +246,8 @@ def forgetting(comparison: Comparison) -> str:
             "**Forgetting** cannot be measured: the fine-tuned model was given other classes. Keep the starting model."
         )
     lost = before.value - after.value
+    if np.isnan(lost):
+        return "**Forgetting** cannot be measured: the old test images hold nothing to find."
     text = (
         f"**Forgetting:** on the old test images the starting model scores {before.value:.2f}, the fine-tuned one "
         f"{after.value:.2f}."

@@ -8,6 +8,7 @@ import keras
 
 from utils.data.object_classes import object_class_table
 from utils.forms.fields import AUTOMATIC
+from utils.groups import ASK
 from utils.images.normalise import NORMALISATION
 from utils.paths import resolve, shown_path
 from utils.samples import CLASSIFICATION
@@ -91,7 +92,7 @@ def example_values(model_path: str = "models") -> dict[str, dict]:
         "starting_model": "",
         "percentage_test": 20,
         "percentage_validation": AUTOMATIC,
-        "group_rule": "",
+        "group_rule": ASK,
         "axes": "automatic",
         "model_path": model_path,
         "if_model_exists": "ask",

@@ -1,7 +1,7 @@
 """Parameter forms: what a notebook needs of them."""
 
-from utils.forms.fields import Automatic, FolderName, Sizes
+from utils.forms.fields import Automatic, FolderName, GroupRule, Sizes
 from utils.forms.form import Form, parameters, save_settings
 from utils.forms.settings import notebook
 
-__all__ = ["Automatic", "FolderName", "Form", "Sizes", "notebook", "parameters", "save_settings"]
+__all__ = ["Automatic", "FolderName", "Form", "GroupRule", "Sizes", "notebook", "parameters", "save_settings"]

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 from traitlets import Bool, Enum, Float, HasTraits, Int, TraitError, TraitType, Undefined, Unicode
 
-from utils.errors import FormError
+from utils.errors import DataError, FormError
+from utils.groups import ASK, RULE, check_group_rule
 from utils.paths import FOLDER_NAME, FOLDER_NAME_RULE
 
 # "1,000" may be meant as one or as a thousand; "0,001" and "1,5" can only be decimals.
@@ -40,6 +41,24 @@ class FolderName(Unicode):
         value = super().validate(obj, value)
         if not FOLDER_NAME.fullmatch(value):
             raise TraitError(FOLDER_NAME_RULE)
+        return value
+
+
+class GroupRule(Unicode):
+    """A field for which images belong together, see `utils.groups.group_of`.
+
+    ``.tag(of="training_source")`` names the field of the images' folder: what their names look like can be chosen.
+    """
+
+    default_value = ASK
+
+    def validate(self, obj: Any, value: Any) -> str:
+        """Refuse, by a TraitError, what is no rule."""
+        value = super().validate(obj, value)
+        try:
+            check_group_rule(value)
+        except DataError:
+            raise TraitError(f"must be a rule: {RULE}") from None
         return value
 
 
@@ -155,6 +174,11 @@ def _(trait: Sizes) -> str:
 @rule.register(FolderName)
 def _(trait: FolderName) -> str:
     return FOLDER_NAME_RULE
+
+
+@rule.register(GroupRule)
+def _(trait: GroupRule) -> str:
+    return f"must be a rule: {RULE}"
 
 
 @rule.register(Int)

@@ -2,12 +2,16 @@
 
 import os
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from traitlets import Unicode
 
+from utils.errors import DataError
+from utils.files import read_entries
 from utils.forms.fields import parse
+from utils.groups import Grouping, groupings
 from utils.names import match, name_key
 from utils.paths import IMAGE_SUFFIXES, MASK_SUFFIXES, ROOT, is_system, resolve
 from utils.samples import annotations_of, can_be_made
@@ -17,6 +21,8 @@ GOOGLE_DRIVE = MOUNT / "MyDrive"
 MODEL = "model.json"
 IMAGES = "images"
 ANNOTATIONS = ("masks", "mask", "labels", "label", "annotations", "annotation", "ground_truth", "targets")
+FOLDERS = 200  # that are looked into for names which look like groups; deeper ones than `DEPTH` are not
+DEPTH = 3
 COMPARED = 2000  # names of images: enough to see that two folders belong together
 
 
@@ -129,6 +135,53 @@ def annotations_beside(text: str) -> str:
 
     beside = (images.parent / name for name in _named(listing, ANNOTATIONS))
     return next((path_text(folder) or "" for folder in beside if fits(folder)), "")
+
+
+def groupings_in(text: str, in_classes: bool) -> list[Grouping]:
+    """Groups that the names of images look like.
+
+    Parameters
+    ----------
+    text
+        Of the folder of images, or of a CSV file that names image files.
+    in_classes
+        Whether the folder has a sub-folder for each class; else the images lie in it, or all in its sub-folders.
+    """
+    path = resolve(text) if text.strip() else None
+    if path is None or not os.path.exists(path):
+        return []
+    try:
+        return _groupings(path, in_classes, os.stat(path).st_mtime_ns)
+    except (OSError, ValueError, DataError):  # told when the images are read
+        return []
+
+
+@lru_cache(maxsize=16)
+def _groupings(path: Path, in_classes: bool, changed: int) -> list[Grouping]:
+    """See `groupings_in`; `changed` is when the folder or file was."""
+    if path.is_file():
+        entries = [one for _, one in read_entries(path, ("file", "class"), ("table", "image"), optional=("group",))]
+        if any(one.get("group") for one in entries):
+            return []
+        return groupings([one["file"].replace("\\", "/") for one in entries], [one["class"] for one in entries])
+    names = _names_below(path, DEPTH if in_classes else 1)
+    if in_classes:
+        names = [name for name in names if "/" in name]
+        return groupings(names, [name.partition("/")[0] for name in names])
+    return groupings([name for name in names if "/" not in name] or names)
+
+
+def _names_below(folder: Path, depth: int) -> list[str]:
+    """Paths of the image files in `folder` and, so deep, in its sub-folders, with "/"."""
+    names, left = [], [("", 0)]
+    for _ in range(FOLDERS):
+        if not left:
+            break
+        place, level = left.pop(0)
+        listing = _listing(folder / place)
+        names += [place + name for name in listing.files if Path(name).suffix.lower() in IMAGE_SUFFIXES]
+        left += [(f"{place}{name}/", level + 1) for name in listing.folders if level < depth]
+    return names
 
 
 def _keys(listing: Listing, most: int | None = None) -> set[str]:

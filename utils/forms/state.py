@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 from traitlets import TraitError, Unicode
 
 from utils.errors import FormError
-from utils.forms.fields import AUTOMATIC, Declaration, parse, refusal, rule, to_text
-from utils.forms.folders import annotations_beside, image_folder
+from utils.forms.fields import AUTOMATIC, Declaration, GroupRule, parse, refusal, rule, to_text
+from utils.forms.folders import annotations_beside, groupings_in, image_folder
 from utils.forms.settings import model_values, read_settings
+from utils.groups import ALONE, ASK, FOLDER, Grouping
 from utils.paths import resolve
 from utils.samples import can_be_made
 
@@ -32,6 +33,7 @@ class Form(Declaration):
     ``help=`` is the text beside the field, ``.tag(advanced=True)`` folds it away. ``.tag(path=True)`` shows the path
     that is meant and offers to choose a folder (``path="file"``: a file, ``path="folder or file"``: either;
     ``names=("2D_demo",)``: what may stand there too and is no path);
+    ``GroupRule`` with ``.tag(of="training_source")`` offers what the names of the images in that folder look like.
     ``.tag(path=True, beside="training_source")`` is filled in with the annotations found beside that folder.
     A rule between fields is a `traitlets.validate` method whose TraitError says "must ...".
     A field ``preset`` with the class attribute ``presets = {name: {field: value}}`` fills other fields.
@@ -288,6 +290,34 @@ def found_again(form: Form, texts: dict[str, str]) -> dict[str, str]:
     beside = {name: form.beside(name) for name in form.fields if form.beside(name) and name not in form.overridden}
     found = [name for name, typed in remembered(form).items() if typed.found and name in beside]
     return {name: annotations_beside(texts[beside[name]]) for name in found}
+
+
+def group_choices(form: Form, name: str) -> list[tuple[str, str]]:
+    """What can be chosen in the field `name` for which images belong together: words and text of each choice.
+
+    First that nobody answered yet, then what the names of the images look like, then that every image stands alone.
+    """
+    found = _groupings(form, name)
+    first = "please choose" if found else "no groups seen in the file names"
+    choices = [(first, ASK), *((_by(one), one.rule) for one in found), ("every image stands alone", ALONE)]
+    known, text = {rule for _, rule in choices}, form.shown[name]
+    return choices if text in known else [*choices, (text, text)]
+
+
+def _by(found: Grouping) -> str:
+    return f"{found}{' (sub-folders)' if found.rule == FOLDER else ''}"
+
+
+def _groupings(form: Form, name: str) -> list[Grouping]:
+    """Groups that the names of the images look like; without a folder of masks, each class has a folder."""
+    source = form.shown.get(form.fields[name].metadata.get("of", ""), "")
+    return groupings_in(source, in_classes=not form.shown.get("training_target", "").strip())
+
+
+def note_groups(form: Form, name: str) -> list[str]:
+    """What is to be asked below the field `name` for which images belong together."""
+    found = _groupings(form, name) if isinstance(form.fields[name], GroupRule) and form.shown[name] == ASK else []
+    return [f"These look like {found[0]}. Do the images of each belong together? Please choose"] if found else []
 
 
 def note_beside(form: Form, name: str) -> list[str]:

@@ -9,9 +9,9 @@ from traitlets import Bool, Enum, Float, Int, TraitType
 
 from utils.errors import FormError
 from utils.forms.chooser import MUTED, RED, Unfolding, styled
-from utils.forms.fields import AUTOMATIC, Automatic, label, to_text
+from utils.forms.fields import AUTOMATIC, Automatic, GroupRule, label, to_text
 from utils.forms.settings import read_settings
-from utils.forms.state import Form, note_beside
+from utils.forms.state import Form, group_choices, note_beside, note_groups
 from utils.paths import resolve
 from utils.samples import can_be_made
 
@@ -29,8 +29,13 @@ class FieldRow:
 
     def __init__(self, form: Form, name: str) -> None:
         self.form, self.name, self.trait = form, name, form.fields[name]
+        self._showing = False
         self.control = _control(self.trait, form.shown[name])
         self.control.observe(self._entered, names="value")
+        self.own: Text | None = None
+        if isinstance(self.trait, GroupRule):
+            self.own = Text(placeholder="or a rule of your own", continuous_update=False, layout=Layout(width="180px"))
+            self.own.observe(self._entered, names="value")
         self.note = HTML()
         self.note.add_class("note")
         self.unfolding: Unfolding | None = None
@@ -51,12 +56,18 @@ class FieldRow:
             line = HBox([self.control, self.unfolding.button], layout=Layout(width="auto"))
             return VBox([line, HTML(styled(self.trait.help, MUTED))], layout=Layout(overflow="visible"))
         beside = HTML(styled(self.trait.help, f"{MUTED}; padding: 5px 8px"), layout=Layout(flex="1 1 260px"))
-        return HBox([self.control, beside], layout=Layout(flex_flow="row wrap", align_items="flex-start"))
+        own = [self.own] if self.own else []
+        return HBox([self.control, *own, beside], layout=Layout(flex_flow="row wrap", align_items="flex-start"))
 
     def refresh(self) -> None:
         """Show what the form holds."""
         text, wrong = self.form.shown[self.name], self.form.wrong.get(self.name)
+        self._showing = True  # new options are no choice of a person
+        if self.own:
+            self.control.options = group_choices(self.form, self.name)
+            self.own.value = ""
         self.control.value = text == "True" if isinstance(self.trait, Bool) else text
+        self._showing = False
         self.control.layout.border = f"2px solid {RED}" if wrong else None
         self.note.value = styled(wrong, f"color: {RED}") if wrong else self._info()
         self.note.layout.display = None if self.note.value else "none"
@@ -64,7 +75,7 @@ class FieldRow:
     def _info(self) -> str:
         notes = ["set by overrides"] if self.name in self.form.overridden else []
         text = self.form.shown[self.name]
-        notes += note_beside(self.form, self.name)
+        notes += note_beside(self.form, self.name) + note_groups(self.form, self.name)
         if text == AUTOMATIC and self.name in self.form.settled:
             value, reason = self.form.settled[self.name]
             notes.append(f"{in_words(value)}: {reason}" if value != "" else reason)
@@ -76,7 +87,8 @@ class FieldRow:
 
     def _entered(self, change: Any) -> None:
         text = to_text(change["new"])
-        if text != self.form.shown[self.name]:
+        cleared = change["owner"] is self.own and not text
+        if text != self.form.shown[self.name] and not cleared and not self._showing:
             self.form.enter(self.name, text)
 
     def _chosen(self, text: str) -> None:
@@ -160,6 +172,8 @@ def _control(trait: TraitType, text: str) -> DOMWidget:
         options = [(in_words(one), str(one)) for one in values]
         layout = Layout(width="max-content", min_width="200px")
         return Dropdown(options=[(AUTOMATIC, AUTOMATIC), *options], value=text, layout=layout)
+    if isinstance(trait, GroupRule):
+        return Dropdown(options=[(text, text)], value=text, layout=Layout(width="max-content", min_width="200px"))
     if isinstance(trait, Enum):
         layout = Layout(width="max-content", min_width="200px")
         return Dropdown(options=[str(option) for option in trait.values], value=text, layout=layout)

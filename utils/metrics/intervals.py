@@ -112,10 +112,18 @@ def interval_note(groups: Sequence[str], level: float = 0.95) -> str:
     n_units = len(set(map(str, groups)))
     unit = "images" if n_units == len(groups) else "groups"
     if n_units < FEWEST_UNITS:
-        return f"No intervals: they need at least {FEWEST_UNITS} {unit} in the test set, and there is only {n_units}."
+        verb = "is" if n_units == 1 else "are"
+        return (
+            f"No intervals: they need at least {FEWEST_UNITS} {unit} in the test set, and there {verb} only {n_units}."
+        )
     note = f"{100 * level:.0f} % intervals by bootstrap over the {n_units} {unit} of the test set."
     few = f" With so few {unit}, the true uncertainty is larger than the intervals show." if n_units < FEW_UNITS else ""
     return note + few
+
+
+def in_words(value: float) -> str:
+    """A score with two digits, or that it is unknown."""
+    return "unknown" if np.isnan(value) else f"{value:.2f}"
 
 
 @dataclass(frozen=True)

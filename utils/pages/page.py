@@ -9,6 +9,7 @@ from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
+from utils.groups import named_groups
 from utils.images.decoders import open_tiff
 from utils.images.pixel_size import pixel_size
 from utils.pages.figures import add_picture, as_image, picture_grid, show
@@ -66,9 +67,9 @@ def heading(name: object) -> str:
     return text
 
 
-def in_groups(groups: int, images: int) -> str:
-    """Words on groups to end a sentence with, none where every image is a group of its own."""
-    return f", in {groups} groups" if groups < images else ""
+def in_groups(split: pd.DataFrame) -> str:
+    """Words on groups to end a sentence with, none where nobody defined groups; `split`: table with file and group."""
+    return f", in {split['group'].nunique()} groups" if named_groups(split["file"], split["group"]) else ""
 
 
 def overlays(result_folder: Path, predicted: Iterable[str], n: int = 4, folder: str = "overlays") -> Figure:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from pandas.api.types import is_numeric_dtype
 
 from utils.files import atomic
+from utils.metrics.intervals import in_words
 from utils.pages.figures import png
 
 TEMPLATES = Environment(
@@ -94,7 +95,7 @@ def _headline(headline: Mapping[str, object]) -> dict[str, str]:
     known = all(end is not None and not math.isnan(end) for end in ends)
     return {
         "name": str(headline["name"]),
-        "value": "–" if math.isnan(headline["value"]) else f"{headline['value']:.2f}",
+        "value": in_words(headline["value"]),
         "interval": f"{low:.2f} to {high:.2f}" if known else "",
         "meaning": str(headline.get("meaning", "")),
     }

@@ -2,16 +2,19 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from utils.data.crop_files import listing
 from utils.data.problems import raise_errors
 from utils.data.review import read_review
 from utils.data.splits import read_split
 from utils.errors import DataError, ModelError
 from utils.files import file_sha256, write_csv, write_json
+from utils.groups import ASK, groupings, named_groups
 from utils.paths import resolve
 from utils.samples import CLASSIFICATION, EXTRA, REAL, SAMPLES, sample_of
 from utils.tasks.results import check_channels
@@ -78,13 +81,38 @@ def choose_test_set(
         _check_origin(data["training_source"], test_source)
         elsewhere = {**data, "pixel_size": 0}  # what the form says is true of the training images
         examples = _read(task, (test_source, test_target, class_table), elsewhere, description).examples
-        return TestSet(_unseen(examples, split), origin, independent=True)
+        return _doubted(task, TestSet(_unseen(examples, split), origin, independent=True), split, data)
     role = "test" if (split["role"] == "test").any() else "validation"
     examples = _own(task, data, description, set(split.loc[split["role"] == role, "sha256"]), role)
     if role == "test":
-        return TestSet(_unseen(examples, split), "images set aside before training", independent=True)
+        set_aside = TestSet(_unseen(examples, split), "images set aside before training", independent=True)
+        return _doubted(task, set_aside, split, data)
     origin = "the validation images: there is no independent test, so these figures are optimistic"
     return TestSet(examples, origin, independent=False)
+
+
+def _doubted(task: Task, test_set: TestSet, split: pd.DataFrame, data: Mapping) -> TestSet:
+    """The test set, not called independent where its images seem to be of the same groups as those trained on."""
+    seen, names = split[split["role"] != "test"], [one.name for one in test_set.examples]
+    tested = named_groups(names, [one.group for one in test_set.examples])
+    trained = named_groups(seen["file"], seen["group"])
+    if shared := sorted(trained & tested):
+        doubt = f"The groups {listing(shared)} have images both in training and among the test images"
+        return replace(test_set, independent=False, doubt=f"{doubt}: the score may be too good.")
+    if trained or data["group_rule"] != ASK:
+        return test_set
+    files = [*seen["file"], *names]
+    classes = None if task.needs_masks else [file.partition("/")[0] for file in files]
+    for found in groupings(files, classes)[:1]:
+        before, after = set(found.group[: len(seen)]), set(found.group[len(seen) :])
+        if before & after:
+            doubt = (
+                f"The file names look like {found}. Of {len(before & after)} of them there are images both in training "
+                "and among the test images, and the field Group rule does not say whether they belong together: this "
+                "test cannot be called independent."
+            )
+            return replace(test_set, independent=False, doubt=doubt)
+    return test_set
 
 
 def _own(task: Task, data: Mapping, description: Mapping, chosen: set[str], role: str) -> list:

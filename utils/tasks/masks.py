@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from utils.data.contents import check_roles, contents, lacking
 from utils.data.copies import duplicates
 from utils.data.examples import Dataset, Example, load_examples
-from utils.data.problems import Problem, problem_table
+from utils.data.problems import Problem, problem_table, questions
 from utils.data.project import Project, name_classes, open_project
 from utils.data.splits import split
 from utils.data.uneven import image_features, outliers
 from utils.errors import DataError
 from utils.images.normalise import NORMALISATION, normalisation_of
+from utils.metrics.intervals import Judgement
 from utils.pages.page import in_groups
 from utils.paths import resolve
 from utils.samples import STARTING, sample_of
@@ -64,8 +66,23 @@ class Masks(NetworkTask):
         )
 
     def split(self, project: Project, chosen: np.ndarray, percentage_validation: float, seed: int) -> np.ndarray:
-        """See `Task`."""
-        return split([project.dataset.examples[i].group for i in chosen], 0, percentage_validation, seed)
+        """See `Task`; both roles hold foreground, or objects, and training, where it can be, every class."""
+        examples = [project.dataset.examples[i] for i in chosen]
+        held, groups = self.contents(project, examples), [one.group for one in examples]
+        for table in (held, held.iloc[:, :1]):  # of few images, not every class can be in training
+            roles = split(groups, 0, percentage_validation, seed, table.to_numpy())
+            if set(roles[held.iloc[:, 0] > 0]) == {"training", "validation"}:
+                break
+        check_roles(held.iloc[:, :1], groups, roles, [one.name for one in examples])
+        return roles
+
+    def holding(self, project: Project) -> np.ndarray:
+        """See `NetworkTask`."""
+        return self.contents(project, project.dataset.examples).iloc[:, 0].to_numpy() > 0
+
+    def contents(self, project: Project, examples: Sequence[Example]) -> pd.DataFrame:
+        """What images hold, see `utils.data.contents.contents`."""
+        return contents(examples, project.dataset.classes, self.annotation)
 
     @abstractmethod
     def patch_size(self, project: Project, training: Mapping) -> tuple[int, int]:
@@ -140,11 +157,12 @@ class Masks(NetworkTask):
         patch = self.patch_size(project, training)
         roles = {role: int((project.roles == role).sum()) for role in ("training", "validation", "test")}
         dataset, names = project.dataset, ", ".join(one["name"] for one in project.dataset.classes)
-        groups = in_groups(project.split["group"].nunique(), len(dataset.examples))
+        groups = in_groups(project.split)
         lines = [
             f"**{len(dataset.examples)} images**: {roles['training']} for training, {roles['validation']} for "
             f"validation, {roles['test']} set aside for testing{groups}.",
             f"**Masks: {dataset.mask_type}.** {dataset.why} {dataset.pairing} Classes: {names}.",
+            *questions(dataset.problems),
             f"**Patches** of {patch[0]} x {patch[1]} pixels (height x width) are cut from the images at random.",
         ]
         if max(patch) > LARGE_PATCH:
@@ -164,7 +182,8 @@ class Masks(NetworkTask):
 
     def checks(self, project: Project, training: Mapping, test_set: TestSet | None = None) -> Checks:
         """See `Task`."""
-        examples, problems = project.dataset.examples, self.problems(project, training)
+        examples = project.dataset.examples
+        problems = [*self.problems(project, training), *lacking(self.contents(project, examples), project.roles)]
         uneven, copies = outliers(image_features(examples)), duplicates(examples)
         tables = {
             "Problems": problem_table(problems),
@@ -193,11 +212,24 @@ class Masks(NetworkTask):
             Of the opponents, and of the intervals of the differences.
         """
         plain, classes = super().evaluation(predictor, test_set), predictor.classes
+        plain = replace(plain, headline=_as_known(plain.headline, test_set.examples))
         if not len(training):
             return plain
         rivals = self.opponents(training, classes, seed)
         judged = {name: self.judge(rival, test_set.examples, classes) for name, rival in rivals.items()}
         return replace(plain, classical=compare_methods(self.judgement(plain.scores), judged, seed))
+
+    def judge(self, predictor: Any, examples: Sequence[Example], classes: Sequence[dict]) -> Judgement:
+        """See `NetworkTask`."""
+        judged = super().judge(predictor, examples, classes)
+        return replace(judged, headline=_as_known(judged.headline, examples))
+
+    def cautions(self, evaluation: Evaluation) -> list[str]:
+        """See `Task`: what no test image holds."""
+        table = contents(evaluation.test_set.examples, evaluation.predictor.classes, self.annotation)
+        missing = [name for name in table if name != "background" and not table[name].any()]
+        missing = missing[:1] if missing[:1] == list(table)[:1] else missing
+        return [f"No test image holds {' or '.join(missing)}: how well it is found is unknown."] if missing else []
 
     @abstractmethod
     def quality(self, scores) -> np.ndarray:
@@ -207,6 +239,14 @@ class Masks(NetworkTask):
         """Test images with the lowest `quality`, lowest first."""
         order = np.argsort(self.quality(evaluation.scores), kind="stable")  # NaN last
         return [evaluation.test_set.examples[i] for i in order[:n]]
+
+
+def _as_known(headline: dict, examples: Sequence[Example]) -> dict:
+    """The headline score, unknown where no image holds anything to find."""
+    if any(one.mask.any() for one in examples):
+        return headline
+    meaning = "No test image holds anything to find: how well it is found is unknown. Add test images that do."
+    return headline | {"value": float("nan"), "low": float("nan"), "high": float("nan"), "meaning": meaning}
 
 
 def with_roles(copies: pd.DataFrame, project: Project) -> pd.DataFrame:

@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from utils.data.splits import read_split
-from utils.metrics.intervals import interval_note
+from utils.groups import named_groups
+from utils.metrics.intervals import in_words, interval_note
 from utils.pages.report import write_report
 from utils.pages.score_figures import learning_curves
 from utils.tasks.automatic import TRIALS, trial_table
@@ -18,7 +19,7 @@ from utils.training.model_folder import HISTORY, PARAMETERS, SPLIT, read_model
 
 def cautions(folder: Path, test_set: TestSet) -> list[str]:
     """Sentences on why the score of a model must not be taken for a result; usually none."""
-    found = [] if test_set.independent else [f"Tested on {test_set.origin}."]
+    found = [] if test_set.independent else [test_set.doubt or f"Tested on {test_set.origin}."]
     parameters = json.loads((folder / PARAMETERS).read_text(encoding="utf-8"))["overrides"]
     if parameters.get("training", {}).get("preset") == "Try out":
         found.append(
@@ -33,7 +34,7 @@ def verdict(evaluation: Evaluation, folder: Path) -> str:
     interval = f" (95 % interval {best['low']:.2f} to {best['high']:.2f})" if best["low"] == best["low"] else ""
     warnings = "".join(f"\n\n**Warning:** {caution}" for caution in cautions(folder, test_set))
     return (
-        f"## {best['name']}: {best['value']:.2f}{interval}\n\n{best['meaning']}\n\n"
+        f"## {best['name']}: {in_words(best['value'])}{interval}\n\n{best['meaning']}\n\n"
         f"Scored on {len(test_set.examples)} images: {test_set.origin}. "
         f"{interval_note([one.group for one in test_set.examples])}{warnings}"
     )
@@ -63,7 +64,9 @@ def write(
     """
     parameters = json.loads((folder / PARAMETERS).read_text(encoding="utf-8"))["overrides"]
     description, history = read_model(folder), pd.read_csv(folder / HISTORY)
-    counts = read_split(folder / SPLIT).groupby("role").agg(images=("file", "size"), groups=("group", "nunique"))
+    split = read_split(folder / SPLIT)
+    groups = {"groups": ("group", "nunique")} if named_groups(split["file"], split["group"]) else {}
+    counts = split.groupby("role").agg(images=("file", "size"), **groups)
     test_set, path = evaluation.test_set, folder / "report.html"
     added = {caption: shown for caption, shown in (more or {}).items() if isinstance(shown, Figure)}
     listed = {caption: shown for caption, shown in (more or {}).items() if caption not in added}

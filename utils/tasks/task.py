@@ -61,13 +61,27 @@ class Start:
 
 @dataclass(frozen=True)
 class TestSet:
-    """Images to score a model on, and a sentence on where they come from (a warning where not independent)."""
+    """Images to score a model on.
+
+    Attributes
+    ----------
+    examples
+        Annotated images.
+    origin
+        Where they come from, in words (a warning where not independent).
+    independent
+        Whether the score may be called that of an independent test.
+    doubt
+        A sentence on why that may not be said, although no model has seen these images: others of the same patients,
+        slides or days may be among those that it was trained on.
+    """
 
     __test__ = False  # not a class of tests
 
     examples: list
     origin: str
     independent: bool
+    doubt: str = ""
 
 
 @dataclass(frozen=True)
@@ -422,9 +436,13 @@ class NetworkTask(Task):
         """Class of each image; None where an image has no class of its own."""
         return None
 
+    def holding(self, project: "Project") -> np.ndarray | None:
+        """Whether each image holds something to find (n,); None where every image does."""
+        return None
+
     @abstractmethod
     def split(self, project: "Project", chosen: np.ndarray, percentage_validation: float, seed: int) -> np.ndarray:
-        """Roles "training" or "validation" of chosen images."""
+        """Roles "training" or "validation" of chosen images; DataError where both cannot hold what is to be learned."""
 
     @abstractmethod
     def settings(self, training: Mapping, start: Start) -> dict:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from utils.errors import DataError
 from utils.tasks.automatic import FOR_TRIALS, LOSS, Choice
 from utils.training.fit import fit
 from utils.training.model_folder import UNFINISHED
@@ -59,12 +60,18 @@ def _decided(choice: Choice, trials: Sequence[Mapping], best: int) -> Choice:
 
 
 def _inner(task: Any, project: "Project", forms: Mapping) -> "Project | None":
-    """The training images as a project of their own, a fifth of them watching; None where there are too few."""
+    """The training images as a project of their own, a fifth of them watching; None where there are too few.
+
+    They are too few, too, where what is to be learned is not in at least two groups of them.
+    """
     chosen = np.flatnonzero(project.roles == "training")
     if len({project.dataset.examples[i].group for i in chosen}) < 4:
         return None
     roles = np.full(len(project.roles), "unused", object)
-    roles[chosen] = task.split(project, chosen, WATCHED, forms["training"]["seed"])
+    try:
+        roles[chosen] = task.split(project, chosen, WATCHED, forms["training"]["seed"])
+    except DataError:
+        return None
     return replace(project, roles=roles, folder=project.folder / UNFINISHED / FOLDER, measured={})
 
 

@@ -29,10 +29,12 @@ UNFINISHED = "training"
 CHOSEN = "automatic.json"  # what was chosen for fields that said so
 DONE = ".training.done"
 JUDGED = ("evaluation.csv", "scores.json", "report.html")  # made from the weights, worthless beside other weights
-# Fields that say where a model lies or what to do with an old one, not how it is trained.
-NOT_COMPARED = {"data": {"model_name", "model_path", "if_model_exists", "training_source", "training_target"}}
+# Fields that say where a model lies or what to do with an old one, not how it is trained; which images belong together
+# matters by the split only, which is compared itself.
+PLACES = {"model_name", "model_path", "if_model_exists", "training_source", "training_target"}
+NOT_COMPARED = {"data": PLACES | {"group_rule"}}
 # Fields that earlier versions did not have, with the value that does what they did.
-ADDED = {"data": {"pixel_size": 0}}
+ADDED = {"data": {"pixel_size": 0}, "augmentation": {"empty": AUTOMATIC}}
 COMPARED_FORMS = ("data", "augmentation", "training", "strategy")
 
 
@@ -47,6 +49,7 @@ def open_folder(folder: Path, parameters: Mapping, split: pd.DataFrame, if_model
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         differences = _differences(folder, parameters, split)
         if not differences:
+            _take_group_rule(folder, parameters, split)
             if (folder / UNFINISHED).is_dir():
                 return "unfinished"
             _remove_leftovers(folder)
@@ -80,6 +83,16 @@ def _begin(folder: Path, parameters: Mapping, split: pd.DataFrame) -> None:
         ) from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _take_group_rule(folder: Path, parameters: Mapping, split: pd.DataFrame) -> None:
+    """Write a later answer to which images belong together into a folder whose split is the same with it."""
+    kept = json.loads((folder / PARAMETERS).read_text(encoding="utf-8"))
+    data, new = kept["overrides"].get("data", {}), parameters["overrides"].get("data", {})
+    if "group_rule" in new and data.get("group_rule") != new["group_rule"]:
+        kept["overrides"]["data"] = {**data, "group_rule": new["group_rule"]}
+        write_json(folder / PARAMETERS, kept)
+        write_csv(folder / SPLIT, split)
 
 
 def keep_choices(folder: Path, parameters: Mapping, chosen: Sequence[Mapping]) -> None:

@@ -13,7 +13,7 @@ from skimage.transform import resize
 
 from utils.data.copies import near_duplicates
 from utils.data.crops import Crop, CropSet
-from utils.data.problems import Problem, problem_table
+from utils.data.problems import Problem, problem_table, questions
 from utils.data.project import Project
 from utils.data.uneven import crop_features, uneven_crops
 from utils.metrics.calibration import calibration_curve, expected_calibration_error
@@ -61,11 +61,13 @@ class ClassPage:
         """See `Task`."""
         sizes = [one.image.array.shape[:2] for one in project.dataset.examples]
         size, how = self.image_size(project, training), {"pad": "padded or cut", "resize": "resized"}[training["fit"]]
-        groups = in_groups(project.split["group"].nunique(), len(sizes))
-        return (
-            f"**{len(sizes)} images** in {len(project.dataset.classes)} classes{groups}. "
-            f"{size_note(sizes)}\n\nEvery image is {how} to **{size[0]} x {size[1]} pixels**."
-        )
+        lines = [
+            f"**{len(sizes)} images** in {len(project.dataset.classes)} classes{in_groups(project.split)}. "
+            f"{size_note(sizes)}",
+            *questions(project.dataset.problems),
+            f"Every image is {how} to **{size[0]} x {size[1]} pixels**.",
+        ]
+        return "\n\n".join(lines)
 
     def counts(self, project: Project, test_set: TestSet | None = None) -> pd.DataFrame:
         """See `Task`: images of each class."""
