@@ -106,6 +106,9 @@ class AdvancedData(Form):
     group_rule = Unicode(
         "", help="images of one patient stay together: {group}_* = name up to first _; folder = sub-folder; empty = off"
     ).tag(advanced=True)
+    ignore_value = Unicode("", help="number in masks of what is not to count, such as 255; empty = none").tag(
+        advanced=True
+    )
     axes = Enum(
         ["automatic", "YX", "YXC", "CYX"], help="leave at automatic; order of height Y, width X, channels C"
     ).tag(advanced=True)
@@ -129,7 +132,8 @@ class Data(AdvancedData):
         help="folder of their label images, with the same file names; found by itself beside the images",
     ).tag(path=True, beside="training_source")
     mask_type = Enum(
-        ["automatic", "instance labels", "binary"], help="leave at automatic; binary: objects that touch count as one"
+        ["automatic", "instance labels", "binary", "inverted", "soft edges", "outlines"],
+        help="leave at automatic unless 3.2 asks; binary: objects that touch count as one",
     )
     class_table = Unicode("", help="CSV with columns file, label, class; empty = one kind of object").tag(path="file")
     model_name = FolderName("my_stardist", help="name of the model; a folder of this name is made")
@@ -232,7 +236,7 @@ from utils.tasks import page
 from utils.tasks.objects.task import StarDist
 
 task = StarDist()
-project = task.open(data.values(), training.seed)
+project = page.open_project(task, data.values(), training.seed)
 page.settle(task, project, data, training)
 page.show_project(task, project, training.values())
 

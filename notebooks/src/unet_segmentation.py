@@ -102,6 +102,9 @@ class AdvancedData(Form):
     group_rule = Unicode(
         "", help="images of one patient stay together: {group}_* = name up to first _; folder = sub-folder; empty = off"
     ).tag(advanced=True)
+    ignore_value = Unicode("", help="number in masks of what is not to count, such as 255; empty = none").tag(
+        advanced=True
+    )
     axes = Enum(
         ["automatic", "YX", "YXC", "CYX"], help="leave at automatic; order of height Y, width X, channels C"
     ).tag(advanced=True)
@@ -124,7 +127,10 @@ class Data(AdvancedData):
         "data_samples/nuclei_real/train/masks",
         help="folder of their masks, with the same file names; found by itself beside the images",
     ).tag(path=True, beside="training_source")
-    mask_type = Enum(["automatic", "binary", "classes", "instance labels"], help="leave at automatic")
+    mask_type = Enum(
+        ["automatic", "binary", "inverted", "soft edges", "outlines", "classes", "instance labels"],
+        help="what numbers in masks mean; leave at automatic unless 3.2 asks",
+    )
     class_names = Unicode("", help="names in order of mask value: glass, tissue, fibrosis; empty = numbered")
     model_name = FolderName("my_unet", help="name of the model; a folder of this name is made")
     starting_model = Unicode("automatic", help="an earlier model to go on from (3.4); empty = from scratch").tag(
@@ -224,7 +230,7 @@ from utils.tasks import page
 from utils.tasks.pixels.task import UNet
 
 task = UNet()
-project = task.open(data.values(), training.seed)
+project = page.open_project(task, data.values(), training.seed)
 page.settle(task, project, data, training)
 page.show_project(task, project, training.values())
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from utils.errors import DataError
-from utils.images.masks import recognise_mask_type, table_of_classes, to_class_ids, to_labels, to_values
+from utils.images.mask_types import recognise_mask_type
+from utils.images.masks import table_of_classes, to_class_ids, to_labels, to_values
 
 RNG = np.random.default_rng(0)
 
