@@ -26,7 +26,7 @@ from utils.data.splits import group_of
 from utils.errors import DataError
 from utils.images import masks as mask_values
 from utils.images.image import Image, read_image, read_mask
-from utils.images.mask_types import Reading, recognise_mask_type
+from utils.images.mask_types import Doubt, Reading, recognise_mask_type
 from utils.images.masks import (
     TWO_VALUES,
     counted,
@@ -264,7 +264,10 @@ def _settle_mask_type(dataset: Dataset, masks: Sequence[np.ndarray], class_table
     elif class_table:
         dataset.mask_type, dataset.why = "instance labels", "The class table tells of single objects."
     else:
-        dataset.mask_type, dataset.why = recognise_mask_type(masks)
+        try:
+            dataset.mask_type, dataset.why = recognise_mask_type(masks)
+        except Doubt as doubt:
+            raise doubt.of_objects() if dataset.annotation == "objects" else doubt from None
 
 
 def _check_objects(dataset: Dataset, folder: str, class_table: Path | None) -> None:

@@ -9,13 +9,12 @@ import numpy as np
 from utils.data.problems import Problem, problem_of
 from utils.errors import DataError
 from utils.images.image import Image, read_image, read_mask
-from utils.images.mask_types import Doubt, Reading, looked_at, looks_like_mask, looks_like_photograph, marked_share
-from utils.images.masks import TWO_VALUES, MaskError, counted
+from utils.images.mask_types import Doubt, Reading, looked_at, looks_like_mask, looks_like_photograph
+from utils.images.masks import MaskError, counted
 
 MOST_NAMED = 3  # files in one message
 SHOWN = 3  # examples in a picture
 MOST_MARKED = {True: 0.5, False: 0.95}  # share of the area, by whether the kind of mask was recognised or was written
-ALREADY_ODD = ("inverted", "soft edges", "outlines")
 
 
 @dataclass(frozen=True)
@@ -131,9 +130,11 @@ def odd_problems(
             f"values between 0 and the highest are read as edges, those above the half as marked ({told(soft, paths)})"
         )
         found.append((what, "Look at the pictures; write another mask_type if that is wrong."))
-    share = marked_share(masks)
-    if mask_type in TWO_VALUES and mask_type not in ALREADY_ODD and share > MOST_MARKED[recognised]:
-        most = [i for i, mask in enumerate(masks) if marked_share([mask]) > 0.5]
+    half = max(mask.max() for mask in masks) // 2 if mask_type == "soft edges" else 0
+    shares = [np.count_nonzero(mask > half) / np.count_nonzero(counted(mask)) for mask in masks]
+    share = float(np.mean(shares))
+    if mask_type in ("binary", "soft edges") and share > MOST_MARKED[recognised]:
+        most = [i for i, share in enumerate(shares) if share > 0.5]
         what = f"what is marked covers {100 * share:.3g} % of the area ({told(most, paths)})"
         found.append((what, "Look at the pictures; write inverted in the field mask_type if that is the background."))
     if ignore and all(counted(mask).all() for mask in masks):

@@ -21,6 +21,7 @@ IGNORED_TOPS = (255, 65535)  # the highest values of 8 and 16 bits, by which oth
 RARE = 1e-3  # share of the marked pixels, below which a value of a single mask may be a slip of the pen
 SEVERAL = 3  # masks, of fewer none is odd
 NEAR = 0.25  # share of the highest value within which a value is near 0, or near the highest
+APART = 0.25  # share of the highest value, below which the others are apart from it
 RIM, SOLID = 0.05, 0.3  # share of the pixels that is left when lines of two pixels, or areas, lose their border
 LINE = 3.0  # pixels: half the width of the widest line
 ENCLOSED = 2.0  # times the area of the lines that they and what they enclose make up
@@ -46,9 +47,13 @@ class Doubt(MaskError):
     """The masks can be read in several ways: `readings`; `masks` are the indices of those that it is about."""
 
     def __init__(self, what: str, readings: Sequence[Reading], masks: Sequence[int] = ()):
-        text = "; ".join(str(one) for one in readings)
+        text = "; ".join(str(one) for one in readings) or "save the masks again with a number for each object, 0 = none"
         super().__init__(f"{what}. {text[0].upper()}{text[1:]}.", masks)
-        self.readings = list(readings)
+        self.what, self.readings = what, list(readings)
+
+    def of_objects(self) -> "Doubt":
+        """The same without the reading that they are classes, for a task that wants objects."""
+        return Doubt(self.what, [one for one in self.readings if one.value != "classes"], self.masks)
 
 
 @dataclass
@@ -128,34 +133,41 @@ def recognise_mask_type(masks: Iterable[np.ndarray]) -> tuple[str, str]:
         seen.add(mask, i in chosen)
     if not seen.above:
         raise DataError(NO_FOREGROUND)
+    if len(seen.occurrence) == 1:
+        raise DataError(f"All pixels of all masks have the value {seen.above[0]}. Check that these are the masks.")
     some = [masks[i] for i in sorted(chosen)]
-    few = len(seen.above) <= MOST_CLASSES
-    _ask_about_the_highest(seen, masks)
-    if few:
-        _ask_where_nothing_is_0(seen)
     if len(seen.above) == 1:
         _ask_about_two_values(some, masks)
         return "binary", f"The only value besides 0 is {seen.above[0]}."
+    few = len(seen.above) <= MOST_CLASSES
     classes = few and _are_classes(seen)
     objects = not classes and _are_objects(seen, few)
     if few and not objects:
+        _ask_where_each_has_its_own(seen)
         _ask_about_a_stray_value(seen, masks)
+    _ask_about_the_highest(seen, masks)
+    if few:
+        _ask_where_nothing_is_0(seen)
     if has_soft_edges(some, seen.above[-1]):
         return _soft(seen, masks, some, few)
     if classes:
-        return (
-            "classes",
-            f"The same few values ({listed(seen.above)}) recur in most masks, mostly in several regions each.",
-        )
+        why = f"The same few values ({listed(seen.above)}) recur in most masks, mostly in several regions each."
+        return "classes", why + ("" if 0 in seen.occurrence else f" None is 0: {seen.above[0]} is the background.")
     if objects:
         return "instance labels", f"There are up to {max(seen.per_mask)} values in a mask, each mostly one region."
-    raise _any_of(f"The masks hold the values {listed(seen.above)}, which may be classes or single objects", seen)
+    raise _any_of(f"The masks hold the values {listed(seen.above)}", seen)
 
 
 def _any_of(what: str, seen: _Values) -> Doubt:
-    """Doubt between classes, objects, and one foreground that was saved with different values."""
+    """Doubt between classes (of many values: one foreground with wide soft edges) and objects."""
     readings = [Reading("mask_type", "classes", EACH_CLASS), Reading("mask_type", "instance labels", ANY_NUMBER)]
-    return Doubt(what, readings, range(seen.masks))
+    if len(seen.above) > MOST_CLASSES:
+        top = seen.above[-1]
+        readings[0] = Reading(
+            "mask_type", "soft edges", f"all up to {top // 2} is background, all above is to be found"
+        )
+    kinds = "classes" if readings[0].value == "classes" else "one foreground with soft edges"
+    return Doubt(f"{what}, which may be {kinds} or single objects", readings, range(seen.masks))
 
 
 def _are_objects(seen: _Values, few: bool) -> bool:
@@ -181,13 +193,13 @@ def holding(masks: Sequence[np.ndarray], values: Sequence[int]) -> list[int]:
 def _ask_about_the_highest(seen: _Values, masks: Sequence[np.ndarray]) -> None:
     """Doubt where 255 (65535) stands apart from the other values: many programs mark by it what is not to count."""
     values = sorted(seen.occurrence)
-    if len(values) < 3 or values[-1] not in IGNORED_TOPS or values[-2] > values[-1] // 2:
+    if len(values) < 3 or values[-1] not in IGNORED_TOPS or values[-2] > APART * values[-1]:
         return
-    dense = values[-2] <= 2 * len(values)
-    if dense:
+    if values[-2] <= 2 * len(values) or len(values) == 3:
+        like = ("classes", "a class") if len(values) <= MOST_CLASSES else ("instance labels", "an object")
         readings = [
             Reading("ignore_value", str(values[-1]), "these pixels are not to count"),
-            Reading("mask_type", "classes", f"{values[-1]} is a class like the others"),
+            Reading("mask_type", like[0], f"{values[-1]} is {like[1]} like the others"),
         ]
         what = f"The masks hold the values {listed(values[:-1])} and, apart from these, {values[-1]}"
         raise Doubt(what, readings, holding(masks, values[-1:]))
@@ -200,13 +212,24 @@ def _ask_where_nothing_is_0(seen: _Values) -> None:
     low, high = seen.above[0], seen.above[-1]
     what = f"No mask holds a 0, the values are {listed(seen.above)}"
     if len(seen.above) > 2:
-        raise _any_of(f"{what}, which may be classes or single objects", seen)
+        raise _any_of(what, seen)
     readings = [
         Reading("mask_type", "binary", f"{high} is to be found and {low} is the background"),
         Reading("mask_type", "inverted", f"{low} is to be found and {high} is the background"),
-        Reading("mask_type", "instance labels", ANY_NUMBER),
     ]
     raise Doubt(what, readings, range(seen.masks))
+
+
+def _ask_where_each_has_its_own(seen: _Values) -> None:
+    """Doubt where each mask holds one value besides 0, but not all the same one."""
+    if 0 not in seen.occurrence or max(seen.per_mask) > 1:
+        return
+    counts = ", ".join(f"{value} in {seen.occurrence[value]}" for value in seen.above)
+    readings = [
+        Reading("mask_type", "binary", "all of these values mean the same"),
+        Reading("mask_type", "classes", EACH_CLASS),
+    ]
+    raise Doubt(f"Each mask holds one value besides 0, but not all the same one ({counts})", readings)
 
 
 def _ask_about_a_stray_value(seen: _Values, masks: Sequence[np.ndarray]) -> None:
@@ -230,7 +253,7 @@ def has_soft_edges(masks: Sequence[np.ndarray], top: int) -> bool:
     """Whether all is near 0 or near the highest value `top` but for rims of one or two pixels around solid areas."""
     middle, high, left, solid = 0, 0, 0, 0
     for mask in masks:
-        between, above = (mask > NEAR * top) & (mask < (1 - NEAR) * top), mask >= (1 - NEAR) * top
+        between, above = (mask > NEAR / 2 * top) & (mask < (1 - NEAR) * top), mask >= (1 - NEAR) * top
         middle, high = middle + np.count_nonzero(between), high + np.count_nonzero(above)
         left += np.count_nonzero(ndimage.binary_erosion(between, np.ones((3, 3))))
         solid += np.count_nonzero(ndimage.binary_erosion(above, np.ones((3, 3))))

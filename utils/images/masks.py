@@ -98,7 +98,8 @@ def table_of_classes(masks: Iterable[np.ndarray], mask_type: str) -> list[dict]:
     Raises
     ------
     MaskError
-        Binary masks with different values, no foreground at all, over 256 classes, or a value above 65535.
+        Binary masks of which one holds several values above 0, no foreground at all, over 256 classes, or a value above
+        65535.
     """
     masks = list(masks)
     found = [values_of(mask).tolist() for mask in masks]
@@ -106,7 +107,8 @@ def table_of_classes(masks: Iterable[np.ndarray], mask_type: str) -> list[dict]:
     if not any(values):
         raise MaskError(NO_FOREGROUND)
     values = values if len(values) > 1 else [0, *values]
-    if mask_type in ("binary", "inverted", "outlines") and len(values) > 2:
+    mixed = mask_type != "binary" or any(len([value for value in one if value]) > 1 for one in found)
+    if mask_type in ("binary", "inverted", "outlines") and len(values) > 2 and mixed:
         _refuse_values(values, found, mask_type)
     if mask_type == "classes" and (len(values) > 256 or values[-1] > LARGEST_CLASS_VALUE):
         raise MaskError(
@@ -169,9 +171,13 @@ def to_class_ids(mask: np.ndarray, classes: Sequence[dict], mask_type: str) -> n
     return _with_ignored(to_foreground(mask, mask_type, background, foreground), mask)
 
 
-def _with_ignored(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Class ids as uint8, or as int16 with the pixels that are `IGNORED` in a signed `mask`."""
-    return ids.astype(np.uint8) if mask.dtype.kind != "i" else np.where(counted(mask), ids, IGNORED).astype(np.int16)
+def _with_ignored(ids: np.ndarray, mask: np.ndarray, plain: type = np.uint8, signed: type = np.int16) -> np.ndarray:
+    """`ids` as `plain` numbers, or, where the `mask` is of a signed type, as `signed` ones with what it ignores."""
+    if mask.dtype.kind != "i":
+        return ids.astype(plain)
+    ids = ids.astype(signed)
+    ids[~counted(mask)] = IGNORED
+    return ids
 
 
 def _looked_up(mask: np.ndarray, classes: Sequence[dict]) -> np.ndarray:
@@ -271,8 +277,7 @@ def to_objects(
             f"The mask holds {len(values)} objects, but StarDist can tell no more than {LARGEST_LABEL} apart. "
             "Cut image and mask into smaller pieces."
         )
-    labels = relabel_sequential(objects)[0].astype(np.uint16)
-    return (labels if mask.dtype.kind != "i" else np.where(counted(mask), labels, IGNORED).astype(np.int32)), values
+    return _with_ignored(relabel_sequential(objects)[0], mask, np.uint16, np.int32), values
 
 
 def enclosed_areas(lines: np.ndarray) -> np.ndarray:
