@@ -231,7 +231,7 @@ def _settle_classes(
 ) -> bool:
     """Set mask type, reason and class table of `dataset` where they are not given; False where that is impossible."""
     masks, paths = [mask for _, mask, _ in read], [path for _, _, path in read]
-    contents = check_contents(read, source, target)
+    contents = check_contents(read, source, target, dataset.mask_type)
     dataset.problems += [contents] if contents else []
     if contents and contents.severity == "error":
         dataset.shown = [stored(image, path) for image, _, path in chosen_examples(read)]

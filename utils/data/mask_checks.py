@@ -66,13 +66,16 @@ def readings_of(error: DataError) -> list[Reading]:
     return error.readings if isinstance(error, Doubt) else []
 
 
-def check_contents(read: Sequence[tuple[Image, np.ndarray, Path]], source: Path, target: Path) -> Problem | None:
+def check_contents(
+    read: Sequence[tuple[Image, np.ndarray, Path]], source: Path, target: Path, mask_type: str
+) -> Problem | None:
     """Problem of a folder of masks that are photographs, or the images themselves, and of images that are masks.
 
-    Masks are taken for photographs where most of them hold more than 12 values that change from pixel to pixel.
+    Masks are taken for photographs where most of them hold more than 12 values that change from pixel to pixel, see
+    `looks_like_photograph`.
     """
-    some = looked_at(len(read))
-    photographs = [i for i in some if looks_like_photograph(read[i][1])]
+    some, may_be_soft = looked_at(len(read)), mask_type in ("automatic", "soft edges")
+    photographs = [i for i in some if looks_like_photograph(read[i][1], may_be_soft)]
     like_masks = [i for i in some if looks_like_mask(read[i][0].array)]
     most = len(some) / 2
     paths = [path for _, _, path in read]

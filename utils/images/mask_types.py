@@ -13,7 +13,7 @@ from scipy import ndimage
 from skimage.measure import label
 
 from utils.errors import DataError
-from utils.images.masks import IGNORED, NO_FOREGROUND, MaskError, counted, listed, pixels_per_value
+from utils.images.masks import IGNORED, NO_FOREGROUND, MaskError, counted, listed, pixels_per_value, values_of
 
 MOST_CLASSES = 12  # more values than this are taken for objects unless the user says otherwise
 MASKS_LOOKED_AT = 20  # counting regions is slow: this many masks, evenly chosen, tell enough
@@ -250,14 +250,23 @@ def _ask_about_a_stray_value(seen: _Values, masks: Sequence[np.ndarray]) -> None
 
 
 def has_soft_edges(masks: Sequence[np.ndarray], top: int) -> bool:
-    """Whether all is near 0 or near the highest value `top` but for rims of one or two pixels around solid areas."""
-    middle, high, left, solid = 0, 0, 0, 0
+    """Whether all is near 0 or near the highest value `top` but for rims of one or two pixels around solid areas.
+
+    More than half of the pixels that count are 0 or within 2 % of the highest value, as they are not in photographs.
+    """
+    middle = high = left = solid = plain = number = 0
     for mask in masks:
         between, above = (mask > NEAR / 2 * top) & (mask < (1 - NEAR) * top), mask >= (1 - NEAR) * top
         middle, high = middle + np.count_nonzero(between), high + np.count_nonzero(above)
         left += np.count_nonzero(ndimage.binary_erosion(between, np.ones((3, 3))))
         solid += np.count_nonzero(ndimage.binary_erosion(above, np.ones((3, 3))))
-    return top >= 2 and left <= RIM * middle and middle < high and solid > SOLID * high
+        plain, number = plain + _extremes(mask, top), number + np.count_nonzero(counted(mask))
+    return plain > 0.5 * number and top >= 2 and left <= RIM * middle and middle < high and solid > SOLID * high
+
+
+def _extremes(mask: np.ndarray, top: int) -> int:
+    """Number of the pixels that are 0 or nearly the highest value `top`: most are in masks, hardly any in images."""
+    return np.count_nonzero((mask == 0) | (mask >= 0.98 * top))
 
 
 def _soft(seen: _Values, masks: Sequence[np.ndarray], some: Sequence[np.ndarray], few: bool) -> tuple[str, str]:
@@ -345,9 +354,16 @@ def restlessness(plane: np.ndarray) -> float:
     return float(((one != other) & both).sum() / both.sum()) if both.any() else float("nan")
 
 
-def looks_like_photograph(mask: np.ndarray) -> bool:
-    """Whether a mask (Y, X) holds many values that change from pixel to pixel, which areas do not."""
-    return restlessness(mask) > RESTLESS and np.count_nonzero(pixels_per_value(mask)[1]) > MOST_CLASSES
+def looks_like_photograph(mask: np.ndarray, may_be_soft: bool = False) -> bool:
+    """Whether a mask (Y, X) holds many values that change from pixel to pixel, which areas do not.
+
+    Areas that a JPEG has smeared do so at their rims; they are told by `has_soft_edges`. Masks that `may_be_soft`, with
+    edges wider than these, need to be more than half of 0 and the highest value.
+    """
+    if len(values_of(mask)) <= MOST_CLASSES or not restlessness(mask) > RESTLESS:
+        return False
+    top, number = int(mask.max()), np.count_nonzero(counted(mask))
+    return not (has_soft_edges([mask], top) or (may_be_soft and _extremes(mask, top) > 0.5 * number))
 
 
 def looks_like_mask(array: np.ndarray) -> bool:
