@@ -221,10 +221,10 @@ training
 # ### 3.2 Look at the data
 #
 # Shows your images with their objects, and names every problem with its file and what to do. Nothing is to be filled
-# in. Most failures of deep learning come from the data: **too little**, **uneven** (one day or patient looks
-# different), or **faulty annotation**. The table *What the images are like* is what automatic fields follow from; their
-# values now stand in the forms above. It went well when each object below has one outline, drawn where you would have
-# drawn it.
+# in, unless masks may mean several things: then they are shown, and you write in form 3.1 which is right. Most failures
+# of deep learning come from the data: **too little**, **uneven** (one day or patient looks different), or **faulty
+# annotation**. The table *What the images are like* is what automatic fields follow from; their values now stand in the
+# forms above. It went well when each object below has one outline, drawn where you would have drawn it.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Read and show the data

@@ -215,10 +215,11 @@ training
 # %% [markdown]
 # ### 3.2 Look at the data
 #
-# Shows your images with their masks, and names every problem with its file and what to do. Nothing is to be filled in.
-# Most failures of deep learning come from the data: **too little**, **uneven** (one day or patient looks different), or
-# **faulty annotation**. The table *What the images are like* is what automatic fields follow from; their values now
-# stand in the forms above. It went well when the outlines below follow what you would have drawn yourself.
+# Shows your images with their masks, and names every problem with its file and what to do. Nothing is to be filled in,
+# unless masks may mean several things: then they are shown, and you write in form 3.1 which is right. Most failures
+# of deep learning come from the data: **too little**, **uneven** (one day or patient looks different), or **faulty
+# annotation**. The table *What the images are like* is what automatic fields follow from; their values now stand in the
+# forms above. It went well when the outlines below follow what you would have drawn yourself.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Read and show the data

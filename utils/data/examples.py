@@ -253,7 +253,8 @@ def _settle_classes(
     dataset.problems += odd
     unusual = dataset.mask_type in TWO_VALUES[1:] or ignore or dataset.classes[0]["value"]
     if contents or odd or unusual:
-        dataset.shown = [stored(image, path) for image, _, path in chosen_examples(read)]
+        with_ignored = [i for i, mask in enumerate(masks) if not counted(mask).all()]
+        dataset.shown = [stored(image, path) for image, _, path in chosen_examples(read, with_ignored)]
     return True
 
 

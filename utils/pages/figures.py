@@ -24,6 +24,7 @@ from utils.pages.pictures import display_image, display_limits, overlay, thin
 
 WIDTH = 11.0  # inches, a notebook's page at 100 dpi
 PANEL_PIXELS = 1024
+FEW_VALUES = 13  # of a mask, whose steps of grey can be told
 
 
 def png(figure: Figure, dpi: int = 100) -> bytes:
@@ -229,10 +230,19 @@ def show_augmented(
     return figure
 
 
+def _stored_mask(mask: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Grey picture of a mask (Y, X): few `values` in steps that are seen, however small they are, many as they are."""
+    few = len(values) < FEW_VALUES
+    grey = np.searchsorted(values, mask) if few else mask
+    top = len(values) - 1 + (values[0] > 0) if few else values[-1]
+    return display_image(grey + (few and values[0] > 0), np.array([[0.0], [max(1.0, float(top))]]))
+
+
 def show_masks(
     images: Sequence[tuple[str, np.ndarray]],
     masks: Sequence[np.ndarray],
     readings: Mapping[str, Sequence[np.ndarray]],
+    ignored: bool = False,
 ) -> Figure:
     """Images, their masks as they are stored, and how these are, or may be, understood: a column for each image.
 
@@ -242,6 +252,8 @@ def show_masks(
         Name and (Y, X, C) of each, at least one, and the values in the mask of each, (Y, X).
     readings
         What the masks may mean, in words -> a picture (Y, X, 3) for each image.
+    ignored
+        Whether pixels are `greyed` in these.
     """
     width = WIDTH / max(3, len(images))
     height = width * min(1.3, max(mask.shape[0] / mask.shape[1] for mask in masks))
@@ -251,9 +263,10 @@ def show_masks(
     for ax, mask in zip(axes[1], masks, strict=True):
         values = values_of(mask)
         some = listed(values.tolist()) if len(values) < 6 else f"{len(values)} values, {values[0]} to {values[-1]}"
-        limits = np.array([[0.0], [max(1.0, float(values[-1]))]])
-        add_picture(ax, display_image(thin(mask, PANEL_PIXELS), limits), f"mask as it is stored: {some}")
+        add_picture(ax, _stored_mask(thin(mask, PANEL_PIXELS), values), f"mask as it is stored: {some}")
     for row, (words, pictures) in zip(axes[2:], readings.items(), strict=True):
         for ax, picture in zip(row, pictures, strict=True):
             add_picture(ax, picture, "\n".join(textwrap.wrap(words, 36)))
+    if ignored:
+        add_legend(figure, {"does not count": NOT_COUNTED})
     return figure

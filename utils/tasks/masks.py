@@ -242,7 +242,9 @@ def masks_figure(
             rows[f"{one.value}: {one.when}"] = _read_so(examples, one, annotation, ignore_value)
         except DataError:  # such as objects of which there are too many
             continue
-    return show_masks([(one.name, one.image.array) for one in examples], [one.mask for one in examples], rows)
+    ignored = bool(ignore_value) or any(one.field == "ignore_value" for one in readings)
+    images = [(one.name, one.image.array) for one in examples]
+    return show_masks(images, [one.mask for one in examples], rows, ignored)
 
 
 def _read_so(examples: Sequence[Stored], reading: Reading, annotation: str, ignore_value: str) -> list[np.ndarray]:
