@@ -29,6 +29,7 @@ from utils.images.image import Image, read_image, read_mask
 from utils.images.mask_types import Doubt, Reading, recognise_mask_type
 from utils.images.masks import (
     TWO_VALUES,
+    all_values,
     counted,
     ignored_values,
     mark_ignored,
@@ -140,10 +141,10 @@ def load_examples(
         dataset.problems.append(Problem("error", str(pairs[0][0]), "there is one image only", remedy))
     read = _read_pairs(pairs, axes, ignore, training_source, training_target, dataset.problems)
     if read and _settle_classes(dataset, read, training_source, training_target, class_table):
+        pair = _two_values(dataset, [mask for _, mask, _ in read], bool(classes))
         names = (
             _name_objects(dataset, read, class_table, bool(classes)) if annotation == "objects" else [None] * len(read)
         )
-        pair = two_values([mask for _, mask, _ in read], dataset.mask_type) if annotation == "objects" else (0, 1)
         found = (
             _example(*one, own, training_source, group_rule, dataset, pair)
             for one, own in zip(read, names, strict=True)
@@ -269,6 +270,13 @@ def _settle_mask_type(dataset: Dataset, masks: Sequence[np.ndarray], class_table
             dataset.mask_type, dataset.why = recognise_mask_type(masks)
         except Doubt as doubt:
             raise doubt.of_objects() if dataset.annotation == "objects" else doubt from None
+
+
+def _two_values(dataset: Dataset, masks: Sequence[np.ndarray], given: bool) -> tuple[int, int]:
+    """Values of background and foreground in masks of two values; classes that were `given` may not be of these."""
+    if given and dataset.annotation == "objects" and dataset.mask_type in TWO_VALUES:
+        return two_values(all_values(masks), dataset.mask_type)
+    return dataset.classes[0]["value"], dataset.classes[1]["value"]
 
 
 def _check_objects(dataset: Dataset, folder: str, class_table: Path | None) -> None:

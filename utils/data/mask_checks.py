@@ -133,17 +133,21 @@ def odd_problems(
             f"values between 0 and the highest are read as edges, those above the half as marked ({told(soft, paths)})"
         )
         found.append((what, "Look at the pictures; write another mask_type if that is wrong."))
-    half = max(mask.max() for mask in masks) // 2 if mask_type == "soft edges" else 0
-    shares = [np.count_nonzero(mask > half) / np.count_nonzero(counted(mask)) for mask in masks]
-    share = float(np.mean(shares))
-    if mask_type in ("binary", "soft edges") and share > MOST_MARKED[recognised]:
+    shares = _marked_shares(masks, mask_type) if mask_type in ("binary", "soft edges") else [0.0]
+    if np.mean(shares) > MOST_MARKED[recognised]:
         most = [i for i, share in enumerate(shares) if share > 0.5]
-        what = f"what is marked covers {100 * share:.3g} % of the area ({told(most, paths)})"
+        what = f"what is marked covers {100 * np.mean(shares):.3g} % of the area ({told(most, paths)})"
         found.append((what, "Look at the pictures; write inverted in the field mask_type if that is the background."))
     if ignore and all(counted(mask).all() for mask in masks):
         what = f"no mask holds {' or '.join(map(str, ignore))}, the value of the field ignore_value"
         found.append((what, "Check the value."))
     return [Problem("warning", folder, *one) for one in found]
+
+
+def _marked_shares(masks: Sequence[np.ndarray], mask_type: str) -> list[float]:
+    """Share (0 to 1) of the pixels of each mask that count which are marked."""
+    half = max(mask.max() for mask in masks) // 2 if mask_type == "soft edges" else 0
+    return [np.count_nonzero(mask > half) / np.count_nonzero(counted(mask)) for mask in masks]
 
 
 def ignored_note(masks: Sequence[np.ndarray], ignore: Sequence[int]) -> str:

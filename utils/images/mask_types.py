@@ -23,7 +23,7 @@ SEVERAL = 3  # masks, of fewer none is odd
 NEAR = 0.25  # share of the highest value within which a value is near 0, or near the highest
 APART = 0.25  # share of the highest value, below which the others are apart from it
 RIM, SOLID = 0.05, 0.3  # share of the pixels that is left when lines of two pixels, or areas, lose their border
-LINE = 3.0  # pixels: half the width of the widest line
+LINE = 3  # pixels: half the width of the widest line
 ENCLOSED = 2.0  # times the area of the lines that they and what they enclose make up
 RESTLESS = 0.2  # share of neighbours that differ: photographs have 0.29 to 0.98, masks 0.00 to 0.03
 CALM = 0.05
@@ -322,13 +322,18 @@ def marked_share(masks: Sequence[np.ndarray]) -> float:
 
 def are_outlines(masks: Sequence[np.ndarray]) -> bool:
     """Whether all that is above 0 are lines, at most six pixels wide, which enclose at least as much as they cover."""
-    lines = filled = wide = 0
-    for mask in masks:
-        line = np.count_nonzero(mask > 0)
-        if line:
-            lines, filled = lines + line, filled + np.count_nonzero(ndimage.binary_fill_holes(mask > 0))
-            wide += np.count_nonzero(ndimage.distance_transform_edt(mask > 0) > LINE)
-    return lines > 0 and wide <= RIM * lines and filled >= ENCLOSED * lines
+    marked = [mask > 0 for mask in masks]
+    lines = sum(np.count_nonzero(one) for one in marked)
+    if not lines or sum(np.count_nonzero(_wide(one)) for one in marked) > RIM * lines:
+        return False
+    return sum(np.count_nonzero(ndimage.binary_fill_holes(one)) for one in marked) >= ENCLOSED * lines
+
+
+def _wide(marked: np.ndarray) -> np.ndarray:
+    """Pixels of a bool mask (Y, X), but for its border, from which it reaches `LINE` pixels in all four directions."""
+    inner, n = slice(LINE, -LINE), 2 * LINE
+    rows, columns = marked[:, inner], marked[inner]
+    return marked[inner, inner] & rows[:-n] & rows[n:] & columns[:, :-n] & columns[:, n:]
 
 
 def look_inverted(masks: Sequence[np.ndarray]) -> bool:

@@ -120,16 +120,20 @@ def table_of_classes(masks: Iterable[np.ndarray], mask_type: str) -> list[dict]:
     if mask_type == "classes":
         names = ["background", *(f"class {value}" for value in values[1:])]
     else:
-        values = [0, 1] if mask_type == "instance labels" else two_values(masks, mask_type)
+        values = [0, 1] if mask_type == "instance labels" else two_values(values, mask_type)
     return [{"id": i, "name": names[i], "value": value, "group": None} for i, value in enumerate(values)]
 
 
-def two_values(masks: Sequence[np.ndarray], mask_type: str) -> tuple[int, int]:
-    """Values that stand for background and foreground in masks (Y, X) of one of `TWO_VALUES`; 0 for a missing one."""
-    values = sorted(set().union(*(values_of(mask).tolist() for mask in masks)))
-    low = values[0] if len(values) > 1 and mask_type != "soft edges" else 0
+def two_values(values: Sequence[int], mask_type: str) -> tuple[int, int]:
+    """Which of the `values` of a folder of masks of one of `TWO_VALUES` stand for background and foreground."""
+    low = min(values) if len(set(values)) > 1 and mask_type != "soft edges" else 0
     high = max([1, *values])
     return (high, low) if mask_type == "inverted" else (low, high)
+
+
+def all_values(masks: Iterable[np.ndarray]) -> list[int]:
+    """Values of all masks together, in rising order, `IGNORED` left out."""
+    return sorted(set().union(*(values_of(mask).tolist() for mask in masks)))
 
 
 def _refuse_values(values: list[int], found: Sequence[Sequence[int]], mask_type: str) -> None:
@@ -264,7 +268,7 @@ def to_objects(
     DataError
         More than two values in a binary mask; more than 65535 objects.
     """
-    objects = np.maximum(mask, 0)
+    objects = without_ignored(mask)
     if mask_type == "outlines":
         to_foreground(mask, mask_type, background, foreground)
         objects, mask = enclosed_areas(mask > 0), _open_ignored(mask)

@@ -19,7 +19,15 @@ from utils.data.splits import split
 from utils.data.uneven import image_features, outliers
 from utils.errors import DataError
 from utils.images.mask_types import Reading
-from utils.images.masks import ignored_values, mark_ignored, table_of_classes, to_class_ids, to_objects, two_values
+from utils.images.masks import (
+    all_values,
+    ignored_values,
+    mark_ignored,
+    table_of_classes,
+    to_class_ids,
+    to_objects,
+    two_values,
+)
 from utils.images.normalise import NORMALISATION, normalisation_of
 from utils.pages.figures import show_masks
 from utils.pages.page import in_groups
@@ -255,7 +263,8 @@ def _read_so(examples: Sequence[Stored], reading: Reading, annotation: str, igno
     if reading.field != "mask_type":
         kind = "classes" if annotation == "classes" else "instance labels"
     if annotation == "objects" and kind != "classes":
-        labels = [to_objects(mask, kind, *two_values(masks, kind))[0] for mask in masks]
+        pair = two_values(all_values(masks), kind)
+        labels = [to_objects(mask, kind, *pair)[0] for mask in masks]
         return [label_overlay(one.image.array, mask) for one, mask in zip(examples, labels, strict=True)]
     classes = table_of_classes(masks, kind)
     ids = [to_class_ids(mask, classes, kind) for mask in masks]
