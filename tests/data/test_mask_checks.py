@@ -5,8 +5,9 @@ import PIL.Image
 import pytest
 import tifffile
 from scipy import ndimage
+from skimage.segmentation import find_boundaries
 
-from tests.images.test_mask_types import BINARY, LABELS, jpeg, photograph
+from tests.images.test_mask_types import BINARY, LABELS, discs, jpeg, photograph
 from utils.data.examples import load_examples
 from utils.data.mask_checks import MasksInDoubt
 from utils.data.project import open_project
@@ -146,10 +147,46 @@ def test_a_stray_value_names_its_file(tmp_path):
     masks[4][3, 3] = 254
     folders = write(tmp_path, masks=masks)
     problem = only_problem(load_examples(*folders))
-    assert "254 is found in 1 pixels of a single mask only (1 of 6 masks: 4.tif)" in problem.what
+    assert "254 is found in a single mask only, 1 pixel in all (1 of 6 masks: 4.tif)" in problem.what
     problem = only_problem(load_examples(*folders, mask_type="binary"))
     assert "(1 of 6 masks: 4.tif)" in problem.what
     assert (ids_of(load_examples(*folders, ignore_value="254"))[4][3, 3]) == IGNORED
+
+
+def test_many_values_do_not_tear_the_message_apart(tmp_path):
+    masks = [one * find_boundaries(one, mode="inner") for one in LABELS]
+    problem = only_problem(load_examples(*write(tmp_path, masks=masks)))
+    assert problem.what.startswith("The masks hold the values 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, ..., 12, which may be")
+    assert problem.remedy.startswith("Write classes in the field mask_type")
+
+
+def test_one_mask_of_several_that_is_swapped_is_named(tmp_path):
+    masks = [255 - one if i == 2 else one for i, one in enumerate(BINARY)]
+    dataset = load_examples(*write(tmp_path, masks=masks))
+    assert "swapped in some masks only (1 of 6 masks: 2.tif)" in only_problem(dataset, "warning").what
+
+
+def test_what_nobody_annotated_is_ignored(tmp_path):
+    """As QuPath writes it: 0 not annotated, 1 background, 2 foreground."""
+    masks = [np.zeros_like(one) for one in LABELS]
+    for mask, one in zip(masks, LABELS, strict=True):
+        mask[20:60, 20:60] = 1 + (one[20:60, 20:60] > 0)
+    folders = write(tmp_path, masks=masks)
+    assert "0" in [one.value for one in load_examples(*folders).readings]
+    assert [one.value for one in load_examples(*folders, ignore_value="0").readings] == ["binary", "inverted"]
+    dataset = load_examples(*folders, ignore_value="0", mask_type="binary")
+    assert dataset.problems == []
+    for found, mask in zip(ids_of(dataset), masks, strict=True):
+        np.testing.assert_array_equal(found, mask.astype(int) - 1)
+
+
+@pytest.mark.parametrize("mask_type", ["automatic", "instance labels"])
+def test_labels_whose_background_is_1(tmp_path, mask_type):
+    folders = write(tmp_path, masks=[discs(30, seed=seed) + 1 for seed in range(6)])
+    for annotation in ("classes", "objects"):
+        problem = only_problem(load_examples(*folders, mask_type=mask_type, annotation=annotation))
+        assert "but 1 covers" in problem.what
+        assert "Subtract" in problem.remedy
 
 
 def test_the_two_folders_swapped(tmp_path):

@@ -173,7 +173,7 @@ def test_65535_among_objects():
 def test_a_stray_value_names_its_mask_and_its_pixels(value):
     masks = changed(BINARY, [3], np.s_[5, 5:7], value)
     text, offered, about = asked(masks)
-    assert f"The value {value} is found in 2 pixels of a single mask" in text
+    assert f"The value {value} is found in a single mask only, 2 pixels in all" in text
     assert offered == [("ignore_value", str(value)), ("mask_type", "classes")]
     assert about == [3]
 
@@ -203,9 +203,23 @@ def test_threads_that_enclose_nothing_are_no_outlines():
 
 
 def test_masks_of_one_value_only():
-    for value, words in ((0, "all values are 0"), (255, "All pixels of all masks have the value 255")):
+    for value, words in ((0, "all values are 0"), (255, "All pixels that count have the value 255")):
         with pytest.raises(DataError, match=words):
             recognise_mask_type([np.full((5, 5), value, np.uint8)] * 3)
+
+
+def test_labels_whose_background_is_1_are_refused():
+    with pytest.raises(DataError, match="No mask holds a 0, but 1 covers 6. % of the area"):
+        recognise_mask_type([discs(30, seed=seed) + 1 for seed in range(4)])
+
+
+def test_distance_maps_and_labels_that_are_outlines_are_asked_for():
+    maps = [ndimage.distance_transform_edt(one).round().astype(np.uint8) for one in LABELS]
+    assert ("mask_type", "instance labels") not in asked(maps)[1]
+    lines = [one * find_boundaries(one, mode="inner") for one in LABELS]
+    text, offered, _ = asked(lines)
+    assert "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, ..., 12" in text
+    assert ("ignore_value", "0") in offered
 
 
 def test_what_is_ignored_has_no_part_in_it():

@@ -26,7 +26,7 @@ from utils.data.splits import group_of
 from utils.errors import DataError
 from utils.images import masks as mask_values
 from utils.images.image import Image, read_image, read_mask
-from utils.images.mask_types import Doubt, Reading, recognise_mask_type
+from utils.images.mask_types import Doubt, Reading, recognise_mask_type, refuse_a_background_that_is_not_0
 from utils.images.masks import (
     TWO_VALUES,
     all_values,
@@ -250,7 +250,7 @@ def _settle_classes(
         return False
     ignore = ignored_values(dataset.ignore_value)
     dataset.why += ignored_note(masks, ignore)
-    odd = odd_problems(masks, paths, dataset.mask_type, recognised, ignore)
+    odd = odd_problems(masks, paths, dataset.mask_type, recognised, ignore, dataset.classes[0]["value"])
     dataset.problems += odd
     unusual = dataset.mask_type in TWO_VALUES[1:] or ignore or dataset.classes[0]["value"]
     if contents or odd or unusual:
@@ -263,6 +263,8 @@ def _settle_mask_type(dataset: Dataset, masks: Sequence[np.ndarray], class_table
     """Set mask type and reason of `dataset`; DataError where they cannot be told."""
     if dataset.mask_type != "automatic":
         dataset.why = "As the field mask_type says."
+        if dataset.mask_type == "instance labels":
+            refuse_a_background_that_is_not_0(masks)
     elif class_table:
         dataset.mask_type, dataset.why = "instance labels", "The class table tells of single objects."
     else:

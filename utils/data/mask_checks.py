@@ -9,7 +9,7 @@ import numpy as np
 from utils.data.problems import Problem, problem_of
 from utils.errors import DataError
 from utils.images.image import Image, read_image, read_mask
-from utils.images.mask_types import Doubt, Reading, looked_at, looks_like_mask, looks_like_photograph
+from utils.images.mask_types import Doubt, Reading, look_inverted, looked_at, looks_like_mask, looks_like_photograph
 from utils.images.masks import MaskError, counted
 
 MOST_NAMED = 3  # files in one message
@@ -123,9 +123,17 @@ def _works(read: Callable) -> bool:
 
 
 def odd_problems(
-    masks: Sequence[np.ndarray], paths: Sequence[Path], mask_type: str, recognised: bool, ignore: Sequence[int]
+    masks: Sequence[np.ndarray],
+    paths: Sequence[Path],
+    mask_type: str,
+    recognised: bool,
+    ignore: Sequence[int],
+    background: int = 0,
 ) -> list[Problem]:
-    """Warnings about masks that were understood, but are not what they usually are; all are about their folder."""
+    """Warnings about masks that were understood, but are not what they usually are; all are about their folder.
+
+    `recognised`: not written in the field mask_type. `background` is the value of the background.
+    """
     folder, found = str(paths[0].parent), []
     if mask_type == "soft edges" and recognised:
         soft = [i for i, mask in enumerate(masks) if len(np.unique(mask)) > 2]
@@ -133,20 +141,25 @@ def odd_problems(
             f"values between 0 and the highest are read as edges, those above the half as marked ({told(soft, paths)})"
         )
         found.append((what, "Look at the pictures; write another mask_type if that is wrong."))
-    shares = _marked_shares(masks, mask_type) if mask_type in ("binary", "soft edges") else [0.0]
+    shares = _marked_shares(masks, mask_type, background) if mask_type in ("binary", "soft edges") else [0.0]
     if np.mean(shares) > MOST_MARKED[recognised]:
         most = [i for i, share in enumerate(shares) if share > 0.5]
         what = f"what is marked covers {100 * np.mean(shares):.3g} % of the area ({told(most, paths)})"
         found.append((what, "Look at the pictures; write inverted in the field mask_type if that is the background."))
+    elif mask_type == "binary" and not background:
+        swapped_ones = [i for i, share in enumerate(shares) if share > 0.5 and look_inverted([masks[i]])]
+        if 0 < len(swapped_ones) < len(masks) / 2:
+            what = f"foreground and background seem to be swapped in some masks only ({told(swapped_ones, paths)})"
+            found.append((what, "Look at these; invert them (Fiji: Edit > Invert) if so."))
     if ignore and all(counted(mask).all() for mask in masks):
         what = f"no mask holds {' or '.join(map(str, ignore))}, the value of the field ignore_value"
         found.append((what, "Check the value."))
     return [Problem("warning", folder, *one) for one in found]
 
 
-def _marked_shares(masks: Sequence[np.ndarray], mask_type: str) -> list[float]:
+def _marked_shares(masks: Sequence[np.ndarray], mask_type: str, background: int) -> list[float]:
     """Share (0 to 1) of the pixels of each mask that count which are marked."""
-    half = max(mask.max() for mask in masks) // 2 if mask_type == "soft edges" else 0
+    half = max(mask.max() for mask in masks) // 2 if mask_type == "soft edges" else background
     return [np.count_nonzero(mask > half) / np.count_nonzero(counted(mask)) for mask in masks]
 
 

@@ -134,7 +134,7 @@ def recognise_mask_type(masks: Iterable[np.ndarray]) -> tuple[str, str]:
     if not seen.above:
         raise DataError(NO_FOREGROUND)
     if len(seen.occurrence) == 1:
-        raise DataError(f"All pixels of all masks have the value {seen.above[0]}. Check that these are the masks.")
+        raise DataError(f"All pixels that count have the value {seen.above[0]}. Check that these are the masks.")
     some = [masks[i] for i in sorted(chosen)]
     if len(seen.above) == 1:
         _ask_about_two_values(some, masks)
@@ -154,6 +154,7 @@ def recognise_mask_type(masks: Iterable[np.ndarray]) -> tuple[str, str]:
         why = f"The same few values ({listed(seen.above)}) recur in most masks, mostly in several regions each."
         return "classes", why + ("" if 0 in seen.occurrence else f" None is 0: {seen.above[0]} is the background.")
     if objects:
+        refuse_a_background_that_is_not_0(masks)
         return "instance labels", f"There are up to {max(seen.per_mask)} values in a mask, each mostly one region."
     raise _any_of(f"The masks hold the values {listed(seen.above)}", seen)
 
@@ -161,6 +162,8 @@ def recognise_mask_type(masks: Iterable[np.ndarray]) -> tuple[str, str]:
 def _any_of(what: str, seen: _Values) -> Doubt:
     """Doubt between classes (of many values: one foreground with wide soft edges) and objects."""
     readings = [Reading("mask_type", "classes", EACH_CLASS), Reading("mask_type", "instance labels", ANY_NUMBER)]
+    if 1 < len(seen.above) <= MOST_CLASSES and 0 in seen.occurrence:
+        readings.append(Reading("ignore_value", "0", "0 is what nobody has annotated"))
     if len(seen.above) > MOST_CLASSES:
         top = seen.above[-1]
         readings[0] = Reading(
@@ -241,12 +244,31 @@ def _ask_about_a_stray_value(seen: _Values, masks: Sequence[np.ndarray]) -> None
     if seen.masks < SEVERAL or not 0 < len(stray) <= 2 or len(stray) == len(seen.above):
         return
     number = sum(seen.pixels[value] for value in stray)
-    what = f"The value {' and '.join(map(str, stray))} is found in {number} pixels of a single mask only"
+    values = " and ".join(map(str, stray))
+    words = f"value {values} is" if len(stray) == 1 else f"values {values} are each"
+    pixels = "1 pixel" if number == 1 else f"{number} pixels"
+    what = f"The {words} found in a single mask only, {pixels} in all"
     readings = [
         Reading("ignore_value", ", ".join(map(str, stray)), "it is a slip of the pen (or mend the file)"),
         Reading("mask_type", "classes", "it is a class that is rare"),
     ]
     raise Doubt(what, readings, holding(masks, stray))
+
+
+def refuse_a_background_that_is_not_0(masks: Sequence[np.ndarray]) -> None:
+    """MaskError where labels of objects have no 0, but a value that covers most of the area: it is no object."""
+    if any((mask == 0).any() for mask in masks):
+        return
+    pixels: Counter = Counter()
+    for mask in masks:
+        pixels.update(dict(zip(*(part.tolist() for part in pixels_per_value(mask)), strict=True)))
+    (value, most), area = pixels.most_common(1)[0], pixels.total()
+    if most > 0.5 * area:
+        raise MaskError(
+            f"No mask holds a 0, but {value} covers {100 * most / area:.0f} % of the area: it is the background. Save "
+            "the masks with 0 for it (Fiji: Process > Math > Subtract).",
+            range(len(masks)),
+        )
 
 
 def has_soft_edges(masks: Sequence[np.ndarray], top: int) -> bool:

@@ -78,8 +78,8 @@ def values_of(mask: np.ndarray) -> np.ndarray:
 
 
 def listed(values: Sequence[int]) -> str:
-    """First ten of `values` as text."""
-    return ", ".join(str(value) for value in values[:10]) + (f" ... {values[-1]}" if len(values) > 10 else "")
+    """First ten of `values` as text, and the last; there is no end of a sentence within."""
+    return ", ".join(str(value) for value in values[:10]) + (f", ..., {values[-1]}" if len(values) > 10 else "")
 
 
 def table_of_classes(masks: Iterable[np.ndarray], mask_type: str) -> list[dict]:
