@@ -152,6 +152,15 @@ def test_patches_keep_what_is_ignored_through_every_turn_and_zoom():
         assert (image[mask == IGNORED] > 100).mean() > 0.9  # that half is bright
 
 
+def test_a_turn_leaves_something_that_counts():
+    mask, changes = np.full((64, 64), IGNORED, np.int16), Augmentation(rotation=180, zoom=50)
+    mask[0, 0] = 1
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        found = draw_patch(np.zeros((64, 64, 1), np.uint8), mask, np.zeros(1), np.ones(1), (32, 32), 0, changes, rng)[1]
+        assert counted(found).any()
+
+
 def test_batches_have_no_patch_in_which_nothing_counts():
     examples = half_ignored()
     data = [Source(one.image.array, one.mask, np.zeros(1), np.ones(1)) for one in examples]
