@@ -130,6 +130,8 @@ def _class_confusion(
     """Classes of matched objects, (n_classes, n_classes), rows = truth."""
     y_true = np.array([true[label] for label, _ in pairs], dtype=np.int64)
     y_pred = np.array([predicted[label] for _, label in pairs], dtype=np.int64)
+    if (y_true < 1).any():
+        raise ValueError("an annotated object has the class id of the background")
     return confusion_matrix(y_true - 1, y_pred - 1, max(one["id"] for one in classes))
 
 

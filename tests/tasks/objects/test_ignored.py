@@ -60,6 +60,13 @@ def test_an_object_cut_by_what_is_ignored_is_compared_by_what_counts():
     assert scores(true, pred)["PQ"] == 1
 
 
+def test_an_object_of_class_0_is_no_object_that_does_not_count():
+    true, pred = scene()
+    classes = [{"id": 0, "name": "background"}, {"id": 1, "name": "a"}]
+    with pytest.raises(ValueError, match="background"):
+        object_scores([("x", "x", true, pred, {1: 0, 2: 1}, dict.fromkeys(range(1, 6), 1))], classes)
+
+
 def test_plain_labels_are_left_as_they_are():
     true, pred = scene()
     plain = np.maximum(true, 0).astype(np.uint16)
