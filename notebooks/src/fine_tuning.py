@@ -97,8 +97,12 @@ note(samples.descriptions(["mitosis", "mitosis_new_marker", "tissue", "tissue_ne
 # Rarely changed fields of the next form
 class AdvancedData(Form):
     mask_type = Enum(
-        ["automatic", "binary", "classes", "instance labels"], help="what numbers in masks mean; leave at automatic"
+        ["automatic", "binary", "inverted", "soft edges", "outlines", "classes", "instance labels"],
+        help="what numbers in masks mean; leave at automatic",
     ).tag(advanced=True)
+    ignore_value = Unicode("", help="number in masks of what is not to count, such as 255; empty = none").tag(
+        advanced=True
+    )
     class_names = Unicode("", help="names of mask values; empty = those of the starting model").tag(advanced=True)
     class_groups = Unicode("", help="early, late -> A; other -> B; leave empty for no groups").tag(advanced=True)
     class_table = Unicode("", help="CSV with the class of each object (StarDist only)").tag(path="file", advanced=True)

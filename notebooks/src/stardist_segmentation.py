@@ -106,6 +106,9 @@ note(samples.descriptions(["nuclei", "nuclei_real", "nuclei_whole", "nuclei_he"]
 # %% cellView="form" jupyter={"source_hidden": true}
 # Rarely changed fields of the next form
 class AdvancedData(Form):
+    ignore_value = Unicode("", help="number in masks of what is not to count, such as 255; empty = none").tag(
+        advanced=True
+    )
     axes = Enum(
         ["automatic", "YX", "YXC", "CYX"], help="leave at automatic; order of height Y, width X, channels C"
     ).tag(advanced=True)
@@ -131,7 +134,8 @@ class Data(AdvancedData):
     ).tag(path=True, beside="training_source")
     group_rule = GroupRule(help="which images belong together: one patient, slide or day").tag(of="training_source")
     mask_type = Enum(
-        ["automatic", "instance labels", "binary"], help="leave at automatic; binary: objects that touch count as one"
+        ["automatic", "instance labels", "binary", "inverted", "soft edges", "outlines"],
+        help="leave at automatic unless 3.2 asks; binary: objects that touch count as one",
     )
     class_table = Unicode("", help="CSV with columns file, label, class; empty = one kind of object").tag(path="file")
     model_name = FolderName("my_stardist", help="name of the model; a folder of this name is made")
@@ -219,10 +223,10 @@ training
 # ### 3.2 Look at the data
 #
 # Shows your images with their objects, and names every problem with its file and what to do. Nothing is to be filled
-# in. Most failures of deep learning come from the data: **too little**, **uneven** (one day or patient looks
-# different), or **faulty annotation**. The table *What the images are like* is what automatic fields follow from; their
-# values now stand in the forms above. It went well when each object below has one outline, drawn where you would have
-# drawn it.
+# in, unless masks may mean several things: then they are shown, and you write in form 3.1 which is right. Most failures
+# of deep learning come from the data: **too little**, **uneven** (one day or patient looks different), or **faulty
+# annotation**. The table *What the images are like* is what automatic fields follow from; their values now stand in the
+# forms above. It went well when each object below has one outline, drawn where you would have drawn it.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Read and show the data
@@ -234,7 +238,7 @@ from utils.tasks import page
 from utils.tasks.objects.task import StarDist
 
 task = StarDist()
-project = task.open(data.values(), training.seed)
+project = page.open_project(task, data.values(), training.seed)
 page.settle(task, project, data, training)
 page.show_project(task, project, training.values())
 

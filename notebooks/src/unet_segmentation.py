@@ -102,6 +102,9 @@ note(samples.descriptions(["nuclei_real", "tissue", "tissue_new_stain", "nuclei"
 # %% cellView="form" jupyter={"source_hidden": true}
 # Rarely changed fields of the next form
 class AdvancedData(Form):
+    ignore_value = Unicode("", help="number in masks of what is not to count, such as 255; empty = none").tag(
+        advanced=True
+    )
     axes = Enum(
         ["automatic", "YX", "YXC", "CYX"], help="leave at automatic; order of height Y, width X, channels C"
     ).tag(advanced=True)
@@ -126,7 +129,10 @@ class Data(AdvancedData):
         help="folder of their masks, with the same file names; found by itself beside the images",
     ).tag(path=True, beside="training_source")
     group_rule = GroupRule(help="which images belong together: one patient, slide or day").tag(of="training_source")
-    mask_type = Enum(["automatic", "binary", "classes", "instance labels"], help="leave at automatic")
+    mask_type = Enum(
+        ["automatic", "binary", "inverted", "soft edges", "outlines", "classes", "instance labels"],
+        help="what numbers in masks mean; leave at automatic unless 3.2 asks",
+    )
     class_names = Unicode("", help="names in order of mask value: glass, tissue, fibrosis; empty = numbered")
     model_name = FolderName("my_unet", help="name of the model; a folder of this name is made")
     starting_model = Unicode("automatic", help="an earlier model to go on from (3.4); empty = from scratch").tag(
@@ -211,10 +217,11 @@ training
 # %% [markdown]
 # ### 3.2 Look at the data
 #
-# Shows your images with their masks, and names every problem with its file and what to do. Nothing is to be filled in.
-# Most failures of deep learning come from the data: **too little**, **uneven** (one day or patient looks different), or
-# **faulty annotation**. The table *What the images are like* is what automatic fields follow from; their values now
-# stand in the forms above. It went well when the outlines below follow what you would have drawn yourself.
+# Shows your images with their masks, and names every problem with its file and what to do. Nothing is to be filled in,
+# unless masks may mean several things: then they are shown, and you write in form 3.1 which is right. Most failures
+# of deep learning come from the data: **too little**, **uneven** (one day or patient looks different), or **faulty
+# annotation**. The table *What the images are like* is what automatic fields follow from; their values now stand in the
+# forms above. It went well when the outlines below follow what you would have drawn yourself.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Read and show the data
@@ -226,7 +233,7 @@ from utils.tasks import page
 from utils.tasks.pixels.task import UNet
 
 task = UNet()
-project = task.open(data.values(), training.seed)
+project = page.open_project(task, data.values(), training.seed)
 page.settle(task, project, data, training)
 page.show_project(task, project, training.values())
 

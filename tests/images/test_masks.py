@@ -3,8 +3,21 @@
 import numpy as np
 import pytest
 
-from utils.errors import DataError
-from utils.images.masks import recognise_mask_type, table_of_classes, to_class_ids, to_labels, to_values
+from utils.errors import DataError, FormError
+from utils.images.mask_types import recognise_mask_type
+from utils.images.masks import (
+    IGNORED,
+    MaskError,
+    counted,
+    ignored_values,
+    mark_ignored,
+    table_of_classes,
+    to_class_ids,
+    to_labels,
+    to_objects,
+    to_values,
+    values_of,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -149,3 +162,120 @@ def test_to_labels():
     labels = to_labels(many)
     assert labels.dtype == np.uint32
     assert labels.max() == 260 * 260
+
+
+def law_masks():
+    """Random masks with the value 9, which is to be ignored, and where it is."""
+    for _ in range(20):
+        mask = RNG.choice([0, 3, 7, 9], RNG.integers(5, 40, 2)).astype(RNG.choice([np.uint8, np.uint16, np.uint32]))
+        mask.flat[:4] = 0, 3, 7, 9
+        yield mask, mask == 9
+
+
+def test_ignored_pixels_are_minus_one_and_change_no_other():
+    assert IGNORED == -1
+    for mask, where in law_masks():
+        marked = mark_ignored(mask, [9])
+        assert marked.dtype.kind == "i"
+        np.testing.assert_array_equal(marked == IGNORED, where)
+        np.testing.assert_array_equal(marked[~where], mask[~where])
+        np.testing.assert_array_equal(counted(marked), ~where)
+        assert values_of(marked).tolist() == [0, 3, 7]
+        table = table_of_classes([marked], "classes")
+        assert [one["value"] for one in table] == [0, 3, 7]
+        ids, labels = to_class_ids(marked, table, "classes"), to_objects(marked, "instance labels")[0]
+        assert (ids.dtype, labels.dtype) == (np.int16, np.int32)
+        for found in (ids, labels):
+            np.testing.assert_array_equal(found, np.select([where, mask == 3, mask == 7], [IGNORED, 1, 2], 0))
+
+
+def test_the_type_follows_from_the_field_not_from_one_mask():
+    plain = np.array([[0, 1]], np.uint8)
+    assert mark_ignored(plain, []) is plain
+    assert mark_ignored(plain, [9]).dtype == mark_ignored(plain, [1]).dtype == np.int16
+    assert mark_ignored(plain.astype(np.uint16), [1]).dtype == np.int32
+    high = np.array([[0, 65534, 65535]], np.uint16)
+    np.testing.assert_array_equal(mark_ignored(high, [65535]), [[0, 65534, -1]])
+
+
+def test_ignore_value_is_read_from_its_field():
+    assert [ignored_values(text) for text in ("", " ", "255", 255, "0", "254, 255")] == [
+        (),
+        (),
+        (255,),
+        (255,),
+        (0,),
+        (254, 255),
+    ]
+    for wrong in ("white", "-1", "1.5"):
+        with pytest.raises(FormError, match="ignore_value"):
+            ignored_values(wrong)
+
+
+def test_0_may_be_what_does_not_count():
+    masks = [mark_ignored(np.array([[0, 1, 2, 0]], np.uint8), [0])] * 2
+    assert recognised_doubt(masks) == ["binary", "inverted"]
+    for kind, expected in (("binary", [[-1, 0, 1, -1]]), ("inverted", [[-1, 1, 0, -1]])):
+        np.testing.assert_array_equal(to_class_ids(masks[0], table_of_classes(masks, kind), kind), expected)
+
+
+def recognised_doubt(masks):
+    with pytest.raises(DataError) as caught:
+        recognise_mask_type(masks)
+    return [one.value for one in caught.value.readings]
+
+
+def test_inverted():
+    for low, high in ((0, 255), (1, 2), (0, 1)):
+        mask = np.array([[high, low, high]], np.uint8)
+        table = table_of_classes([mask], "inverted")
+        assert [one["value"] for one in table] == [high, low]
+        ids = to_class_ids(mask, table, "inverted")
+        np.testing.assert_array_equal(ids, [[0, 1, 0]])
+        np.testing.assert_array_equal(to_values(ids, table), mask)
+        np.testing.assert_array_equal(to_objects(mask, "inverted", high, low)[0], [[0, 1, 0]])
+
+
+def test_two_values_without_0():
+    masks = [np.array([[1, 2]], np.uint8), np.array([[1, 1]], np.uint8)]
+    table = table_of_classes(masks, "binary")
+    assert [one["value"] for one in table] == [1, 2]
+    assert [to_class_ids(mask, table, "binary").tolist() for mask in masks] == [[[0, 1]], [[0, 0]]]
+    assert [to_objects(mask, "binary", 1, 2)[0].tolist() for mask in masks] == [[[0, 1]], [[0, 0]]]
+    with pytest.raises(DataError, match="1, 2, 3"):
+        to_class_ids(np.array([[1, 2, 3]], np.uint8), table, "binary")
+
+
+def test_soft_edges_are_cut_at_the_half():
+    mask = np.array([[0, 3, 127, 128, 251, 255]], np.uint8)
+    table = table_of_classes([mask], "soft edges")
+    assert [one["value"] for one in table] == [0, 255]
+    np.testing.assert_array_equal(to_class_ids(mask, table, "soft edges"), [[0, 0, 0, 1, 1, 1]])
+
+
+def squares():
+    """Three squares, two of which touch, and one cut by the border, with the outlines of all (open at the border)."""
+    labels = np.zeros((40, 60), np.uint8)
+    labels[5:15, 5:15], labels[5:15, 15:25], labels[20:34, 30:44], labels[20:30, 54:] = 1, 2, 3, 4
+    inner = np.zeros_like(labels)
+    inner[6:14, 6:14], inner[6:14, 16:24], inner[21:33, 31:43], inner[21:29, 55:] = 1, 2, 3, 4
+    return labels, ((labels > 0) & (inner == 0)).astype(np.uint8) * 255
+
+
+def test_outlines_are_filled_and_separate_what_touches():
+    labels, lines = squares()
+    table = table_of_classes([lines], "outlines")
+    ids, (objects, values) = to_class_ids(lines, table, "outlines"), to_objects(lines, "outlines")
+    cut = (labels == 4) & (lines == 0)  # whether this is inside or outside the lines do not tell
+    assert (ids[cut] == IGNORED).all()
+    assert (objects[cut] == IGNORED).all()
+    np.testing.assert_array_equal(ids[labels != 4], labels[labels != 4] > 0)
+    np.testing.assert_array_equal(objects[:, :50], np.where(labels < 4, labels, 0)[:, :50])
+    assert values.tolist() == [1, 2, 3]
+
+
+def test_messages_about_binary_masks_say_which_they_are():
+    plain = np.array([[0, 255]], np.uint8)
+    with pytest.raises(MaskError) as caught:
+        table_of_classes([plain, plain, np.array([[0, 7, 255]], np.uint8)], "binary")
+    assert caught.value.masks == [2]

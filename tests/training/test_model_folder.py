@@ -122,6 +122,12 @@ def test_what_differs_is_listed_and_nothing_is_touched(difference, unfinished, f
     assert tree(finished.parent) == before
 
 
+def test_a_field_that_the_earlier_form_did_not_have_is_an_empty_one(finished):
+    assert model_folder.open_folder(finished, changed("data", "new_field", ""), SPLIT) == "finished"
+    with pytest.raises(ModelError, match="data.new_field was None and is now '255'"):
+        model_folder.open_folder(finished, changed("data", "new_field", "255"), SPLIT)
+
+
 def test_all_differences_are_listed(finished):
     new = changed("training", "number_of_epochs", 4)
     new["overrides"]["augmentation"] = {"flip": False}

@@ -12,6 +12,7 @@ import pandas as pd
 from utils.data.contents import check_roles, contents
 from utils.data.crops import Crop, CropSet, load_crops
 from utils.data.examples import Dataset, Example, load_examples
+from utils.data.mask_checks import MasksInDoubt
 from utils.data.problems import raise_errors
 from utils.data.review import read_review
 from utils.data.splits import automatic_percentage, split, split_table, stratified_split
@@ -70,7 +71,7 @@ def open_project(data: Mapping, seed: int = 0, annotation: str = "classes") -> P
     Raises
     ------
     DataError
-        Every error found in the folders, together.
+        Every error found in the folders, together; `MasksInDoubt` where there is something to look at.
     """
     folder = folder_of(data["model_path"], data["model_name"])
     dataset = load_examples(
@@ -82,8 +83,9 @@ def open_project(data: Mapping, seed: int = 0, annotation: str = "classes") -> P
         annotation=annotation,
         class_table=_place(data.get("class_table")),
         pixel_size_um=data.get("pixel_size", 0),
+        ignore_value=data.get("ignore_value", ""),
     )
-    raise_errors(dataset.problems)
+    _raise_errors(dataset)
     name_classes(dataset.classes, data.get("class_names", ""))
     groups = [example.group for example in dataset.examples]
     held = contents(dataset.examples, dataset.classes, annotation)
@@ -92,6 +94,16 @@ def open_project(data: Mapping, seed: int = 0, annotation: str = "classes") -> P
     return _project(
         dataset, groups, roles, [annotation_sha256(example, dataset.classes) for example in dataset.examples], folder
     )
+
+
+def _raise_errors(dataset: Dataset) -> None:
+    """`raise_errors`, with masks to look at where they may mean something else than they seem."""
+    try:
+        raise_errors(dataset.problems)
+    except DataError as error:
+        if not dataset.shown:
+            raise
+        raise MasksInDoubt(str(error), dataset.shown, dataset.readings) from error
 
 
 def open_crops(data: Mapping, seed: int = 0) -> Project:
@@ -150,6 +162,11 @@ def describe_images(project: Project) -> dict:
         "normalisation": NORMALISATION,
         "pixel_size_um": sizes.pop() if len(sizes) == 1 else None,
     }
+
+
+def described_masks(dataset: Dataset) -> dict:
+    """What model.json says of how the masks are read, whatever the network: mask_type, ignore_value."""
+    return {"mask_type": dataset.mask_type, "ignore_value": dataset.ignore_value}
 
 
 def name_classes(classes: list[dict], names: str) -> None:

@@ -10,6 +10,7 @@ from sklearn.covariance import MinCovDet
 
 from utils.data.crops import Crop
 from utils.data.examples import Dataset, Example
+from utils.images.masks import counted
 
 FOCUS_WINDOW = 1024  # side in pixels of the middle part that focus is measured on
 FEWEST = 6  # images without which nothing can be called typical
@@ -46,7 +47,7 @@ def _features(example: Example) -> dict[str, float]:
     grey = example.image.array.mean(axis=-1, dtype=np.float32)
     brightness = plane_features(grey)
     sizes = {"height": grey.shape[0], "width": grey.shape[1], "focus": brightness.pop("focus")}
-    return {**brightness, **sizes, "foreground share": float((example.mask > 0).mean())}
+    return {**brightness, **sizes, "foreground share": float((example.mask > 0).sum() / counted(example.mask).sum())}
 
 
 def plane_features(plane: np.ndarray) -> dict[str, float]:
@@ -134,10 +135,12 @@ def _distance(values: pd.Series, reference: pd.Series) -> tuple[np.ndarray, floa
 def class_shares(dataset: Dataset, roles: Sequence[str]) -> pd.DataFrame:
     """How much of each class there is in each part of the split; `roles` is the role of each example of the data set.
 
-    Columns: role, class (name), pixels, share (0 to 1, of the pixels of that role), images (that contain the class).
+    Columns: role, class (name), pixels, share (0 to 1, of the pixels of that role that count), images (that contain the
+    class).
     """
     n = len(dataset.classes)
-    counts = np.array([np.bincount(example.mask.ravel(), minlength=n) for example in dataset.examples])  # (images, n)
+    masks = [example.mask for example in dataset.examples]
+    counts = np.array([np.bincount(mask[counted(mask)], minlength=n) for mask in masks])  # (images, n)
     rows = []
     for role in dict.fromkeys(roles):
         own = counts[np.asarray(roles) == role]

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+NOT_COUNTED = -1  # in true masks; `utils.images.masks.IGNORED`, which this room may not import
 THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(1, 20))
 
 
@@ -29,7 +30,8 @@ def confusion_matrix(y_true: np.ndarray, y_pred: np.ndarray, n_classes: int) -> 
     Parameters
     ----------
     y_true, y_pred
-        Class ids, 0 .. n_classes - 1, in any shape, the same for both.
+        Class ids, 0 .. n_classes - 1, in any shape, the same for both. Pixels whose true class is -1
+        (`utils.images.masks.IGNORED`) are not counted.
     n_classes
         Number of classes, background included.
 
@@ -40,6 +42,8 @@ def confusion_matrix(y_true: np.ndarray, y_pred: np.ndarray, n_classes: int) -> 
     """
     if y_true.shape != y_pred.shape:
         raise ValueError(f"the true mask has shape {y_true.shape}, the predicted one {y_pred.shape}")
+    if y_true.dtype.kind == "i":
+        y_true, y_pred = y_true[y_true != NOT_COUNTED], y_pred[y_true != NOT_COUNTED]
     for ids in (y_true, y_pred):
         if ids.dtype.kind not in "biu" or (ids.size and (ids.min() < 0 or ids.max() >= n_classes)):
             raise ValueError(f"class ids must be whole numbers from 0 to {n_classes - 1}")
@@ -90,6 +94,8 @@ def _iou_by_threshold(y_true: np.ndarray, p1: np.ndarray, grid: np.ndarray) -> n
     """Foreground IoU of p1 > threshold for every threshold of the ascending grid, in one pass over the pixels."""
     if y_true.shape != p1.shape:
         raise ValueError(f"the mask has shape {y_true.shape}, the probabilities {p1.shape}")
+    if y_true.dtype.kind == "i":
+        y_true, p1 = y_true[y_true != NOT_COUNTED], p1[y_true != NOT_COUNTED]
     exceeded = np.searchsorted(grid.astype(p1.dtype), p1.ravel())  # number of thresholds below each probability
     truth = y_true.ravel() > 0
     n_bins = len(grid) + 1
@@ -111,7 +117,8 @@ def best_threshold(
     Parameters
     ----------
     probabilities
-        (y_true, p1): class ids and probability of class 1 of one image each, both (Y, X). Images are not kept.
+        (y_true, p1): class ids and probability of class 1 of one image each, both (Y, X). Images are not kept; pixels
+        whose class is -1 are not counted.
     grid
         Thresholds to try; 0.5 is always tried too.
 

@@ -20,7 +20,7 @@ from skimage.segmentation import relabel_sequential
 from stardist.matching import label_overlap, matching
 
 from utils.errors import DataError
-from utils.metrics.confusion import confusion_matrix, ratio
+from utils.metrics.confusion import NOT_COUNTED, confusion_matrix, ratio
 from utils.metrics.intervals import bootstrap
 
 IOU_THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
@@ -55,6 +55,23 @@ class ObjectScores:
     class_confusion: np.ndarray | None = None
 
 
+def where_counted(labels_true: np.ndarray, labels_pred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both label images without what does not count: pixels whose true label is -1 (`utils.images.masks.IGNORED`).
+
+    A predicted object more than half of which lies there is taken away, as it may be right or wrong; the others are
+    compared by the pixels that count.
+    """
+    if labels_true.dtype.kind != "i" or labels_true.shape != labels_pred.shape:
+        return labels_true, labels_pred
+    ignored = labels_true == NOT_COUNTED
+    if not ignored.any():
+        return labels_true, labels_pred
+    n = int(labels_pred.max()) + 1
+    area, hidden = (np.bincount(part, minlength=n) for part in (labels_pred.ravel(), labels_pred[ignored]))
+    away = hidden > HALF * area
+    return np.where(ignored, 0, labels_true), np.where(ignored | away[labels_pred], 0, labels_pred)
+
+
 def scores_from_counts(counts: np.ndarray) -> dict[str, np.ndarray]:
     """AP, precision, recall, F1 and PQ (...), 0 to 1, of counts (..., 4): TP, FP, FN, sum of matched IoU.
 
@@ -77,7 +94,8 @@ def object_scores(pairs: Iterable[Pair], classes: Sequence[dict] | None = None) 
     ----------
     pairs
         (file name, group, labels_true, labels_pred, classes_true, classes_pred) of each image. Labels are whole numbers
-        of shape (Y, X), 0 = background; classes map each label to its class id, from 1, or are None.
+        of shape (Y, X), 0 = background, -1 in the true ones what does not count (`where_counted`); classes map each
+        label to its class id, from 1, or are None.
     classes
         Class table as in model.json, needed where objects have classes. Background (id 0) may be in it or not.
 
@@ -92,6 +110,7 @@ def object_scores(pairs: Iterable[Pair], classes: Sequence[dict] | None = None) 
     """
     confusions, rows, counts = [], [], []
     for file, group, labels_true, labels_pred, *object_classes in pairs:
+        labels_true, labels_pred = where_counted(labels_true, labels_pred)
         matches = matching(labels_true, labels_pred, thresh=IOU_THRESHOLDS, report_matches=True)
         counts.append([[one.tp, one.fp, one.fn, one.tp * one.mean_matched_score] for one in matches])
         number = {"true objects": int(matches[0].n_true), "predicted objects": int(matches[0].n_pred)}
@@ -111,6 +130,8 @@ def _class_confusion(
     """Classes of matched objects, (n_classes, n_classes), rows = truth."""
     y_true = np.array([true[label] for label, _ in pairs], dtype=np.int64)
     y_pred = np.array([predicted[label] for _, label in pairs], dtype=np.int64)
+    if (y_true < 1).any():
+        raise ValueError("an annotated object has the class id of the background")
     return confusion_matrix(y_true - 1, y_pred - 1, max(one["id"] for one in classes))
 
 
@@ -197,9 +218,10 @@ def kinds_of_objects(
     - missed and false: the other annotated and the other predicted objects.
 
     An object to which two of these apply is called by the first of them in this list. Labels are whole numbers of shape
-    (Y, X), 0 = background; gaps in the numbering are allowed. ValueError where the shapes differ, or labels are
-    negative or no whole numbers.
+    (Y, X), 0 = background, and true ones -1 where nothing counts (`where_counted`); gaps in the numbering are allowed.
+    ValueError where the shapes differ, or labels are negative or no whole numbers.
     """
+    labels_true, labels_pred = where_counted(labels_true, labels_pred)
     pairs = matched_pairs(matching(labels_true, labels_pred, thresh=iou_threshold, report_matches=True))
     true, _, true_labels = relabel_sequential(labels_true)
     pred, _, pred_labels = relabel_sequential(labels_pred)

@@ -31,7 +31,7 @@ class PixelScores:
     ----------
     per_image
         One row per image: file, group, foreground_iou, then for each class iou_<class>, dice_<class>,
-        true_share_<class> and predicted_share_<class> (shares of the image's area, 0 to 1).
+        true_share_<class> and predicted_share_<class> (shares of the area that counts, 0 to 1).
     totals
         mean_foreground_iou, mean_dice (over the classes that exist, background not counted), then for each class
         dice_<class> and iou_<class> (pooled over the test set) and share_mae_<class> (mean absolute error of the area
@@ -111,7 +111,8 @@ def pixel_scores(
     Parameters
     ----------
     pairs
-        (file name, group, y_true, y_pred) of each image, the last two class ids of shape (Y, X).
+        (file name, group, y_true, y_pred) of each image, the last two class ids of shape (Y, X); pixels whose true
+        class is -1 are not counted.
     classes
         Class table as in model.json, background first.
 

@@ -13,6 +13,7 @@ ORANGE, SKY_BLUE, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
 # Yellow and green first: seen on black fluorescence as well as on purple and pink stains.
 CLASS_COLOURS = (YELLOW, GREEN, VERMILION, SKY_BLUE, PURPLE, BLUE, ORANGE)
 LABEL_COLOURS = (YELLOW, SKY_BLUE, VERMILION, GREEN, PURPLE, ORANGE)  # blue is too dark for outlines on black
+NOT_COUNTED = (0.5, 0.5, 0.5)  # what the masks say is not to count
 NEIGHBOUR_DISTANCE = 3  # pixels between objects that get colours of their own
 
 

@@ -4,7 +4,8 @@ Figures are made without pyplot, whose hidden list of figures grows with each on
 """
 
 import io
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import zip_longest
 from types import SimpleNamespace
@@ -17,11 +18,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 
-from utils.pages.colours import class_colours
+from utils.images.masks import counted, listed, values_of
+from utils.pages.colours import NOT_COUNTED, class_colours
 from utils.pages.pictures import display_image, display_limits, overlay, thin
 
 WIDTH = 11.0  # inches, a notebook's page at 100 dpi
 PANEL_PIXELS = 1024
+FEW_VALUES = 13  # of a mask, whose steps of grey can be told
 
 
 def png(figure: Figure, dpi: int = 100) -> bytes:
@@ -76,6 +79,11 @@ def class_entries(classes: Sequence[dict]) -> dict[str, tuple]:
     """Name and colour of each class but background, for a legend."""
     colours = class_colours(classes)
     return {str(one["name"]): colours[one["id"]] for one in classes if one["id"] > 0}
+
+
+def not_counted_entry(masks: Sequence[np.ndarray]) -> dict[str, tuple]:
+    """Text and colour of what does not count, for a legend; empty where everything in `masks` counts."""
+    return {} if all(counted(mask).all() for mask in masks) else {"does not count": NOT_COUNTED}
 
 
 def short_name(name: str, longest: int = 26) -> str:
@@ -167,7 +175,7 @@ def show_pairs(examples: Sequence, classes: Sequence[dict], n: int = 4, seed: in
         return overlay(one.image.array, one.mask, classes, max_side=PANEL_PIXELS)
 
     figure = image_pairs(examples, paint, n, seed)
-    add_legend(figure, class_entries(classes))
+    add_legend(figure, class_entries(classes) | not_counted_entry([one.mask for one in examples]))
     return figure
 
 
@@ -218,5 +226,47 @@ def show_augmented(
     """
     pairs = (patches_before, patches_after), (masks_before, masks_after)
     figure = augmented_pairs(*pairs, partial(overlay, classes=classes), pixel_size_um)
-    add_legend(figure, class_entries(classes))
+    add_legend(figure, class_entries(classes) | not_counted_entry(masks_before))
+    return figure
+
+
+def _stored_mask(mask: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Grey picture of a mask (Y, X): few `values` in steps that are seen, however small they are, many as they are."""
+    few = len(values) < FEW_VALUES
+    grey = np.searchsorted(values, mask) if few else mask
+    top = len(values) - 1 + (values[0] > 0) if few else values[-1]
+    return display_image(grey + (few and values[0] > 0), np.array([[0.0], [max(1.0, float(top))]]))
+
+
+def show_masks(
+    images: Sequence[tuple[str, np.ndarray]],
+    masks: Sequence[np.ndarray],
+    readings: Mapping[str, Sequence[np.ndarray]],
+    ignored: bool = False,
+) -> Figure:
+    """Images, their masks as they are stored, and how these are, or may be, understood: a column for each image.
+
+    Parameters
+    ----------
+    images, masks
+        Name and (Y, X, C) of each, at least one, and the values in the mask of each, (Y, X).
+    readings
+        What the masks may mean, in words -> a picture (Y, X, 3) for each image.
+    ignored
+        Whether pixels are `greyed` in these.
+    """
+    width = WIDTH / max(3, len(images))
+    height = width * min(1.3, max(mask.shape[0] / mask.shape[1] for mask in masks))
+    figure, axes = picture_grid(2 + len(readings), len(images), (height + 0.45, width))
+    for ax, (name, array) in zip(axes[0], images, strict=True):
+        add_picture(ax, display_image(thin(array, PANEL_PIXELS)), short_name(name))
+    for ax, mask in zip(axes[1], masks, strict=True):
+        values = values_of(mask)
+        some = listed(values.tolist()) if len(values) < 6 else f"{len(values)} values, {values[0]} to {values[-1]}"
+        add_picture(ax, _stored_mask(thin(mask, PANEL_PIXELS), values), f"mask as it is stored: {some}")
+    for row, (words, pictures) in zip(axes[2:], readings.items(), strict=True):
+        for ax, picture in zip(row, pictures, strict=True):
+            add_picture(ax, picture, "\n".join(textwrap.wrap(words, 36)))
+    if ignored:
+        add_legend(figure, {"does not count": NOT_COUNTED})
     return figure

@@ -13,7 +13,8 @@ from skimage.segmentation import find_boundaries, relabel_sequential
 from skimage.util import montage as grid
 
 from utils.files import atomic
-from utils.pages.colours import class_colours, label_colours
+from utils.images.masks import IGNORED, without_ignored
+from utils.pages.colours import NOT_COUNTED, class_colours, label_colours
 
 STRIP = 128  # rows of an overlay that are painted at a time, which bounds the memory
 CHANNEL_COLOURS = {
@@ -48,7 +49,7 @@ def overlay(
     Parameters
     ----------
     image, ids
-        (Y, X, C) of any dtype, and class ids (Y, X).
+        (Y, X, C) of any dtype, and class ids (Y, X); what is `IGNORED` is `greyed`.
     classes
         Class table as in model.json.
     contours
@@ -71,7 +72,7 @@ def overlay(
     painted = np.empty((*ids.shape, 3), np.uint8)
     for y in range(0, len(ids), STRIP):
         rows = slice(y, y + STRIP)
-        picture = display_image(image[rows], limits)
+        picture = greyed(display_image(image[rows], limits), ids[rows])
         painted[rows] = _paint(picture, ids[rows], lines[rows], class_colours(classes), 0.3 if contours else 0.45)
     return painted
 
@@ -84,6 +85,13 @@ def _paint(picture: np.ndarray, ids: np.ndarray, lines: np.ndarray, colours: dic
             picture[ids == number] += opacity * np.asarray(colour, np.float32)
             picture[lines == number] = colour
     return np.round(255 * picture).astype(np.uint8)
+
+
+def greyed(picture: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Picture (Y, X, 3) of 0 to 1, changed in place: grey where class ids or labels (Y, X) are `IGNORED`."""
+    ignored = ids == IGNORED
+    picture[ignored] = 0.3 * picture[ignored] + 0.7 * np.asarray(NOT_COUNTED, np.float32)
+    return picture
 
 
 def label_outlines(labels: np.ndarray) -> np.ndarray:
@@ -128,7 +136,7 @@ def label_overlay(
     Parameters
     ----------
     image, labels
-        (Y, X, C) of any dtype, and integers (Y, X); background (0) is left as it is.
+        (Y, X, C) of any dtype, and integers (Y, X); background (0) is left as it is, what is `IGNORED` is `greyed`.
     contours, max_side, limits
         As in `overlay`.
     class_ids
@@ -137,14 +145,15 @@ def label_overlay(
     Raises
     ------
     ValueError
-        If image and labels differ in size, or labels are negative.
+        If image and labels differ in size, or labels are negative but for `IGNORED`.
     KeyError
         If a label has no class id.
     """
     if image.shape[:2] != labels.shape:
         raise ValueError(f"the image is {image.shape[:2]} pixels, the labels {labels.shape}")
     image = thin(image, max_side)
-    labels, _, numbers = relabel_sequential(np.asarray(thin(labels, max_side)))
+    stored = np.asarray(thin(labels, max_side))
+    labels, _, numbers = relabel_sequential(without_ignored(stored))
     limits = display_limits(image) if limits is None else limits
     lines = label_outlines(labels) if contours else np.zeros(labels.shape, bool)
     if class_ids is None:
@@ -156,7 +165,7 @@ def label_overlay(
     painted = np.empty((*labels.shape, 3), np.uint8)
     for y in range(0, len(labels), STRIP):
         rows = slice(y, y + STRIP)
-        picture = display_image(image[rows], limits)
+        picture = greyed(display_image(image[rows], limits), stored[rows])
         opacity = 0.2 if contours else 0.45
         painted[rows] = np.round(255 * paint_labels(picture, labels[rows], lines[rows], colours, opacity))
     return painted

@@ -6,6 +6,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.color import hed_from_rgb, rgb_from_hed
 
+from utils.images.masks import counted
 from utils.images.normalise import NORMALISATION, normalise, signal_range
 from utils.patching.patches import draw_position
 
@@ -64,9 +65,10 @@ def draw_patch(image, mask, low, high, patch, min_fraction, augmentation: Augmen
     size; `min_fraction` is the smallest share of foreground at the drawn position.
     """
     y, x = draw_position(mask, patch, min_fraction, rng)
-    if augmentation.warps:
-        image, mask = _warp(image, mask, (y, x), patch, augmentation, rng)
-    else:
+    warped = _warp(image, mask, (y, x), patch, augmentation, rng) if augmentation.warps else None
+    if warped is not None and counted(warped[1]).any():
+        image, mask = warped
+    else:  # as it is also where the few pixels that count were turned out of the patch
         window = np.s_[y : y + patch[0], x : x + patch[1]]
         image, mask = image[window], mask[window]
     image, mask = _turn(image, mask, augmentation, rng)

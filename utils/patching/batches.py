@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from utils.images.masks import counted
 from utils.images.normalise import normalisation_range, normalise
 from utils.patching.augmentation import Augmentation, draw_patch
 from utils.patching.patches import evenly_chosen, grid_positions
@@ -17,7 +18,10 @@ PREVIEWS = 4
 
 @dataclass(frozen=True)
 class Source:
-    """An image that patches are drawn from: (Y, X, C) as read, (Y, X) class ids, (C,) values that become 0 and 1."""
+    """An image that patches are drawn from: (Y, X, C) as read, (Y, X) class ids, (C,) values that become 0 and 1.
+
+    Pixels of the mask that are `utils.images.masks.IGNORED` stay so in the patches.
+    """
 
     image: np.ndarray
     mask: np.ndarray
@@ -31,8 +35,8 @@ class TrainingPatches(keras.utils.PyDataset):
     Parameters
     ----------
     sources
-        Training images. One is drawn with probability proportional to the square root of its number of pixels: large
-        images give more patches, but do not drown the small ones.
+        Training images. One is drawn with probability proportional to the square root of its number of pixels that
+        count: large images give more patches, but do not drown the small ones.
     patch
         (height, width) in pixels.
     batch_size, steps
@@ -47,7 +51,7 @@ class TrainingPatches(keras.utils.PyDataset):
         super().__init__()
         self.sources, self.patch, self.batch_size, self.steps = list(sources), patch, batch_size, steps
         self.min_fraction, self.augmentation, self.seed = min_fraction, augmentation, seed
-        area = np.sqrt([source.mask.size for source in self.sources])
+        area = np.sqrt([np.count_nonzero(counted(source.mask)) for source in self.sources])
         self.probability = area / area.sum()
         self.epoch = 0
 
@@ -72,11 +76,19 @@ class TrainingPatches(keras.utils.PyDataset):
 
 
 class ValidationPatches(keras.utils.PyDataset):
-    """Patches on a grid over the validation images, never augmented; at most `VALIDATION_PATCHES`, evenly chosen."""
+    """Patches on a grid over the validation images, never augmented; at most `VALIDATION_PATCHES`, evenly chosen.
+
+    Patches in which no pixel counts are left out.
+    """
 
     def __init__(self, sources: Sequence[Source], patch: tuple[int, int], batch_size: int):
         super().__init__()
-        places = [(i, y, x) for i, source in enumerate(sources) for y, x in grid_positions(source.mask.shape, patch)]
+        places = [
+            (i, y, x)
+            for i, source in enumerate(sources)
+            for y, x in grid_positions(source.mask.shape, patch)
+            if counted(source.mask[y : y + patch[0], x : x + patch[1]]).any()
+        ]
         self.sources, self.patch, self.batch_size = list(sources), patch, batch_size
         self.places = evenly_chosen(places, VALIDATION_PATCHES)  # index of the source, y, x
 
@@ -101,11 +113,11 @@ class ValidationPatches(keras.utils.PyDataset):
 
 
 def automatic_steps(sources: Sequence[Source], patch: tuple[int, int], batch_size: int) -> int:
-    """Steps per epoch with which an epoch sees about as many pixels as the training images have, 50 to 200.
+    """Steps per epoch with which an epoch sees about as many pixels as count in the training images, 50 to 200.
 
     Few images need no fewer steps to learn from, and a large set must not make a round of training endless.
     """
-    pixels = sum(source.mask.size for source in sources)
+    pixels = sum(np.count_nonzero(counted(source.mask)) for source in sources)
     return min(max(50, math.ceil(pixels / (patch[0] * patch[1] * batch_size))), 200)
 
 

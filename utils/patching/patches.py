@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from utils.errors import DataError
+from utils.images.masks import counted
 
 ROWS = 64  # rows of a predicted image that are handed on at a time
 ATTEMPTS = 20  # positions tried per patch before the one with most foreground is taken
@@ -18,17 +19,34 @@ def draw_position(
 
     `mask` (Y, X) holds class ids, 0 = background, and is at least as large as `patch` (height, width). Where no
     position of `ATTEMPTS` reaches the share, the one with most foreground is taken; an image without foreground gives a
-    uniformly drawn position, so that 0 and empty images work.
+    uniformly drawn position, so that 0 and empty images work. Pixels that are `IGNORED` are not counted, and a patch
+    of nothing else is taken only where the whole mask is like that.
     """
-    best, best_share = None, -1.0
+    best, best_share = None, -2.0
     for _ in range(ATTEMPTS):
         y, x = (int(rng.integers(0, size - side + 1)) for size, side in zip(mask.shape, patch, strict=True))
-        share = np.count_nonzero(mask[y : y + patch[0], x : x + patch[1]]) / (patch[0] * patch[1])
+        share = _foreground_share(mask[y : y + patch[0], x : x + patch[1]])
         if share > best_share:
             best, best_share = (y, x), share
         if share >= min_fraction:
             break
-    return best
+    return best if best_share >= 0 else _around_a_pixel(mask, patch, rng) or best
+
+
+def _foreground_share(window: np.ndarray) -> float:
+    """Share of the pixels of `window` that count which are foreground; -1 where none counts."""
+    number = np.count_nonzero(counted(window))
+    return np.count_nonzero(window > 0) / number if number else -1.0
+
+
+def _around_a_pixel(mask: np.ndarray, patch: tuple[int, int], rng: np.random.Generator) -> tuple[int, int] | None:
+    """Corner of a patch around one of the few pixels that count, None where there is none."""
+    places = np.flatnonzero(counted(mask))
+    if not len(places):
+        return None
+    middle = np.unravel_index(rng.choice(places), mask.shape)
+    ends = zip(middle, mask.shape, patch, strict=True)
+    return tuple(int(np.clip(at - side // 2, 0, size - side)) for at, size, side in ends)
 
 
 def grid_positions(shape: tuple[int, int], patch: tuple[int, int]) -> list[tuple[int, int]]:

@@ -10,6 +10,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier
 
 from utils.data.examples import Example
+from utils.images.masks import counted, without_ignored
 from utils.images.normalise import (
     EACH_IMAGE,
     TOGETHER,
@@ -111,7 +112,7 @@ def _image(example: Example) -> dict:
     return {
         "height": array.shape[0],
         "width": array.shape[1],
-        "foreground": float((example.mask > 0).mean()),
+        "foreground": float((example.mask > 0).sum() / counted(example.mask).sum()),
         "range": float(high - low),
         "saturated": float((array >= white).mean()),
         "noise": max(noise_level(array[..., c]) for c in range(array.shape[-1])) / max(high - low, 1e-9),
@@ -123,7 +124,7 @@ def _image(example: Example) -> dict:
 
 def _objects(mask: np.ndarray, objects: bool) -> pd.DataFrame:
     """Diameter of a circle of the same area and longest side of the box in pixels, and whether an object touches."""
-    labels = mask if objects else label(mask > 0)
+    labels = without_ignored(mask) if objects else label(mask > 0)
     table = pd.DataFrame(regionprops_table(labels, properties=("label", "area", "bbox")))
     if not len(table):
         return pd.DataFrame({"diameter": [], "extent": [], "touching": []})
@@ -174,6 +175,8 @@ def _pixels(
     image = normalise(array, *normalisation_range(array, normalisation))
     blurred = gaussian_filter(image, BLUR, axes=(0, 1))
     chosen = rng.integers(0, example.mask.size, PIXELS)
+    if not (known := counted(example.mask)).all():
+        chosen = rng.choice(np.flatnonzero(known), PIXELS)
     features = np.concatenate([image, blurred], axis=-1).reshape(example.mask.size, -1)
     classes = example.mask > 0 if objects else example.mask
     return features[chosen], classes.ravel()[chosen].astype(int)

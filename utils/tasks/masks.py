@@ -8,18 +8,32 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from utils.data.contents import check_roles, contents, lacking
 from utils.data.copies import duplicates
 from utils.data.examples import Dataset, Example, load_examples
+from utils.data.mask_checks import MasksInDoubt, Stored
 from utils.data.problems import Problem, problem_table, questions
 from utils.data.project import Project, name_classes, open_project
 from utils.data.splits import split
 from utils.data.uneven import image_features, outliers
 from utils.errors import DataError
+from utils.images.mask_types import Reading
+from utils.images.masks import (
+    all_values,
+    ignored_values,
+    mark_ignored,
+    table_of_classes,
+    to_class_ids,
+    to_objects,
+    two_values,
+)
 from utils.images.normalise import NORMALISATION, normalisation_of
 from utils.metrics.intervals import Judgement
+from utils.pages.figures import show_masks
 from utils.pages.page import in_groups
+from utils.pages.pictures import label_overlay, overlay
 from utils.paths import resolve
 from utils.samples import STARTING, sample_of
 from utils.tasks.automatic import Choice, Progressively
@@ -63,6 +77,7 @@ class Masks(NetworkTask):
             annotation=self.annotation,
             class_table=class_table,
             pixel_size_um=data.get("pixel_size", 0),
+            ignore_value=description.get("ignore_value", ""),
         )
 
     def split(self, project: Project, chosen: np.ndarray, percentage_validation: float, seed: int) -> np.ndarray:
@@ -176,6 +191,18 @@ class Masks(NetworkTask):
             )
         return "\n\n".join(lines)
 
+    def show_understood(self, project: Project) -> Figure | None:
+        """See `Task`."""
+        dataset = project.dataset
+        if not dataset.shown:
+            return None
+        reading = Reading("mask_type", dataset.mask_type, "as they were understood")
+        return masks_figure(dataset.shown, [reading], self.annotation, dataset.ignore_value)
+
+    def show_doubt(self, doubt: MasksInDoubt, ignore_value: str = "") -> Figure:
+        """Masks of which it was not decided what they mean, and what they may mean."""
+        return masks_figure(doubt.examples, doubt.readings, self.annotation, ignore_value)
+
     @abstractmethod
     def problems(self, project: Project, training: Mapping) -> list[Problem]:
         """Everything odd about images and masks."""
@@ -243,10 +270,44 @@ class Masks(NetworkTask):
 
 def _as_known(headline: dict, examples: Sequence[Example]) -> dict:
     """The headline score, unknown where no image holds anything to find."""
-    if any(one.mask.any() for one in examples):
+    if any((one.mask > 0).any() for one in examples):
         return headline
     meaning = "No test image holds anything to find: how well it is found is unknown. Add test images that do."
     return headline | {"value": float("nan"), "low": float("nan"), "high": float("nan"), "meaning": meaning}
+
+
+def masks_figure(
+    examples: Sequence[Stored], readings: Sequence[Reading], annotation: str, ignore_value: str = ""
+) -> Figure:
+    """Figure of `show_masks`: images, their masks as stored, and a row for each reading that these examples allow.
+
+    `annotation` is that of `Masks`, `ignore_value` the field's, which a reading may replace.
+    """
+    rows = {}
+    for one in readings:
+        try:
+            rows[f"{one.value}: {one.when}"] = _read_so(examples, one, annotation, ignore_value)
+        except DataError:  # such as objects of which there are too many
+            continue
+    ignored = bool(ignore_value) or any(one.field == "ignore_value" for one in readings)
+    images = [(one.name, one.image.array) for one in examples]
+    return show_masks(images, [one.mask for one in examples], rows, ignored)
+
+
+def _read_so(examples: Sequence[Stored], reading: Reading, annotation: str, ignore_value: str) -> list[np.ndarray]:
+    """The images with their masks, understood by `reading`, painted over; DataError where they cannot be."""
+    ignore = ignored_values(reading.value if reading.field == "ignore_value" else ignore_value)
+    masks = [mark_ignored(one.mask, ignore) for one in examples]
+    kind = reading.value
+    if reading.field != "mask_type":
+        kind = "classes" if annotation == "classes" else "instance labels"
+    if annotation == "objects" and kind != "classes":
+        pair = two_values(all_values(masks), kind)
+        labels = [to_objects(mask, kind, *pair)[0] for mask in masks]
+        return [label_overlay(one.image.array, mask) for one, mask in zip(examples, labels, strict=True)]
+    classes = table_of_classes(masks, kind)
+    ids = [to_class_ids(mask, classes, kind) for mask in masks]
+    return [overlay(one.image.array, mask, classes) for one, mask in zip(examples, ids, strict=True)]
 
 
 def with_roles(copies: pd.DataFrame, project: Project) -> pd.DataFrame:

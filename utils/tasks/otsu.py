@@ -9,6 +9,7 @@ from skimage.color import rgb2gray, rgb2hed, rgb2hsv, rgb2lab
 from skimage.filters import threshold_otsu
 
 from utils.data.examples import Example
+from utils.images.masks import counted
 from utils.metrics.confusion import ratio
 
 BINS = 256
@@ -137,8 +138,8 @@ def middle(array: np.ndarray, side: int = MOST_PIXELS) -> np.ndarray:
 
 
 def mean_overlap(found: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> float:
-    """Mean foreground IoU of bool masks (Y, X) with annotation that is not 0; -1 where nothing can be scored."""
-    pairs = [(one, mask > 0) for one, mask in zip(found, masks, strict=True)]
+    """Mean foreground IoU of bool masks (Y, X) with annotation above 0; -1 where nothing can be scored."""
+    pairs = [(one & counted(mask), mask > 0) for one, mask in zip(found, masks, strict=True)]
     iou = np.array([ratio(np.sum(one & mask), np.sum(one | mask)) for one, mask in pairs], float)
     return float(np.nanmean(iou)) if np.isfinite(iou).any() else -1.0
 
@@ -146,8 +147,8 @@ def mean_overlap(found: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> fl
 def fit_otsu(examples: Sequence[Example], classes: Sequence[dict] = (), seed: int = 0) -> Otsu:
     """Choose plane and side of the threshold, then smoothing and offset, by the mean foreground IoU on `examples`.
 
-    Looked at are at most 24 images, of each at most 512 x 512 pixels, drawn by `seed`. Foreground is whatever is not 0
-    in the masks.
+    Looked at are at most 24 images, of each at most 512 x 512 pixels, drawn by `seed`. Foreground is whatever is above
+    0 in the masks; pixels that are `IGNORED` are not counted.
     """
     chosen = sample(examples, seed)
     arrays, masks = [middle(one.image.array) for one in chosen], [middle(one.mask) for one in chosen]

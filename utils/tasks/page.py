@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.display import Markdown, display
 from tqdm.auto import tqdm
 
+from utils.data.mask_checks import MasksInDoubt
 from utils.pages.figures import show
 from utils.pages.notes import note
 from utils.pages.page import show_tables, tidy
@@ -38,6 +39,15 @@ def settle(task: NetworkTask, project: "Project", *forms: "Form") -> None:
         form.on_change(choose)
 
 
+def open_project(task: Task, data: dict, seed: int = 0) -> "Project":
+    """Section 3.2: `Task.open`; where masks can be read in several ways they are shown before that is said."""
+    try:
+        return task.open(data, seed)
+    except MasksInDoubt as doubt:
+        show(task.show_doubt(doubt, data.get("ignore_value", "")))
+        raise
+
+
 def show_project(task: Task, project: "Project", training: dict, test_set: TestSet | None = None) -> None:
     """Section 3.2: what was found, as text, table and figure; `training` are values of that form."""
     display(Markdown(task.overview(project, training)))
@@ -45,6 +55,9 @@ def show_project(task: Task, project: "Project", training: dict, test_set: TestS
         show_tables({"What the images are like": table})
     display(tidy(task.counts(project, test_set)))
     show(task.show_data(project))
+    if figure := task.show_understood(project):
+        display(Markdown("**The masks, as they are stored and as they were understood:**"))
+        show(figure)
 
 
 def show_trials(project: "Project") -> None:

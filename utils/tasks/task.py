@@ -263,6 +263,10 @@ class Task(ABC):
     def show_data(self, project: "Project") -> Figure:
         """Some training images with their annotation."""
 
+    def show_understood(self, project: "Project") -> Figure | None:
+        """Some images with annotation that may mean something else than it seems, and how it was understood."""
+        return None
+
     @abstractmethod
     def checks(self, project: "Project", training: Mapping, test_set: TestSet | None = None) -> Checks:
         """Problems, uneven images and copies; `test_set` are test images that are no part of the project."""

@@ -125,13 +125,16 @@ def _differences(folder: Path, parameters: Mapping, split: pd.DataFrame) -> list
 
 
 def _changed_fields(old: Mapping, new: Mapping, chosen: set[tuple[str, str]]) -> list[str]:
-    """Fields {form: {field: value}} that differ, in words; the `chosen` ones only from what is no longer automatic."""
+    """Fields {form: {field: value}} that differ, in words; the `chosen` ones only from what is no longer automatic.
+
+    A field that an earlier form did not have yet is an empty one.
+    """
     differences = []
     for form in COMPARED_FORMS:
         before, after = (ADDED.get(form, {}) | one.get(form, {}) for one in (old, new))
         for field in sorted((before.keys() | after.keys()) - NOT_COMPARED.get(form, set())):
             left_open = after.get(field) == AUTOMATIC and (form, field) in chosen
-            if before.get(field) != after.get(field) and not left_open:
+            if before.get(field, "") != after.get(field, "") and not left_open:
                 differences.append(f"{form}.{field} was {before.get(field)!r} and is now {after.get(field)!r}")
     return differences
 

@@ -12,6 +12,7 @@ from skimage.transform import downscale_local_mean
 from utils.data.examples import Example
 from utils.data.problems import Problem
 from utils.images.image import read_mask
+from utils.images.masks import without_ignored
 
 MOST_LISTED = 5  # places told in one problem
 SIZE_COLUMNS = ["file", "group", "objects", "cut by the border", "median diameter [px]", "largest extent [px]"]
@@ -26,9 +27,9 @@ WORKING_RADIUS = 5  # pixels that an object's radius is reduced to, for speed
 def object_problems(examples: Sequence[Example]) -> list[Problem]:
     """Warnings about the objects of each image; one for each image and kind, with the places of the first five.
 
-    Looked for are objects in several pieces, holes (background that one object alone encloses), specks (under 10
-    pixels and a tenth of the median area), regions that look like objects but have no label (`unlabelled`), and 8-bit
-    label images whose 255 numbers are all used.
+    Looked for, where pixels count, are objects in several pieces, holes (background that one object alone encloses),
+    specks (under 10 pixels and a tenth of the median area), regions that look like objects but have no label
+    (`unlabelled`), and 8-bit label images whose 255 numbers are all used.
     """
     tables = [_measurements(example.mask) for example in examples]
     areas = np.concatenate([table["area"] for table in tables]) if tables else np.zeros(0)
@@ -49,6 +50,7 @@ def object_problems(examples: Sequence[Example]) -> list[Problem]:
 
 def _measurements(labels: np.ndarray) -> pd.DataFrame:
     """Area, centre (y, x), height and width of the box, diameter, and whether cut by the border, of each object."""
+    labels = without_ignored(labels)
     properties = ("area", "centroid", "bbox", "equivalent_diameter_area")
     table = pd.DataFrame(regionprops_table(labels, properties=properties))
     table["height"], table["width"] = table["bbox-2"] - table["bbox-0"], table["bbox-3"] - table["bbox-1"]
@@ -76,7 +78,7 @@ def _warning(example: Example, what: str, remedy: str) -> Problem:
 
 def _torn(example: Example, table: pd.DataFrame) -> Problem | None:
     """Objects that are not connected."""
-    pieces, n = label(example.mask, connectivity=2, return_num=True)
+    pieces, n = label(without_ignored(example.mask), connectivity=2, return_num=True)
     if n == len(table):
         return None
     owner = np.zeros(n + 1, int)
@@ -170,7 +172,7 @@ def size_problems(
     """
     from stardist.utils import calculate_extents  # here, because it takes seconds to import
 
-    labels = [example.mask for example in examples if example.mask.any()]
+    labels = [without_ignored(example.mask) for example in examples if (example.mask > 0).any()]
     if not labels:
         return []
     median, largest = (calculate_extents(labels, func) for func in (np.median, np.max))  # each (height, width)
@@ -203,7 +205,7 @@ def unlabelled(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
     (Y, X; 0 is background) and from the border. Returns (n, 2), y and x in pixels; empty for fewer than 5
     labelled objects.
     """
-    areas = np.bincount(labels.ravel())[1:]
+    areas = np.bincount(without_ignored(labels).ravel())[1:]
     areas = areas[areas > 0]
     if not len(areas):
         return np.zeros((0, 2))

@@ -11,8 +11,9 @@ from skimage.segmentation import relabel_sequential, watershed
 from stardist.matching import matching
 
 from utils.data.examples import Example
+from utils.images.masks import without_ignored
 from utils.metrics.confusion import ratio
-from utils.metrics.objects import IOU_THRESHOLD
+from utils.metrics.objects import IOU_THRESHOLD, where_counted
 from utils.tasks.objects.measure import Objects
 from utils.tasks.otsu import OFFSETS, Otsu, fit_otsu, middle, sample
 
@@ -72,13 +73,14 @@ class Watershed:
 
 def median_diameter(masks: Sequence[np.ndarray]) -> float:
     """Diameter of a circle of the median area of all objects of label images (Y, X), pixels; 1 without objects."""
-    areas = np.concatenate([np.bincount(mask.ravel())[1:] for mask in masks])
+    areas = np.concatenate([np.bincount(without_ignored(mask).ravel())[1:] for mask in masks])
     return float(np.sqrt(4 / np.pi * np.median(areas[areas > 0]))) if areas.any() else 1.0
 
 
 def pooled_ap(found: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> float:
     """AP at IoU 0.5 over the objects of all label images (Y, X); 0 where there is nothing to score."""
-    matches = [matching(mask, labels, thresh=IOU_THRESHOLD) for labels, mask in zip(found, masks, strict=True)]
+    pairs = [where_counted(mask, labels) for labels, mask in zip(found, masks, strict=True)]
+    matches = [matching(mask, labels, thresh=IOU_THRESHOLD) for mask, labels in pairs]
     tp, mistakes = sum(one.tp for one in matches), sum(one.fp + one.fn for one in matches)
     return float(np.nan_to_num(ratio(tp, tp + mistakes)))
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from utils.metrics.objects import ObjectScores, count_error, kinds_of_objects, object_scores
+from utils.metrics.objects import ObjectScores, count_error, kinds_of_objects, object_scores, where_counted
 from utils.pages.colours import BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILION, YELLOW
 from utils.pages.figures import (
     PANEL_PIXELS,
@@ -18,10 +18,11 @@ from utils.pages.figures import (
     add_picture,
     augmented_pairs,
     image_pairs,
+    not_counted_entry,
     picture_grid,
     thinned_pixel_size,
 )
-from utils.pages.pictures import display_image, label_outlines, label_overlay, paint_labels, thin
+from utils.pages.pictures import display_image, greyed, label_outlines, label_overlay, paint_labels, thin
 from utils.pages.score_figures import agreement, before_after_rows, check_answers, lowest, score_text
 
 GREY = to_rgb("0.75")
@@ -81,10 +82,12 @@ def object_errors(
     Labels are (Y, X), 0 = background. Kinds of error are those of `kinds_of_objects`, at an intersection over union of
     0.5; their numbers stand above the panels, `name` is the title.
     """
+    stored = thin(labels_true, PANEL_PIXELS)
+    labels_true, labels_pred = where_counted(labels_true, labels_pred)
     kinds = kinds_of_objects(labels_true, labels_pred)
     size = thinned_pixel_size(image, pixel_size_um)
     image, labels_true, labels_pred = (thin(array, PANEL_PIXELS) for array in (image, labels_true, labels_pred))
-    picture = display_image(image)
+    picture = greyed(display_image(image), stored)
     panel = WIDTH / 2 * min(1.3, image.shape[0] / image.shape[1]) + 0.3
     figure, axes = picture_grid(2, 2, (panel, WIDTH / 2))
     add_picture(axes[0, 0], picture, "image", size)
@@ -92,7 +95,7 @@ def object_errors(
     add_picture(axes[1, 0], paint_kinds(picture, labels_true, kinds.true), _counted("annotated", kinds.true))
     add_picture(axes[1, 1], paint_kinds(picture, labels_pred, kinds.predicted), _counted("predicted", kinds.predicted))
     present = {*kinds.true.values(), *kinds.predicted.values()}
-    add_legend(figure, kind_entries(present), "right", columns=2)
+    add_legend(figure, kind_entries(present) | not_counted_entry([stored]), "right", columns=2)
     add_legend(figure, OUTLINES, "left", "Outlines", columns=3)
     figure.suptitle(name, fontsize=11)
     return figure
@@ -214,9 +217,10 @@ def _annotated_objects(one: SimpleNamespace) -> np.ndarray:
 
 def _paint_objects(one: SimpleNamespace, labels: np.ndarray) -> tuple[np.ndarray, set[str]]:
     """Picture (Y, X, 3) of an example with predicted objects, and of missed ones the outlines; the kinds in it."""
-    kinds = kinds_of_objects(one.mask, labels)
+    mask, labels = where_counted(one.mask, labels)
+    kinds = kinds_of_objects(mask, labels)
     unmatched = {label: kind for label, kind in kinds.true.items() if kind != "matched"}
-    picture, y_true, y_pred = (thin(array, PANEL_PIXELS) for array in (one.image.array, one.mask, labels))
-    painted = paint_kinds(display_image(picture), y_pred, kinds.predicted)
+    picture, y_true, y_pred = (thin(array, PANEL_PIXELS) for array in (one.image.array, mask, labels))
+    painted = paint_kinds(greyed(display_image(picture), thin(one.mask, PANEL_PIXELS)), y_pred, kinds.predicted)
     left = np.where(np.isin(y_true, list(unmatched)), y_true, 0)
     return paint_kinds(painted, left, unmatched, dim=1, opacity=0.15), {*unmatched.values(), *kinds.predicted.values()}

@@ -5,13 +5,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import keras
+import numpy as np
 import stardist.utils
 from stardist.models import Config2D, StarDist2D
 from tqdm.auto import tqdm
 
 from utils.data.examples import Example
-from utils.data.project import Project, describe_images
+from utils.data.project import Project, describe_images, described_masks
 from utils.errors import DataError, ModelError
+from utils.images.masks import counted, without_ignored
 from utils.images.normalise import normalise
 from utils.patching.augmentation import Augmentation
 from utils.patching.batches import automatic_steps, sources
@@ -111,7 +113,7 @@ class ObjectTraining:
         return images | {
             "task": self.name,
             "notebook": self.notebook,
-            "mask_type": project.dataset.mask_type,
+            **described_masks(project.dataset),
             "normalisation": self.normalisation(project, training),
             "network": network,
             "input": {"patch": list(patch), "multiple_of": grid * 2**UNET_DEPTH, "largest_object": largest},
@@ -207,13 +209,32 @@ def _with_policy(layer: keras.Layer, policy: keras.DTypePolicy) -> keras.Layer:
 def optimise_thresholds(model: StarDist2D, examples: Sequence[Example], normalisation: Mapping) -> None:
     """Let StarDist choose its probability and overlap thresholds on validation images; bars show the progress.
 
-    Without any object in them nothing can be chosen: StarDist's usual values stay.
+    Without any object in them nothing can be chosen: StarDist's usual values stay. Where pixels are `IGNORED` nothing
+    is found, so that no object there counts as right or wrong.
     """
-    if not any(one.mask.any() for one in examples):
+    if not any((one.mask > 0).any() for one in examples):
         return
     images = [normalise(source.image, source.low, source.high) for source in sources(examples, normalisation)]
-    with quiet(), _bars_for_the_page():
-        model.optimize_thresholds(images, [one.mask for one in examples])
+    masks = [one.mask for one in examples]
+    with quiet(), _bars_for_the_page(), _blind_where_ignored(model, masks):
+        model.optimize_thresholds(images, [without_ignored(mask) for mask in masks])
+
+
+@contextmanager
+def _blind_where_ignored(model: StarDist2D, masks: Sequence[np.ndarray]):
+    """Let `model` predict, for images in the order of their masks, no object where these are `IGNORED`."""
+    predict, grid, remaining = model.predict, model.config.grid, iter(masks)
+
+    def blind(image: np.ndarray, **options):
+        probability, *others = predict(image, **options)
+        known = counted(next(remaining))[:: grid[0], :: grid[1]]
+        return (np.where(known, probability, 0), *others)
+
+    model.predict = blind
+    try:
+        yield
+    finally:
+        del model.predict
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from skimage.feature import multiscale_basic_features
 from sklearn.ensemble import RandomForestClassifier
 
 from utils.data.examples import Example
+from utils.images.masks import counted, values_of
 from utils.images.normalise import normalise, percentiles
 from utils.patching.patches import predict_in_tiles
 from utils.tasks.otsu import fit_otsu, picture_of, sample, white_of
@@ -83,10 +84,17 @@ class PixelForest:
 
 
 def window(mask: np.ndarray, rng: np.random.Generator) -> tuple[slice, slice]:
-    """Window of a mask (Y, X) with the most classes, of nine; one of them by chance where several have as many."""
+    """Window of a mask (Y, X) with the most classes, of nine; one of them by chance where several have as many.
+
+    Where no pixel of them counts it lies around one that does.
+    """
     starts = [np.unique(np.linspace(0, max(0, length - WINDOW), 3).astype(int)) for length in mask.shape]
     places = [(slice(y, y + WINDOW), slice(x, x + WINDOW)) for y in starts[0] for x in starts[1]]
-    return places[max(rng.permutation(len(places)), key=lambda i: len(np.unique(mask[places[i]])))]
+    best = places[max(rng.permutation(len(places)), key=lambda i: len(values_of(mask[places[i]])))]
+    if counted(mask[best]).any():
+        return best
+    y, x = (max(0, int(at) - WINDOW // 2) for at in np.argwhere(counted(mask))[0])
+    return slice(y, y + WINDOW), slice(x, x + WINDOW)
 
 
 def draw_pixels(
@@ -95,18 +103,18 @@ def draw_pixels(
     """Draw at most 20,000 pixels, as many of each image, and there as many of each class that it has.
 
     Returns their features (n, n_features), class ids (n,), and the share of their image's window (n,) that each stands
-    for: for each image these add up to 1.
+    for: for each image these add up to 1. Pixels that are `IGNORED` are not drawn.
     """
     rng, quota, drawn = np.random.default_rng(seed), MOST_PIXELS // len(examples), []
     for one in examples:
         array, place = one.image.array, window(one.mask, rng)
         seen = features(normalise(colours(array[place], white_of(array)), *value_range(array, own_range)))
         mask = one.mask[place].ravel()
-        known = np.unique(mask)
+        known = values_of(mask)
         for class_id in known:
             own = np.flatnonzero(mask == class_id)
             chosen = rng.permutation(own)[: max(1, quota // len(known))]
-            area = np.full(len(chosen), len(own) / mask.size / len(chosen))
+            area = np.full(len(chosen), len(own) / np.count_nonzero(counted(mask)) / len(chosen))
             drawn.append((seen.reshape(mask.size, -1)[chosen], mask[chosen], area))
     x, y, area = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
     return x, y, area

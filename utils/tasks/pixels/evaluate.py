@@ -86,7 +86,8 @@ class PixelScoring:
 
 
 def _disagreement(annotated: np.ndarray, predicted: np.ndarray, n_classes: int) -> Mapping[str, float]:
-    cm, area = confusion_matrix(annotated, predicted, n_classes), annotated.size
+    cm = confusion_matrix(annotated, predicted, n_classes)
+    area = cm.sum()
     return {
         "foreground_iou": float(foreground_iou_from_confusion(cm)),
         "mean_iou": float(mean_iou(cm)),

@@ -7,14 +7,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from utils.images.masks import counted
 from utils.metrics.confusion import confusion_matrix
-from utils.pages.colours import CLASS_COLOURS, SKY_BLUE, VERMILION, class_colours
+from utils.pages.colours import CLASS_COLOURS, NOT_COUNTED, SKY_BLUE, VERMILION, class_colours
 from utils.pages.figures import (
     PANEL_PIXELS,
     WIDTH,
     add_legend,
     add_picture,
     class_entries,
+    not_counted_entry,
     picture_grid,
     short_name,
     thinned_pixel_size,
@@ -80,23 +82,28 @@ def _paint_mistakes(
     y_true = np.concatenate([thin(one.mask, PANEL_PIXELS).ravel() for one, _ in panels])
     y_pred = np.concatenate([thin(ids, PANEL_PIXELS).ravel() for _, ids in panels])
     if len(classes) == 2:
-        legend = paint_binary_errors(pixels, y_true > 0, y_pred > 0)
+        legend = paint_binary_errors(pixels, y_true > 0, y_pred > 0, counted(y_true))
     else:
         legend = paint_class_errors(pixels, y_true, y_pred, [one["name"] for one in _shortened(classes)])
     parts = np.split(pixels, np.cumsum([picture[..., 0].size for picture in pictures])[:-1])
     return [part.reshape(picture.shape) for part, picture in zip(parts, pictures, strict=True)], legend
 
 
-def paint_binary_errors(picture: np.ndarray, y_true: np.ndarray, y_pred: np.ndarray) -> dict[str, tuple]:
+def paint_binary_errors(
+    picture: np.ndarray, y_true: np.ndarray, y_pred: np.ndarray, known: np.ndarray | None = None
+) -> dict[str, tuple]:
     """Paint right and wrong foreground over `picture`, float32 (..., 3), 0 to 1, in place; returns the legend.
 
-    Annotated and predicted foreground are bool (...).
+    Annotated and predicted foreground are bool (...), and so is `known`, what counts (None: all).
     """
+    known = np.ones_like(y_true) if known is None else known
     kinds = {
         "found, rightly": ((0.85, 0.85, 0.85), y_true & y_pred),
-        "found, but not annotated (false positive)": (VERMILION, ~y_true & y_pred),
+        "found, but not annotated (false positive)": (VERMILION, known & ~y_true & y_pred),
         "annotated, but missed (false negative)": (SKY_BLUE, y_true & ~y_pred),
     }
+    if not known.all():
+        kinds["does not count"] = (NOT_COUNTED, ~known)
     picture[...] = 0
     for colour, where in kinds.values():
         picture[where] = colour
@@ -110,7 +117,7 @@ def paint_class_errors(
 
     `picture`, float32 (..., 3), 0 to 1, is painted over in place; pixels of several pictures may be given in one list,
     so that all get the same colours. Class ids are (...), `names` those of the classes by id. Returns the legend, with
-    the percentage of all pixels; the most frequent mistake comes first.
+    the percentage of all pixels that count; the most frequent mistake comes first.
     """
     mistakes = confusion_matrix(y_true, y_pred, len(names))
     np.fill_diagonal(mistakes, 0)
@@ -123,7 +130,7 @@ def paint_class_errors(
         named = rank < MOST_MISTAKES_NAMED
         colour = CLASS_COLOURS[(rank + len(names) - 1) % len(CLASS_COLOURS)] if named else (1.0, 1.0, 1.0)
         picture[(y_true == true) & (y_pred == predicted)] = colour
-        share = 100 * mistakes[true, predicted] / y_true.size
+        share = 100 * mistakes[true, predicted] / np.count_nonzero(counted(y_true))
         legend[f"{names[true]} called {names[predicted]} ({share:.1f} %)" if named else "other mistakes"] = colour
     return legend or {"no mistakes": (0.5, 0.5, 0.5)}
 
@@ -149,10 +156,10 @@ def error_map(
     errors = display_image(image)
     add_picture(axes[0, 0], errors.copy(), "image", size)
     if len(classes) == 2:
-        add_legend(figure, paint_binary_errors(errors, y_true > 0, y_pred > 0))
+        add_legend(figure, paint_binary_errors(errors, y_true > 0, y_pred > 0, counted(y_true)))
     else:
         mistakes = paint_class_errors(errors, y_true, y_pred, [str(one["name"]) for one in classes])
-        add_legend(figure, class_entries(classes), "left", "Classes")
+        add_legend(figure, class_entries(classes) | not_counted_entry([y_true]), "left", "Classes")
         add_legend(figure, mistakes, "right", "Mistakes (share of the image)", columns=2)
     add_picture(axes[0, 1], overlay(image, y_true, classes), "annotation (truth)")
     add_picture(axes[0, 2], overlay(image, y_pred, classes), "prediction of the model")

@@ -6,8 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from utils.data.project import Project, describe_images
+from utils.data.project import Project, describe_images, described_masks
 from utils.errors import ModelError
+from utils.images.masks import counted
 from utils.metrics.confusion import best_threshold
 from utils.patching.augmentation import Augmentation
 from utils.patching.batches import TrainingPatches, ValidationPatches, automatic_steps, sources
@@ -64,7 +65,7 @@ class PixelTraining:
         return images | {
             "task": self.name,
             "notebook": self.notebook,
-            "mask_type": project.dataset.mask_type,
+            **described_masks(project.dataset),
             "normalisation": self.normalisation(project, training),
             "network": network | {name: training[name] for name in FIELDS},
             "threshold": 0.5,
@@ -157,7 +158,7 @@ def pixel_class_weights(masks: Sequence[np.ndarray], n_classes: int) -> np.ndarr
     Parameters
     ----------
     masks
-        (Y, X) class ids.
+        (Y, X) class ids; pixels that are `IGNORED` are not counted.
     n_classes
         Number of classes; one that occurs nowhere gets weight 0.
 
@@ -165,7 +166,7 @@ def pixel_class_weights(masks: Sequence[np.ndarray], n_classes: int) -> np.ndarr
     -------
     (n_classes,) float32
     """
-    counts = sum(np.bincount(mask.ravel(), minlength=n_classes) for mask in masks)
+    counts = sum(np.bincount(mask[counted(mask)], minlength=n_classes) for mask in masks)
     share = counts / counts.sum()
     weights = np.where(share > 0, 1 / np.sqrt(np.maximum(share, 1e-12)), 0)
     return (weights / (weights * share).sum()).astype(np.float32)
@@ -187,6 +188,7 @@ def segmentation_loss(name: str, weights: Sequence[float]) -> Callable:
     -------
     callable
         (y_true, y_pred) -> scalar; y_true integer class ids (batch, Y, X), y_pred logits (batch, Y, X, classes).
+        Pixels whose true class is `utils.images.masks.IGNORED` count in neither mean nor sum.
 
     References
     ----------
@@ -197,13 +199,15 @@ def segmentation_loss(name: str, weights: Sequence[float]) -> Callable:
     weights = np.asarray(weights, np.float32) if "weighted" in name else np.ones(len(weights), np.float32)
 
     def loss(y_true, y_pred):
-        one_hot = ops.one_hot(ops.cast(y_true, "int32"), len(weights), dtype="float32")
+        y_true = ops.cast(y_true, "int32")
+        counts = ops.cast(y_true >= 0, "float32")
+        one_hot = ops.one_hot(y_true, len(weights), dtype="float32")  # zeros for what is ignored
         log_p = ops.log_softmax(ops.cast(y_pred, "float32"))  # once for both parts: it costs as much as a convolution
         total = 0.0
         if "entropy" in name:
-            total -= ops.mean(ops.sum(one_hot * weights * log_p, axis=-1))
+            total -= ops.sum(one_hot * weights * log_p) / ops.maximum(ops.sum(counts), 1)
         if "Dice" in name:
-            p, truth = ops.exp(log_p[..., 1:]), one_hot[..., 1:]
+            p, truth = ops.exp(log_p[..., 1:]) * counts[..., None], one_hot[..., 1:]
             overlap, size = (ops.sum(value, axis=(0, 1, 2)) for value in (p * truth, p + truth))
             total += 1 - ops.mean((2 * overlap + 1) / (size + 1))
         return total
