@@ -95,7 +95,7 @@ def test_a_size_that_does_not_count_is_said_once_for_a_folder(tmp_path):
         write_with(tmp_path / "images" / f"{name}.tif", 25400 / 300, "ImageJ cm")
         write_tiff(tmp_path / "masks" / f"{name}.tif", (ARRAY > 99).astype(np.uint8) * 255)
     data = load_examples(tmp_path / "images", tmp_path / "masks")
-    (problem,) = data.problems
+    (problem,) = [one for one in data.problems if "pixel size" in one.what + one.remedy]
     assert problem.severity == "warning"
     assert "5 images" in problem.file
     assert "84.67 um" in problem.what
