@@ -172,7 +172,11 @@ def show_pairs(examples: Sequence, classes: Sequence[dict], n: int = 4, seed: in
 
 
 def augmented_pairs(
-    patches: Sequence[np.ndarray], ids: Sequence[np.ndarray], paint: Callable, pixel_size_um: float | None = None
+    patches: Sequence[np.ndarray],
+    ids: Sequence[np.ndarray],
+    paint: Callable,
+    pixel_size_um: float | None = None,
+    originals: Sequence[np.ndarray] | None = None,
 ) -> Figure:
     """Training patches before and after augmentation, with their annotation painted over; at most six are drawn.
 
@@ -186,11 +190,14 @@ def augmented_pairs(
         ``paint(patch, ids, limits=limits)`` -> picture (Y, X, 3).
     pixel_size_um
         For the scale bars of the patches before; a zoom may have changed it in those after.
+    originals
+        Images (Y, X, C) that the patches are from, as read: they lend colours and contrast. None: the patches before.
     """
+    originals = patches[0] if originals is None else originals
     n = min(6, len(patches[0]))
     figure, axes = picture_grid(2, max(n, 4), (WIDTH / max(n, 4), WIDTH / max(n, 4)))
     for i in range(n):
-        limits = display_limits(patches[0][i], together=True)  # patches are normalised: channels compare
+        limits = display_limits(originals[i])
         for row, (title, size) in enumerate((("as it is", pixel_size_um), ("augmented", None))):
             add_picture(axes[row, i], paint(patches[row][i], ids[row][i], limits=limits), title, size)
     figure.suptitle("Training patches as they are (above) and as the network may see them (below)", fontsize=13)
@@ -204,12 +211,13 @@ def show_augmented(
     masks_after: np.ndarray,
     classes: Sequence[dict],
     pixel_size_um: float | None = None,
+    originals: Sequence[np.ndarray] | None = None,
 ) -> Figure:
     """Training patches before and after augmentation, with their masks painted over.
 
     Parameters
     ----------
-    patches_before, patches_after, pixel_size_um
+    patches_before, patches_after, pixel_size_um, originals
         Patches (N, Y, X, C), as in `augmented_pairs`.
     masks_before, masks_after
         Class ids (N, Y, X).
@@ -217,6 +225,6 @@ def show_augmented(
         Class table as in model.json.
     """
     pairs = (patches_before, patches_after), (masks_before, masks_after)
-    figure = augmented_pairs(*pairs, partial(overlay, classes=classes), pixel_size_um)
+    figure = augmented_pairs(*pairs, partial(overlay, classes=classes), pixel_size_um, originals)
     add_legend(figure, class_entries(classes))
     return figure

@@ -58,13 +58,14 @@ def show_augmented_objects(
     patches_after: np.ndarray,
     labels_after: np.ndarray,
     pixel_size_um: float | None = None,
+    originals: Sequence[np.ndarray] | None = None,
 ) -> Figure:
     """Training patches (N, Y, X, C) before and after augmentation, their labels (N, Y, X) painted over.
 
     See `augmented_pairs`.
     """
     pairs = (patches_before, patches_after), (labels_before, labels_after)
-    figure = augmented_pairs(*pairs, label_overlay, pixel_size_um)
+    figure = augmented_pairs(*pairs, label_overlay, pixel_size_um, originals)
     figure.supxlabel(COLOUR_NOTE, fontsize=11)
     return figure
 

@@ -40,7 +40,8 @@ class PixelPage:
         patch, normalisation = self.patch_size(project, training), self.normalisation(project, training)
         chosen = sources(project.examples("training")[:PREVIEWS], normalisation)
         drawn = drawn_before_and_after(chosen, patch, training["min_fraction"], augmentation, seed)
-        return show_augmented(*drawn, project.dataset.classes, describe_images(project)["pixel_size_um"])
+        size, images = describe_images(project)["pixel_size_um"], [one.image for one in chosen]
+        return show_augmented(*drawn, project.dataset.classes, size, images)
 
     def score_tables(self, evaluation: Evaluation) -> dict[str, pd.DataFrame]:
         """See `Task`."""
