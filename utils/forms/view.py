@@ -7,9 +7,9 @@ from typing import Any
 from ipywidgets import HTML, Accordion, Button, Checkbox, DOMWidget, Dropdown, HBox, Layout, Text, VBox
 from traitlets import Bool, Enum, Float, Int, TraitType
 
-from utils.errors import FormError
+from utils.errors import FormError, label, with_labels
 from utils.forms.chooser import MUTED, RED, Unfolding, styled
-from utils.forms.fields import AUTOMATIC, Automatic, label, to_text
+from utils.forms.fields import AUTOMATIC, Automatic, to_text
 from utils.forms.settings import read_settings
 from utils.forms.state import Form, note_beside
 from utils.paths import resolve
@@ -148,7 +148,7 @@ class FormView:
         self._say("All fields show their defaults.")
 
     def _say(self, message: object) -> None:
-        self.message.value = styled(str(message))
+        self.message.value = styled(with_labels(str(message)))
 
 
 def _control(trait: TraitType, text: str) -> DOMWidget:

@@ -5,12 +5,15 @@ import html
 from IPython import get_ipython
 from IPython.display import display
 
+from utils.errors import with_labels
+
 
 def note(text: str) -> None:
     """Show a plain text, line by line, or print it where no page can be shown.
 
     Printed text would be broken in the middle of words, which makes paths unreadable.
     """
+    text = with_labels(text)
     if get_ipython() is None:
         print(text)
         return

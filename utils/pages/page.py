@@ -9,6 +9,7 @@ from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
+from utils.errors import with_labels
 from utils.images.decoders import open_tiff, pixel_size_um
 from utils.pages.figures import add_picture, as_image, picture_grid, show
 
@@ -28,8 +29,14 @@ def tidy(table: pd.DataFrame, precision: int = 2):
     """
     shown = table.dropna(axis="columns", how="all") if len(table) else table
     texts = [name for name in shown.columns if not pd.api.types.is_numeric_dtype(shown[name])]
+    shown = shown.assign(**{str(name): shown[name].map(_in_words) for name in texts})
     styled = shown.style.format(precision=precision, na_rep="-", thousands="\u202f").hide(axis="index")
     return styled.format_index(heading, axis="columns").set_properties(subset=texts, **{"text-align": "left"})
+
+
+def _in_words(cell: object) -> object:
+    """A cell in which a sentence names fields as the form does."""
+    return with_labels(cell) if isinstance(cell, str) and " " in cell else cell
 
 
 def show_tables(tables: Mapping[str, pd.DataFrame], counted: bool = False, most: int | None = None) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.display import Markdown, display
 from tqdm.auto import tqdm
 
+from utils.errors import with_labels
 from utils.pages.figures import show
 from utils.pages.notes import note
 from utils.pages.page import show_tables, tidy
@@ -58,7 +59,7 @@ def show_scores(task: Task, evaluation: Evaluation, folder: Path) -> None:
     for caption, table in task.score_tables(evaluation).items():
         show_tables({caption: table}, most=MOST_ROWS if "file" in table else None)
     for sentence in (*task.cautions(evaluation), *task.remarks(evaluation)):
-        display(Markdown(sentence))
+        display(Markdown(with_labels(sentence)))
 
 
 def conclude(task: Task, evaluation: Evaluation, folder: Path, project: "Project", checks: Checks) -> None:
