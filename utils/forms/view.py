@@ -57,7 +57,7 @@ def as_table(form: Form) -> str:
 
 
 def _table_row(form: Form, name: str) -> str:
-    text, style = form.shown[name], "text-align: left; vertical-align: top; overflow-wrap: anywhere"
+    text, style = form.shown[name], "text-align: left; vertical-align: top; overflow-wrap: break-word"
     shown = {"True": "yes", "False": "no", "": "(empty)"}.get(text, text)
     said = form.wrong.get(name) or "; ".join(note for note in notes_on(form, name) if note != "set by overrides")
     cells = (f"<b>{html.escape(label(name))}</b>", html.escape(shown), html.escape(said))

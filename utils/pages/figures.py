@@ -18,10 +18,12 @@ from matplotlib.patches import Patch
 from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 
 from utils.pages.colours import class_colours
-from utils.pages.pictures import display_image, display_limits, overlay, thin
+from utils.pages.pictures import BRIGHTENED, display_image, display_limits, gamma_of, overlay, thin
 
 WIDTH = 11.0  # inches, a notebook's page at 100 dpi
 PANEL_PIXELS = 1024
+NOTE_HEIGHT = 0.25  # inches of a line below a figure
+LEGEND_LINES = 1.4  # lines of a note that are as high as one of a legend
 
 
 def png(figure: Figure, dpi: int = 100) -> bytes:
@@ -70,6 +72,25 @@ def add_legend(
     patches = [Patch(facecolor=colour, edgecolor="0.4", label=text) for text, colour in entries.items()]
     place = f"outside lower {side}"
     figure.legend(handles=patches, loc=place, ncols=columns, frameon=False, fontsize=11, title=title or None)
+
+
+def note_brightness(figure: Figure, images: Sequence[np.ndarray]) -> None:
+    """Say below, once legends are there, where one of the images (Y, X, C) is drawn brighter, see `gamma_of`."""
+    if any(gamma_of(one, display_limits(one)) != 1 for one in images):
+        write_below(figure, BRIGHTENED)
+
+
+def write_below(figure: Figure, text: str) -> None:
+    """Write a line below pictures and legends of a figure with constrained layout, which grows by that line."""
+    height = figure.get_figheight() + NOTE_HEIGHT
+    figure.set_figheight(height)
+    lines = 0
+    for legend in figure.legends:
+        legend.set_bbox_to_anchor((0, NOTE_HEIGHT / height, 1, 1 - NOTE_HEIGHT / height))
+        rows = -(-len(legend.get_texts()) // legend._ncols)
+        lines = max(lines, rows + bool(legend.get_title().get_text()))
+    blank = "\n" * round(1 + LEGEND_LINES * lines) if lines else ""  # the layout keeps room for the higher of the two
+    figure.supxlabel(blank + text, fontsize=10)
 
 
 def class_entries(classes: Sequence[dict]) -> dict[str, tuple]:

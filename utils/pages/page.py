@@ -11,7 +11,8 @@ from matplotlib.image import imread
 
 from utils.errors import with_labels
 from utils.images.decoders import open_tiff, pixel_size_um
-from utils.pages.figures import add_picture, as_image, picture_grid, show
+from utils.pages.figures import add_picture, as_image, picture_grid, show, write_below
+from utils.pages.pictures import BRIGHTENED, is_brightened
 
 PICTURE_WIDTH = 11  # inches
 
@@ -89,9 +90,13 @@ def overlays(result_folder: Path, predicted: Iterable[str], n: int = 4, folder: 
         figure.text(0, 0.5, "There are no pictures, because nothing was found in these images.")
         return figure
     figure, axes = picture_grid(1, len(files), (PICTURE_WIDTH / len(files), PICTURE_WIDTH / len(files)))
+    dark = False
     for axis, path in zip(axes[0], files, strict=True):
         picture = imread(path)
         add_picture(axis, picture, path.stem, _overlay_pixel_size(result_folder, path.stem, picture.shape[1]))
+        dark |= is_brightened(picture)
+    if dark:
+        write_below(figure, BRIGHTENED)
     return figure
 
 

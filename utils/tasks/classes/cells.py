@@ -145,7 +145,7 @@ class CellResults(Results):
                 class_ids = self._classify(planes, number, image, labels, found)
                 if number == len(planes) // 2:  # colour 0 is that of background
                     shown = {label: class_id + 1 for label, class_id in class_ids.items()}
-                    found.picture = label_overlay(image.array, labels, class_ids=shown)
+                    found.picture = label_overlay(image.array, labels, class_ids=shown, brighten=True)
         return found
 
     def _classify(self, planes: Planes, number: int, image: Image, labels: np.ndarray, found: FoundCells) -> dict:

@@ -79,7 +79,7 @@ class ObjectPage:
     def score_tables(self, evaluation: Evaluation) -> dict[str, pd.DataFrame]:
         """See `Task`."""
         return {
-            "Scores on the test images, all objects together": _with_interval(evaluation.table),
+            "Scores on the test images, over all objects of all images together": _with_interval(evaluation.table),
             COMPARED: shown_methods(evaluation),
             "Scores of each test image at IoU 0.5": evaluation.scores.per_image,
         }
