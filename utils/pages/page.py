@@ -32,6 +32,8 @@ def tidy(table: pd.DataFrame, precision: int = 2):
     texts = [name for name in shown.columns if not pd.api.types.is_numeric_dtype(shown[name])]
     shown = shown.assign(**{str(name): shown[name].map(_in_words) for name in texts})
     styled = shown.style.format(precision=precision, na_rep="-", thousands="\u202f").hide(axis="index")
+    left = {name: [{"selector": "th.col_heading", "props": "text-align: left"}] for name in texts}
+    styled = styled.set_table_styles(left, overwrite=False)
     return styled.format_index(heading, axis="columns").set_properties(subset=texts, **{"text-align": "left"})
 
 
