@@ -5,9 +5,12 @@ Writes results/<notebook>/: the executed notebook as HTML, the model folder and 
 
 import argparse
 import json
+import os
+import re
 import sys
 import time
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
@@ -56,16 +59,26 @@ def execute(name: str, values: dict, folder: Path) -> None:
         client.execute()
     finally:
         page = HTMLExporter(exclude_input=True).from_notebook_node(without_widgets(notebook))[0]
-        write_text(folder / f"{name}.html", page)
+        write_text(folder / f"{name}.html", relinked(page, folder))
 
 
 def without_widgets(notebook):
-    """The notebook with forms and bars as text: a page opened later, perhaps offline, cannot draw widgets."""
+    """The notebook with forms as tables: a page opened later, perhaps offline, cannot draw widgets."""
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             if "text/plain" in output.get("data", {}):
                 output.data.pop("application/vnd.jupyter.widget-view+json", None)
     return notebook
+
+
+def relinked(page: str, folder: Path) -> str:
+    """The page with its links to files, which are as seen from the notebooks, as seen from the `folder` it lies in."""
+
+    def seen_from(found: re.Match) -> str:
+        place = Path(os.path.normpath(NOTEBOOKS / unquote(found[1].removeprefix("file://"))))
+        return f'href="{quote(Path(os.path.relpath(place, folder)).as_posix())}{found[2] or ""}"'
+
+    return re.sub(r'href="((?:\.\./|file://)[^"#]*)(#[^"]*)?"', seen_from, page)
 
 
 def headline(folder: Path) -> str:

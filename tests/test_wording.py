@@ -1,5 +1,6 @@
 """What a reader sees is written for biologists: sections say what to do, fields give advice, a glossary explains."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from traitlets import Bool, Enum, Float, Int
 
 from notebooks import run
+from utils.errors import label
 from utils.forms import Form
 from utils.paths import ROOT
 
@@ -51,12 +53,14 @@ def above(heading: str, name: str) -> str:
 def fields(name: str) -> dict[str, object]:
     """Name "form.field" -> trait, of every field of a notebook."""
     space: dict = {"Form": Form}
-    head = "from traitlets import *\nfrom utils.forms.fields import Sizes\nfrom utils.images.axes import STACK_AXES"
+    head = "from traitlets import *\nfrom utils.forms.fields import *\nfrom utils.images.axes import STACK_AXES"
     exec(head, space)
     for cell in cells(name):
-        if cell.cell_type == "code" and cell.source.startswith("class "):
-            exec(re.split(r"\n\n+(?=\w)", cell.source)[0], space)
+        declared = re.search(r"^class .*?(?=\n\n+\w|\Z)", cell.source, flags=re.MULTILINE | re.DOTALL)
+        if cell.cell_type == "code" and declared:
+            exec(declared[0], space)
     forms = [one for one in space.values() if isinstance(one, type) and issubclass(one, Form) and one is not Form]
+    assert len(forms) >= 5  # else nothing below would be looked at
     return {f"{form.__name__}.{field}": trait for form in forms for field, trait in form.fields.items()}
 
 
@@ -169,3 +173,38 @@ class TestHelp:
             choice = isinstance(trait, (Int, Float, Bool, Enum))
             if not choice and trait.default_value == "":
                 assert re.search(r"empty|only|by itself|found|classifier", trait.help), field
+
+
+def messages(path: Path) -> list[str]:
+    """Texts of several words in a file of code, what is computed as "...", without what explains the code."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    explaining = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            found.append("".join(part.value if isinstance(part, ast.Constant) else "..." for part in node.values))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in explaining | parts:
+            found.append(node.value)
+    return [text for text in found if " " in text.strip()]
+
+
+class TestMessages:
+    """A field that a message names is one that a form has: the page then shows it in the words of the form."""
+
+    known = frozenset(field.split(".")[1] for name in NAMES for field in fields(name))
+
+    def test_fields_named_in_messages_exist(self):
+        wrong, labels = [], {label(name) for name in self.known}
+        for path in sorted((ROOT / "utils").rglob("*.py")):
+            for text in messages(path):
+                named = re.findall(r"\bfields? ([a-z]+(?:_[a-z0-9]+)+)\b", text)
+                quoted = re.findall(r'\bfields? "([^".]+)"', text)
+                wrong += [(path.name, one) for one in named if one not in self.known]
+                wrong += [(path.name, one) for one in quoted if one not in labels]
+        assert wrong == []
+
+    def test_what_is_read_of_a_file(self, tmp_path):
+        path, doc = tmp_path / "code.py", '"""The field no_field."""'
+        path.write_text(f'def f(x):\n    {doc}\n    raise E(f"Change the field {{x}} or the field my_name.")')
+        assert messages(path) == ["Change the field ... or the field my_name."]

@@ -1,23 +1,31 @@
-"""Errors meant for the person at the notebook: what happened, which file, what to do; no traceback on the page."""
+"""Errors meant for the person at the notebook: what happened, which file, what to do; no traceback on the page.
+
+Messages are written with the names of fields that programs use; `with_labels` puts in what the form shows,
+``Model name`` for ``model_name``, wherever a message is shown.
+"""
 
 import logging.handlers
+import re
 import textwrap
 import traceback
+from functools import lru_cache
 from pathlib import Path
 
 WIDTH = 90  # characters that fit into a window of 1,300 pixels
 LOG_FILE = Path(__file__).resolve().parent.parent / "logs" / "nocodedl4bio.log"
+_known: dict[str, frozenset[str]] = {}  # fields by form, of all forms that this session has declared
 
 
 class UserError(Exception):
     """A problem that the user can mend; its text is one or two plain sentences: what, which file, what to do.
 
-    IPython and Jupyter show only that text; the traceback goes to `LOG_FILE`, which the text names.
+    IPython and Jupyter show only that text, with fields named as the form does; the traceback goes to `LOG_FILE`, which
+    the text names.
     """
 
     def _render_traceback_(self) -> list[str]:
         """Lines that IPython (7 and later) shows in place of the traceback."""
-        lines = wrapped(f"{self.title}: {self}")
+        lines = wrapped(with_labels(f"{self.title}: {self}"))
         if log_exception(self):
             lines.append(f"(Details for a programmer: {LOG_FILE})")
         return lines
@@ -47,6 +55,49 @@ class SetupError(UserError):
     """Something about the software of the machine."""
 
     title = "Please check the set-up"
+
+
+def declare(form: str, fields: list[str]) -> None:
+    """Make the fields of a form known."""
+    _known[form] = _known.get(form, frozenset()) | frozenset(fields)
+
+
+def label(name: str) -> str:
+    """Name of a field as the form shows it: ``batch_size`` -> ``Batch size``, ``length_um`` -> ``Length [µm]``."""
+    text = re.sub(r"_um$", "_[µm]", name)
+    return text[:1].upper() + text[1:].replace("_", " ")
+
+
+def with_labels(text: str) -> str:
+    """`text` with the fields that it names as the form shows them, in quotation marks.
+
+    A name counts where it stands alone as a word with an underscore, after "field", or after its form and a point;
+    where it is a part of a path or stands in quotation marks already it is left as it is.
+
+    Examples
+    --------
+    >>> declare("data", ["model_name", "axes"])
+    >>> with_labels("Change the field model_name, or write YX in the field axes of models/model_name.")
+    'Change the field "Model name", or write YX in the field "Axes" of models/model_name.'
+    """
+    if not _known:
+        return text
+    return _pattern(tuple(sorted(_known.items()))).sub(_labelled, text)
+
+
+def _labelled(found: re.Match) -> str:
+    name = found["named"] or found["of_form"] or found["alone"]
+    return f'{found["field"] or ""}"{label(name)}"'
+
+
+@lru_cache(maxsize=8)
+def _pattern(known: tuple[tuple[str, frozenset[str]], ...]) -> re.Pattern:
+    every = sorted({name for _, names in known for name in names}, key=len, reverse=True)
+    names, forms = "|".join(every), "|".join(form for form, _ in known)
+    long = "|".join(name for name in every if "_" in name) or "(?!)"
+    before, after = r"(?<![\w/\\.:\"'`=-])", r"(?![\w/\\\"'`=-]|\.\w)"
+    named = rf"(?P<field>[Ff]ields? )(?P<named>{names})"
+    return re.compile(rf"{before}(?:{named}|(?:{forms})\.(?P<of_form>{names})|(?P<alone>{long})){after}")
 
 
 def wrapped(text: str) -> list[str]:

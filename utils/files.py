@@ -7,16 +7,19 @@ import io
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from utils.errors import DataError
 
 LONGEST_NAME = 255  # bytes that file systems take
+FIGURES, EXACT_FIGURES = 4, 6  # significant digits in tables for people
 
 
 @contextmanager
@@ -80,6 +83,33 @@ def write_csv(path: str | Path, table: pd.DataFrame) -> None:
     """Write `table` without its index as UTF-8 CSV, whole or not at all."""
     with atomic(path) as temporary:
         table.to_csv(temporary, index=False, encoding="utf-8")
+
+
+def meaningful(table: pd.DataFrame) -> pd.DataFrame:
+    """Numbers of a table for people with the decimals that mean something; not for what is read again as exact.
+
+    Percentages and positions (``centroid_x [um]``) have 2 decimals. Areas, lengths and what else has a unit has
+    `FIGURES` significant digits, and all digits before the point; intensities (``mean DAPI``), whose scale is unknown,
+    and a pixel size, from which others are computed, have `EXACT_FIGURES`. Other fractions (scores, shares,
+    probabilities) have 4 decimals. Whole numbers and texts stay.
+    """
+    fractions = [name for name in table.columns if table[name].dtype.kind == "f"]
+    return table.assign(**{name: _rounded(name, table[name]) for name in fractions})
+
+
+def _rounded(name: str, values: pd.Series) -> pd.Series:
+    if re.search(r"\[%|_percent$|^centroid", name):
+        return values.round(2)
+    if re.search(r"^(pixel size|mean|min|max)\b", name):
+        return _significant(values, EXACT_FIGURES)
+    return _significant(values, FIGURES) if re.search(r"\[| per ", name) else values.round(4)
+
+
+def _significant(values: pd.Series, figures: int) -> pd.Series:
+    """Round to so many significant digits, but nothing before the point."""
+    size = [math.floor(math.log10(abs(one))) if one and math.isfinite(one) else 0 for one in values.tolist()]
+    rounded = [round(one, max(0, figures - 1 - order)) for one, order in zip(values.tolist(), size, strict=True)]
+    return pd.Series(rounded, values.index, dtype=np.float64)
 
 
 def file_sha256(path: str | Path) -> str:

@@ -352,7 +352,7 @@ display(Markdown(words.generalisation(tuning, before)))
 parameters = forms.parameters(data, augmentation, strategy, training, curve, evaluation)
 forms.save_settings(data, augmentation, strategy, training, curve, evaluation)
 tuning = with_parameters(tuning, parameters)
-note(with_progress(tune, tuning))
+note(with_progress(tune, tuning), project.folder)
 
 # %% [markdown]
 # ### 4.2 The same from scratch
@@ -413,7 +413,7 @@ pictures = task.show_errors(comparison.predictors, tuning.test_set, tuning.class
 show_figures(pictures)
 more = words.more_for_report(comparison, points, draw) | pictures
 written = report.write(task, project.folder, comparison.result, checks.warnings, more)
-note(f"A page to keep or send: {written}")
+note(f"A page to keep or send: {written}", written)
 
 # %% [markdown]
 # ## 6. Predict on new images

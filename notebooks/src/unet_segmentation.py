@@ -311,7 +311,7 @@ note(task.starting_note(project, data.values(), training.values()))
 from utils.training.progress import with_progress
 
 forms.save_settings(data, augmentation, training)
-note(with_progress(task.train, project, forms.parameters(data, augmentation, training)))
+note(with_progress(task.train, project, forms.parameters(data, augmentation, training)), project.folder)
 page.show_trials(project)
 
 # %% [markdown]

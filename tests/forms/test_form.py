@@ -11,9 +11,12 @@ import ipywidgets
 import nbformat
 import numpy as np
 import pytest
+from bs4 import BeautifulSoup
 from nbclient import NotebookClient
+from nbconvert import HTMLExporter
 from traitlets import Bool, Enum, Float, Int, List, TraitError, Unicode, validate
 
+from notebooks import run
 from utils import paths
 from utils.errors import DataError, FormError
 from utils.forms import FolderName, Form, notebook, parameters, save_settings, settings
@@ -594,6 +597,7 @@ def test_notebook_shows_the_form_as_widget_and_as_text():
     NotebookClient(page, kernel_name="python3", timeout=60, allow_errors=True).execute()
     data = page.cells[2].outputs[0].data
     assert "batch_size = 2" in data["text/plain"]
+    assert "<b>Batch size</b>" in data["text/html"]
     state = page.metadata["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
     assert data["application/vnd.jupyter.widget-view+json"]["model_id"] in state
     values = [widget["state"].get("value") for widget in state.values()]
@@ -602,6 +606,34 @@ def test_notebook_shows_the_form_as_widget_and_as_text():
     said = " ".join(error.traceback)  # its lines are broken between words
     assert "must be a whole number of at least 1" in said
     assert "File" not in said  # one clear sentence, no traceback
+
+
+def test_a_page_made_without_a_person_shows_a_table_with_what_was_chosen():
+    """In the form's order and words, with the folded-away fields last; the repr of a widget is nowhere."""
+    cells = [
+        f"import sys; sys.path.insert(0, {str(paths.ROOT)!r})",
+        "from traitlets import Bool, Int, Unicode\nfrom utils.forms import Automatic, Form\n"
+        "class Training(Form):\n"
+        "    late = Bool(False, help='switch').tag(advanced=True)\n"
+        "    training_source = Unicode('no <folder>', help='folder').tag(path=True)\n"
+        "    number_of_epochs = Automatic(Int(5, min=1), help='rounds')\n"
+        "    class_names = Unicode('', help='names')\n"
+        "training = Training(class_names='a & b')\ntraining",
+        "training.settle({'number_of_epochs': (7, 'the images are few')})",
+    ]
+    page = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    NotebookClient(page, kernel_name="python3", timeout=60).execute()
+    assert "application/vnd.jupyter.widget-view+json" in page.cells[1].outputs[0].data
+    made = HTMLExporter(exclude_input=True).from_notebook_node(run.without_widgets(page))[0]
+    table = BeautifulSoup(made, "html.parser").table
+    rows = [[cell.get_text() for cell in row.find_all(["td", "th"])] for row in table.find_all("tr")]
+    assert rows == [
+        ["Training source", "no <folder>", f"{paths.ROOT / 'no <folder>'} (does not exist yet)"],
+        ["Number of epochs", "automatic", "7: the images are few"],
+        ["Class names", "a & b", ""],
+        ["Advanced"],
+        ["Late", "no", ""],
+    ]
 
 
 @pytest.mark.slow

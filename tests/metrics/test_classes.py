@@ -167,7 +167,7 @@ def test_tables_for_the_page():
     p = np.eye(4, dtype=np.float32)[np.where(np.arange(27) == 3, 1, y)]
     scores = score(y, p, class_table(4, ["a", "a", "b", "b"]))
     totals, by_class = totals_table(scores.table), per_class_table(scores.table)
-    assert totals.columns.tolist() == ["score", "classes", "groups of classes"]
+    assert totals.columns.tolist() == ["score", "over", "classes", "groups of classes"]
     assert totals.loc[0, "classes"].startswith("0.96 (")
     assert by_class["test images"].tolist() == [12, 12, 3, 0]
     assert by_class.loc[2, "recall"] == "1.00 (1.00 to 1.00)"

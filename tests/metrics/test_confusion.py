@@ -232,9 +232,26 @@ def test_headline_and_readable_table():
     nothing = pixel_score_table(pixel_scores([("a", "a", EMPTY, EMPTY)], BINARY))
     assert "nothing to score" in pixel_headline(nothing)["meaning"]
     words = readable_pixel_scores(table)
-    assert words["score"].is_unique
-    assert "Dice: fibrosis" in set(words["score"])
-    assert "Error of the area share in percentage points: tissue" in set(words["score"])
+    assert not words[["score", "of", "over"]].duplicated().any()
+    rows = words.set_index(["score", "of"])
+    assert rows.loc[("Dice", "fibrosis"), "over"] == "all pixels of all images together"
+    assert rows.loc[("Error of the area share in percentage points", "tissue"), "over"].startswith("mean of the images")
+    (mean,) = words.loc[words["score"] == "Mean Dice of the classes"].to_dict("records")
+    assert mean["of"] == f"all classes but {TISSUE[0]['name']}"
+    assert mean["value"] == f"{best['value']:.3f}"
+
+
+def test_two_classes_are_told_once_each_and_what_they_are_over():
+    images = [
+        ("a", "a", np.eye(4, dtype=int), np.ones((4, 4), int)),
+        ("b", "b", np.eye(4, dtype=int), np.eye(4, dtype=int)),
+    ]
+    words = readable_pixel_scores(pixel_score_table(pixel_scores(images, BINARY)))
+    assert set(words["of"]) == {BINARY[1]["name"]}
+    values = words.set_index(["score", "over"])["value"]
+    assert values["Mean foreground IoU"].tolist() == ["0.625"]  # (4 / 16 + 1) / 2
+    assert values["IoU"].tolist() == ["0.400"]  # (4 + 4) / (16 + 4)
+    assert len(words) == 4
 
 
 def mean_iou(images, threshold):

@@ -18,7 +18,16 @@ from utils.metrics.objects import object_score_table, object_scores
 from utils.pages import pictures
 from utils.pages.colours import class_colours, label_colours
 from utils.pages.figures import png, show_augmented, show_pairs
-from utils.pages.pictures import display_image, label_outlines, label_overlay, overlay, thin, write_png
+from utils.pages.pictures import (
+    BRIGHTENED,
+    display_image,
+    label_outlines,
+    label_overlay,
+    overlay,
+    result_image,
+    thin,
+    write_png,
+)
 from utils.pages.score_figures import confusion_figure, learning_curves
 from utils.paths import ROOT
 from utils.tasks.objects.figures import (
@@ -252,7 +261,7 @@ def test_error_map_of_two_classes():
     assert counts == [(y_true & y_pred).sum(), (~y_true & y_pred & 1).sum(), (y_true & ~y_pred & 1).sum()]
     assert [word in text for word, text in zip(("rightly", "positive", "negative"), legend_texts(figure), strict=True)]
     assert (errors[(y_true | y_pred) == 0] == 0).all()
-    np.testing.assert_allclose(shown(figure.axes[0]), display_image(one.image.array))
+    np.testing.assert_allclose(shown(figure.axes[0]), result_image(one.image.array))
 
 
 def test_error_map_of_more_classes_names_the_mistakes():
@@ -517,3 +526,51 @@ def test_count_agreement_has_a_point_per_image():
     assert ax.get_xlabel() == "annotated number of objects"
     np.testing.assert_array_equal(ax.lines[0].get_xdata(), ax.lines[0].get_ydata())
     assert len(png(count_agreement(per_image[2:]))) > 1000
+
+
+def bright_and_faint(faint=0.05):
+    """A bright and a faint object on a noisy background, uint16 (Y, X, 1), and their labels."""
+    rng = np.random.default_rng(0)
+    labels = np.zeros((80, 80), np.uint8)
+    labels[10:30, 10:30], labels[50:65, 50:65] = 1, 2
+    image = 500 + rng.normal(0, 60, labels.shape) + np.array([0, 20_000, 20_000 * faint])[labels]
+    return image.clip(0).astype(np.uint16)[..., None], labels
+
+
+def test_a_faint_object_is_seen_beside_a_bright_one_in_pictures_of_results():
+    image, labels = bright_and_faint()
+    found = labels * (labels == 1)
+    figures = [error_map(image, labels > 0, found > 0, BINARY), object_errors(image, labels, found)]
+    for figure in figures:
+        picture = shown(figure.axes[0])
+        assert display_image(image)[labels == 2].mean() < 0.1
+        assert picture[labels == 2].mean() > 0.2
+        assert picture[labels == 2].mean() > 1.5 * picture[labels == 0].mean()
+        assert figure.get_supxlabel().strip() == BRIGHTENED
+        assert png(figure)
+    assert label_overlay(image, labels * 0, brighten=True)[labels == 2].mean() > 50
+    assert label_overlay(image, labels * 0)[labels == 2].mean() < 26
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_bright_field_keeps_its_brightness_and_says_nothing(dtype):
+    image, labels = bright_and_faint()
+    scale = np.iinfo(dtype).max / 30_000
+    slide = np.repeat((scale * (25_000.0 - image)).clip(0), 3, axis=-1).astype(dtype)
+    figure = error_map(slide, labels > 0, labels > 0, BINARY)
+    np.testing.assert_allclose(shown(figure.axes[0]), display_image(slide))
+    assert figure.get_supxlabel() == ""
+    np.testing.assert_array_equal(overlay(slide, labels, TISSUE, brighten=True), overlay(slide, labels, TISSUE))
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_line_below_covers_neither_pictures_nor_legends(classes):
+    image, labels = bright_and_faint()
+    figure = error_map(image, np.minimum(labels, classes - 1), 0 * labels, TISSUE[:classes])
+    png(figure)
+    line = figure._supxlabel.get_window_extent()
+    lowest = min(ax.get_window_extent().y0 for ax in figure.axes)
+    text_top = line.y0 + 0.25 * figure.dpi  # blank lines are above the text
+    for legend in figure.legends:
+        assert text_top <= legend.get_window_extent().y0 + 2
+        assert legend.get_window_extent().y1 <= lowest + 2

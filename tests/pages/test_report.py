@@ -24,7 +24,10 @@ def write(path, **changes):
         "summary": "Trained on 12 images.\n\nTested on 4.",
         "tables": {"Scores": pd.DataFrame({"score": ["Dice"], "value": [0.91234], "low": [np.nan]})},
         "figures": {"Curve": Figure(figsize=(3, 2))},
-        "parameters": {"training": {"batch_size": 4, "loss": None, "starting_model": ""}, "seed": 1},
+        "parameters": {
+            "training": {"batch_size": 4, "loss": None, "starting_model": "", "half_resolution": False},
+            "seed": 1,
+        },
         "warnings": ["Two images are odd."],
         "versions": {"numpy": "2.4"},
         "headline": {"name": "Mean foreground IoU", "value": 0.834, "low": 0.771, "high": 0.88, "meaning": "Good."},
@@ -41,10 +44,11 @@ def test_the_page_holds_everything(tmp_path):
     assert page.select_one(".headline .value").get_text() == "0.83"
     assert "0.77 to 0.88" in page.select_one(".headline .name").get_text()
     rows = {row.th.get_text(): row.td.get_text() for row in page.select("tr:has(th[scope=row])")}
-    assert rows["training.batch_size"] == "4"
-    assert rows["training.loss"] == "–"
-    assert rows["training.starting_model"] == "''"
-    assert rows["seed"] == "1"
+    assert rows["Training: Batch size"] == "4"
+    assert rows["Training: Loss"] == "–"
+    assert rows["Training: Starting model"] == "(empty)"
+    assert rows["Training: Half resolution"] == "no"
+    assert rows["Seed"] == "1"
 
 
 def test_figures_are_inside_the_page(tmp_path):

@@ -72,3 +72,8 @@ def test_the_network_is_held_against_the_best_of_the_others():
     (text,) = worth_it(evaluated(network, Otsu_threshold=[0.5] * 4, pixel_forest=[np.nan] * 4))
     assert "The network is better than the Otsu threshold" in text
     assert worth_it(SimpleNamespace(classical=None)) == []
+
+
+def test_nothing_is_less_than_nothing():
+    text = difference_verdict("IoU", ("network", "forest"), (0.5, 0.5), (-0.001, -0.004, 0.02))
+    assert "+0 percentage points (95 % interval +0 to +2)" in text

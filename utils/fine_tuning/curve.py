@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
 from utils.data.crops import Crop
 from utils.data.examples import Example
@@ -22,6 +21,7 @@ from utils.files import file_sha256, write_csv
 from utils.fine_tuning.power_law import PowerLaw, fit_law
 from utils.fine_tuning.tuning import Tuning, train_part
 from utils.forms.fields import FEWEST, parse_sizes
+from utils.pages.bar import progress_bar
 from utils.training.progress import BAR, Rounds
 from utils.training.stages import SCRATCH
 
@@ -140,7 +140,7 @@ def run_curve(
     points, table = points_of(tuning, curve), read_curve(tuning)
     done = set(table[KEYS].itertuples(index=False, name=None))
     epochs = tuning.settings["number_of_epochs"]
-    with tqdm(total=len(points) * epochs, desc="Learning curve", bar_format=BAR, mininterval=0.5, smoothing=0) as bar:
+    with progress_bar(total=len(points) * epochs, desc="Learning curve", bar_format=BAR, smoothing=0) as bar:
         for i, point in enumerate(points, 1):
             bar.set_description_str(f"Model {i} of {len(points)}: {point.strategy}, {point.size} images", refresh=False)
             if (point.strategy, point.size, point.repeat) not in done:

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import keras
-from tqdm.auto import tqdm
 
 from utils.data.project import Project
 from utils.data.splits import read_split
 from utils.errors import DataError, FormError, ModelError
 from utils.files import file_sha256, write_json
 from utils.metrics.intervals import Judgement
+from utils.pages.bar import progress_bar
 from utils.tasks.held_out import choose_test_set
 from utils.tasks.task import NetworkTask, Start, TestSet
 from utils.training import model_folder
@@ -232,7 +232,9 @@ def rate_from_scratch(tuning: Tuning) -> float:
         return json.loads((folder / "rates.json").read_text(encoding="utf-8"))["chosen"]
     epochs = max(1, round(TRIAL_SHARE * training["number_of_epochs"]))
     losses = {}
-    with tqdm(total=len(FACTORS) * epochs, desc="Finding the learning rate", bar_format=BAR, smoothing=0) as bar:
+    with progress_bar(
+        total=len(FACTORS) * epochs, desc="Finding the learning rate", bar_format=BAR, smoothing=0
+    ) as bar:
         for rate in (training["initial_learning_rate"] * factor for factor in FACTORS):
             keras.utils.set_random_seed(training["seed"])
             ready = _ingredients(tuning, tuning.project, SCRATCH)

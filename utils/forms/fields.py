@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from traitlets import Bool, Enum, Float, HasTraits, Int, TraitError, TraitType, Undefined, Unicode
 
-from utils.errors import DataError, FormError
+from utils.errors import DataError, FormError, declare
 from utils.groups import ASK, RULE, check_group_rule
 from utils.paths import FOLDER_NAME, FOLDER_NAME_RULE
 
@@ -80,11 +80,6 @@ class Automatic(TraitType):
     def validate(self, obj: Any, value: Any) -> Any:
         """Refuse, by a TraitError, what neither is `AUTOMATIC` nor fits the inner field."""
         return value if value == AUTOMATIC else self.inner.validate(None, value)
-
-
-def label(name: str) -> str:
-    """Name of a field as the form shows it: ``number_of_epochs`` -> ``Number of epochs``."""
-    return name.replace("_", " ").capitalize()
 
 
 def to_text(value: Any) -> str:
@@ -234,6 +229,7 @@ class Declaration(HasTraits):
         declared = {name: trait for base in reversed(cls.__mro__) for name, trait in vars(base).items()}
         cls.fields = {name: trait for name, trait in declared.items() if isinstance(trait, TraitType)}
         cls._check_names()
+        declare(cls.form_name, list(cls.fields))
         for trait in cls.fields.values():
             if isinstance(trait, Enum) and trait.default_value is Undefined:
                 trait.default_value = trait.values[0]
@@ -274,7 +270,7 @@ class Declaration(HasTraits):
         if name not in cls.fields:
             close = difflib.get_close_matches(name, cls.fields, n=1)
             hint = f' Did you mean "{close[0]}"?' if close else ""
-            known = ", ".join(cls.fields)
+            known = ", ".join(f'"{field}"' for field in cls.fields)  # in quotation marks: a program needs these names
             raise FormError(f'The form "{cls.form_name}" has no field "{name}".{hint} Its fields are: {known}.')
         try:
             return to_text(parse(cls.fields[name], to_text(value)))

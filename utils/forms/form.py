@@ -2,13 +2,16 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
+
+from IPython.display import display
 
 from utils.errors import FormError, wrapped
 from utils.forms import state
 from utils.forms.settings import read_settings, settings_file
-from utils.forms.view import FormView
+from utils.forms.view import FormView, as_table
 
 
 class Form(state.Form):
@@ -16,13 +19,25 @@ class Form(state.Form):
 
     _view: FormView | None = None
 
+    def _ipython_display_(self) -> None:
+        """Show the form; its table gets what is chosen from the data later, until a person types into the widget."""
+        handle, texts = display(self._repr_mimebundle_(), raw=True, display_id=True), dict(self.shown)
+
+        def update() -> None:
+            if self.shown == texts:
+                handle.update(self._repr_mimebundle_(), raw=True)
+
+        if self.headless and handle is not None:
+            self.on_redraw(update)
+
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        """The form as a widget, and as plain text where no widget can be shown."""
+        """The form as a widget, and as table and plain text where no widget can be shown."""
         if self._view is None:
             self._view = FormView(self)
             self.on_redraw(self._view.refresh)
         view = {"version_major": 2, "version_minor": 0, "model_id": self._view.box.model_id}
-        return {"text/plain": str(self), "application/vnd.jupyter.widget-view+json": view}
+        table = {} if "google.colab" in sys.modules else {"text/html": as_table(self)}  # Colab might prefer it
+        return {"text/plain": str(self), **table, "application/vnd.jupyter.widget-view+json": view}
 
 
 def save_settings(*forms: Form) -> Path | None:

@@ -1,5 +1,6 @@
 """Drawing a form with what ipywidgets 7.7.1 (Colab) and 8 share; the form itself holds the state."""
 
+import html
 import os
 from collections.abc import Callable
 from typing import Any
@@ -7,9 +8,9 @@ from typing import Any
 from ipywidgets import HTML, Accordion, Button, Checkbox, DOMWidget, Dropdown, HBox, Layout, Text, VBox
 from traitlets import Bool, Enum, Float, Int, TraitType
 
-from utils.errors import FormError
+from utils.errors import FormError, label, with_labels
 from utils.forms.chooser import MUTED, RED, Unfolding, styled
-from utils.forms.fields import AUTOMATIC, Automatic, GroupRule, label, to_text
+from utils.forms.fields import AUTOMATIC, Automatic, GroupRule, to_text
 from utils.forms.settings import read_settings
 from utils.forms.state import Form, group_choices, note_beside, note_groups
 from utils.paths import resolve
@@ -22,6 +23,45 @@ _picked = {"model": "models"}  # where "Load the settings of a model" starts; li
 def in_words(value: Any) -> str:
     """A value as a person would say it."""
     return YES_NO[value] if isinstance(value, bool) else to_text(value)
+
+
+def notes_on(form: Form, name: str) -> list[str]:
+    """What is to be noted below the field `name`: where it comes from, what was chosen, which path is meant."""
+    text, trait = form.shown[name], form.fields[name]
+    notes = ["set by overrides"] if name in form.overridden else []
+    notes += note_beside(form, name) + note_groups(form, name)
+    if text == AUTOMATIC and name in form.settled:
+        value, reason = form.settled[name]
+        notes.append(f"{in_words(value)}: {reason}" if value != "" else reason)
+    if trait.metadata.get("path") and text and text not in trait.metadata.get("names", ()):
+        path = resolve(text)
+        missing = "a sample, made when it is needed" if can_be_made(path) else "does not exist yet"
+        notes.append(f"{path} ({'found' if os.path.exists(path) else missing})")
+    return notes
+
+
+def in_order(form: Form) -> tuple[list[str], list[str]]:
+    """Names of the plain fields and of the folded-away ones, as they stand on the page."""
+    folded = [name for name, trait in form.fields.items() if trait.metadata.get("advanced")]
+    return [name for name in form.fields if name not in folded], folded
+
+
+def as_table(form: Form) -> str:
+    """The form as an HTML table for pages that cannot draw widgets: label, value and notes of each field."""
+    plain, folded = in_order(form)
+    rows = [_table_row(form, name) for name in plain]
+    if folded:
+        rows += ['<tr><th colspan="3" style="text-align: left">Advanced</th></tr>']
+        rows += [_table_row(form, name) for name in folded]
+    return f"<table>{''.join(rows)}</table>"
+
+
+def _table_row(form: Form, name: str) -> str:
+    text, style = form.shown[name], "text-align: left; vertical-align: top; overflow-wrap: break-word"
+    shown = {"True": "yes", "False": "no", "": "(empty)"}.get(text, text)
+    said = form.wrong.get(name) or "; ".join(note for note in notes_on(form, name) if note != "set by overrides")
+    cells = (f"<b>{html.escape(label(name))}</b>", html.escape(shown), html.escape(said))
+    return "<tr>" + "".join(f'<td style="{style}">{cell}</td>' for cell in cells) + "</tr>"
 
 
 class FieldRow:
@@ -73,16 +113,7 @@ class FieldRow:
         self.note.layout.display = None if self.note.value else "none"
 
     def _info(self) -> str:
-        notes = ["set by overrides"] if self.name in self.form.overridden else []
-        text = self.form.shown[self.name]
-        notes += note_beside(self.form, self.name) + note_groups(self.form, self.name)
-        if text == AUTOMATIC and self.name in self.form.settled:
-            value, reason = self.form.settled[self.name]
-            notes.append(f"{in_words(value)}: {reason}" if value != "" else reason)
-        if self.trait.metadata.get("path") and text and text not in self.trait.metadata.get("names", ()):
-            path = resolve(text)
-            missing = "a sample, made when it is needed" if can_be_made(path) else "does not exist yet"
-            notes.append(f"{path} ({'found' if os.path.exists(path) else missing})")
+        notes = notes_on(self.form, self.name)
         return styled("; ".join(notes), f"{MUTED}; overflow-wrap: anywhere") if notes else ""
 
     def _entered(self, change: Any) -> None:
@@ -118,11 +149,10 @@ class FormView:
 
     def _fields(self) -> list[DOMWidget]:
         """Rows of the plain fields, then the folded-away ones, if any."""
-        folded = {name for name, trait in self.form.fields.items() if trait.metadata.get("advanced")}
-        plain = [row.box for name, row in self.rows.items() if name not in folded]
+        plain, folded = ([self.rows[name].box for name in names] for names in in_order(self.form))
         if not folded:
             return plain
-        self.advanced.children = [VBox([self.rows[name].box for name in self.rows if name in folded])]
+        self.advanced.children = [VBox(folded)]
         self.advanced.set_title(0, "Advanced")
         self.advanced.selected_index = None
         return [*plain, self.advanced]
@@ -160,7 +190,7 @@ class FormView:
         self._say("All fields show their defaults.")
 
     def _say(self, message: object) -> None:
-        self.message.value = styled(str(message))
+        self.message.value = styled(with_labels(str(message)))
 
 
 def _control(trait: TraitType, text: str) -> DOMWidget:

@@ -23,6 +23,11 @@ def normalise(array: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarra
     return (array.astype(np.float32) - low) / (high - low)
 
 
+def denormalise(array: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Undo `normalise`: a patch (Y, X, C) as float32 in the image's own values, for pictures that a person sees."""
+    return array * (high - low) + low
+
+
 def percentiles(array: np.ndarray, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
     """Two percentiles of each channel over the whole image, as `numpy.percentile` defines them (linear interpolation).
 

@@ -22,6 +22,10 @@ READABLE = {
     "share_mae": "Error of the area share in percentage points",
 }
 
+OVER_IMAGES = "mean of the images, each counts alike"
+OVER_PIXELS = "all pixels of all images together"
+OVER_CLASSES = "mean of the classes, each over all pixels"
+
 
 @dataclass(frozen=True)
 class PixelScores:
@@ -175,25 +179,32 @@ def pixel_headline(table: pd.DataFrame) -> dict[str, float | str]:
 
 
 def readable_pixel_scores(table: pd.DataFrame) -> pd.DataFrame:
-    """Table of `pixel_score_table` for a page: names in words, rounded, the interval in one column.
+    """Table of `pixel_score_table` for a page: in words, rounded, the interval in one column, each thing once.
 
-    Columns score, value, 95 % interval, all text; a dash for what is not defined.
+    Columns score, of (which class), over (what it is a mean or a sum), value, 95 % interval, all text; a dash for what
+    is not defined. Of two classes background is left out: its score of area is the same, and there is nothing to tell
+    apart but the other.
     """
-
-    def in_words(score: str) -> str:
-        if score in READABLE:
-            return READABLE[score]
-        kind = next(kind for kind in ("share_mae", "dice", "iou") if score.startswith(f"{kind}_"))
-        return f"{READABLE[kind]}: {score.removeprefix(f'{kind}_')}"
-
-    def interval(low: float, high: float) -> str:
-        return "–" if np.isnan(low) else f"{low:.3f} to {high:.3f}"
-
+    names = [score.removeprefix("dice_") for score in table["score"] if score.startswith("dice_")]
+    background, *others = names
+    without = others[0] if len(others) == 1 else f"all classes but {background}"
+    told = {"mean_foreground_iou": (without + ", as one" * (len(others) > 1), OVER_IMAGES)}
+    if len(others) > 1:
+        told["mean_dice"] = without, OVER_CLASSES
+    for kind, over in (("dice", OVER_PIXELS), ("iou", OVER_PIXELS), ("share_mae", OVER_IMAGES)):
+        told |= {f"{kind}_{name}": (name, over) for name in (others if len(others) == 1 else names)}
+    rows = table.set_index("score").loc[list(told)]
+    kinds = [next(kind for kind in READABLE if score.startswith(kind)) for score in told]
     return pd.DataFrame(
         {
-            "score": [in_words(score) for score in table["score"]],
-            "value": ["–" if np.isnan(value) else f"{value:.3f}" for value in table["value"]],
-            "95 % interval": [interval(*ends) for ends in zip(table["low"], table["high"], strict=True)],
+            "score": [READABLE[kind] for kind in kinds],
+            "of": [of for of, _ in told.values()],
+            "over": [over for _, over in told.values()],
+            "value": ["–" if np.isnan(value) else f"{value:.3f}" for value in rows["value"]],
+            "95 % interval": [
+                "–" if np.isnan(low) else f"{low:.3f} to {high:.3f}"
+                for low, high in zip(rows["low"], rows["high"], strict=True)
+            ],
         }
     )
 

@@ -20,11 +20,13 @@ from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 
 from utils.images.masks import counted, listed, values_of
 from utils.pages.colours import NOT_COUNTED, class_colours
-from utils.pages.pictures import display_image, display_limits, overlay, thin
+from utils.pages.pictures import BRIGHTENED, display_image, display_limits, gamma_of, overlay, thin
 
 WIDTH = 11.0  # inches, a notebook's page at 100 dpi
 PANEL_PIXELS = 1024
 FEW_VALUES = 13  # of a mask, whose steps of grey can be told
+NOTE_HEIGHT = 0.25  # inches of a line below a figure
+LEGEND_LINES = 1.4  # lines of a note that are as high as one of a legend
 
 
 def png(figure: Figure, dpi: int = 100) -> bytes:
@@ -73,6 +75,25 @@ def add_legend(
     patches = [Patch(facecolor=colour, edgecolor="0.4", label=text) for text, colour in entries.items()]
     place = f"outside lower {side}"
     figure.legend(handles=patches, loc=place, ncols=columns, frameon=False, fontsize=11, title=title or None)
+
+
+def note_brightness(figure: Figure, images: Sequence[np.ndarray]) -> None:
+    """Say below, once legends are there, where one of the images (Y, X, C) is drawn brighter, see `gamma_of`."""
+    if any(gamma_of(one, display_limits(one)) != 1 for one in images):
+        write_below(figure, BRIGHTENED)
+
+
+def write_below(figure: Figure, text: str) -> None:
+    """Write a line below pictures and legends of a figure with constrained layout, which grows by that line."""
+    height = figure.get_figheight() + NOTE_HEIGHT
+    figure.set_figheight(height)
+    lines = 0
+    for legend in figure.legends:
+        legend.set_bbox_to_anchor((0, NOTE_HEIGHT / height, 1, 1 - NOTE_HEIGHT / height))
+        rows = -(-len(legend.get_texts()) // legend._ncols)
+        lines = max(lines, rows + bool(legend.get_title().get_text()))
+    blank = "\n" * round(1 + LEGEND_LINES * lines) if lines else ""  # the layout keeps room for the higher of the two
+    figure.supxlabel(blank + text, fontsize=10)
 
 
 def class_entries(classes: Sequence[dict]) -> dict[str, tuple]:
@@ -180,7 +201,11 @@ def show_pairs(examples: Sequence, classes: Sequence[dict], n: int = 4, seed: in
 
 
 def augmented_pairs(
-    patches: Sequence[np.ndarray], ids: Sequence[np.ndarray], paint: Callable, pixel_size_um: float | None = None
+    patches: Sequence[np.ndarray],
+    ids: Sequence[np.ndarray],
+    paint: Callable,
+    pixel_size_um: float | None = None,
+    originals: Sequence[np.ndarray] | None = None,
 ) -> Figure:
     """Training patches before and after augmentation, with their annotation painted over; at most six are drawn.
 
@@ -194,11 +219,14 @@ def augmented_pairs(
         ``paint(patch, ids, limits=limits)`` -> picture (Y, X, 3).
     pixel_size_um
         For the scale bars of the patches before; a zoom may have changed it in those after.
+    originals
+        Images (Y, X, C) that the patches are from, as read: they lend colours and contrast. None: the patches before.
     """
+    originals = patches[0] if originals is None else originals
     n = min(6, len(patches[0]))
     figure, axes = picture_grid(2, max(n, 4), (WIDTH / max(n, 4), WIDTH / max(n, 4)))
     for i in range(n):
-        limits = display_limits(patches[0][i], together=True)  # patches are normalised: channels compare
+        limits = display_limits(originals[i])
         for row, (title, size) in enumerate((("as it is", pixel_size_um), ("augmented", None))):
             add_picture(axes[row, i], paint(patches[row][i], ids[row][i], limits=limits), title, size)
     figure.suptitle("Training patches as they are (above) and as the network may see them (below)", fontsize=13)
@@ -212,12 +240,13 @@ def show_augmented(
     masks_after: np.ndarray,
     classes: Sequence[dict],
     pixel_size_um: float | None = None,
+    originals: Sequence[np.ndarray] | None = None,
 ) -> Figure:
     """Training patches before and after augmentation, with their masks painted over.
 
     Parameters
     ----------
-    patches_before, patches_after, pixel_size_um
+    patches_before, patches_after, pixel_size_um, originals
         Patches (N, Y, X, C), as in `augmented_pairs`.
     masks_before, masks_after
         Class ids (N, Y, X).
@@ -225,7 +254,7 @@ def show_augmented(
         Class table as in model.json.
     """
     pairs = (patches_before, patches_after), (masks_before, masks_after)
-    figure = augmented_pairs(*pairs, partial(overlay, classes=classes), pixel_size_um)
+    figure = augmented_pairs(*pairs, partial(overlay, classes=classes), pixel_size_um, originals)
     add_legend(figure, class_entries(classes) | not_counted_entry(masks_before))
     return figure
 

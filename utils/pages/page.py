@@ -9,10 +9,12 @@ from IPython.display import Markdown, display
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
+from utils.errors import with_labels
 from utils.groups import named_groups
 from utils.images.decoders import open_tiff
 from utils.images.pixel_size import pixel_size
-from utils.pages.figures import add_picture, as_image, picture_grid, show
+from utils.pages.figures import add_picture, as_image, picture_grid, show, write_below
+from utils.pages.pictures import BRIGHTENED, is_brightened
 
 PICTURE_WIDTH = 11  # inches
 
@@ -30,8 +32,16 @@ def tidy(table: pd.DataFrame, precision: int = 2):
     """
     shown = table.dropna(axis="columns", how="all") if len(table) else table
     texts = [name for name in shown.columns if not pd.api.types.is_numeric_dtype(shown[name])]
+    shown = shown.assign(**{str(name): shown[name].map(_in_words) for name in texts})
     styled = shown.style.format(precision=precision, na_rep="-", thousands="\u202f").hide(axis="index")
+    left = {name: [{"selector": "th.col_heading", "props": "text-align: left"}] for name in texts}
+    styled = styled.set_table_styles(left, overwrite=False)
     return styled.format_index(heading, axis="columns").set_properties(subset=texts, **{"text-align": "left"})
+
+
+def _in_words(cell: object) -> object:
+    """A cell in which a sentence names fields as the form does."""
+    return with_labels(cell) if isinstance(cell, str) and " " in cell else cell
 
 
 def show_tables(tables: Mapping[str, pd.DataFrame], counted: bool = False, most: int | None = None) -> None:
@@ -84,9 +94,13 @@ def overlays(result_folder: Path, predicted: Iterable[str], n: int = 4, folder: 
         figure.text(0, 0.5, "There are no pictures, because nothing was found in these images.")
         return figure
     figure, axes = picture_grid(1, len(files), (PICTURE_WIDTH / len(files), PICTURE_WIDTH / len(files)))
+    dark = False
     for axis, path in zip(axes[0], files, strict=True):
         picture = imread(path)
         add_picture(axis, picture, path.stem, _overlay_pixel_size(result_folder, path.stem, picture.shape[1]))
+        dark |= is_brightened(picture)
+    if dark:
+        write_below(figure, BRIGHTENED)
     return figure
 
 

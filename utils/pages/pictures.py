@@ -24,6 +24,9 @@ CHANNEL_COLOURS = {
 }
 # Any two are told apart by red-blind and green-blind readers, too (no green beside yellow, no blue beside magenta).
 MANY_CHANNEL_COLOURS = ((0, 1, 1), (1, 0, 1), (1, 1, 0), (1, 0.3, 0), (0.6, 1, 0.8), (1, 0, 0.5))
+DARK = 0.25  # brightness (0 to 1) that half of the pixels of a dark picture stay below
+GAMMA = 0.5  # of dark pictures of results: an object a tenth as bright as the brightest is drawn a third as bright
+BRIGHTENED = f"Dim parts are drawn brighter than they are (gamma {GAMMA:g}), so that faint objects are seen."
 SIDE = 96  # pixels that a picture in a montage may be high and wide
 LONGEST_NAME = 60
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)$", re.IGNORECASE)  # names that Windows keeps for devices
@@ -43,6 +46,7 @@ def overlay(
     contours: bool = True,
     max_side: int = 2048,
     limits: np.ndarray | None = None,
+    brighten: bool = False,
 ) -> np.ndarray:
     """Paint classes over an image, uint8 (Y, X, 3): a light tint and a contour; background is left as it is.
 
@@ -58,6 +62,8 @@ def overlay(
         A larger image is thinned out to sides of at most this many pixels, which also bounds the memory taken.
     limits
         (2, C), as in `display_image`.
+    brighten
+        Draw the dim parts of a dark image brighter, see `gamma_of`.
 
     Raises
     ------
@@ -68,11 +74,12 @@ def overlay(
         raise ValueError(f"the image is {image.shape[:2]} pixels, the mask {ids.shape}")
     image, ids = thin(image, max_side), thin(ids, max_side)
     limits = display_limits(image) if limits is None else limits
+    gamma = gamma_of(image, limits) if brighten else 1.0
     lines = _outlines(ids) if contours else np.zeros_like(ids)
     painted = np.empty((*ids.shape, 3), np.uint8)
     for y in range(0, len(ids), STRIP):
         rows = slice(y, y + STRIP)
-        picture = greyed(display_image(image[rows], limits), ids[rows])
+        picture = greyed(display_image(image[rows], limits, gamma), ids[rows])
         painted[rows] = _paint(picture, ids[rows], lines[rows], class_colours(classes), 0.3 if contours else 0.45)
     return painted
 
@@ -130,6 +137,7 @@ def label_overlay(
     max_side: int = 2048,
     limits: np.ndarray | None = None,
     class_ids: Mapping[int, int] | None = None,
+    brighten: bool = False,
 ) -> np.ndarray:
     """Paint objects over an image, uint8 (Y, X, 3), neighbours in different colours: a light tint and a contour.
 
@@ -137,7 +145,7 @@ def label_overlay(
     ----------
     image, labels
         (Y, X, C) of any dtype, and integers (Y, X); background (0) is left as it is, what is `IGNORED` is `greyed`.
-    contours, max_side, limits
+    contours, max_side, limits, brighten
         As in `overlay`.
     class_ids
         Class id of each label: then each object gets the colour of its class, as in `class_colours`.
@@ -155,6 +163,7 @@ def label_overlay(
     stored = np.asarray(thin(labels, max_side))
     labels, _, numbers = relabel_sequential(without_ignored(stored))
     limits = display_limits(image) if limits is None else limits
+    gamma = gamma_of(image, limits) if brighten else 1.0
     lines = label_outlines(labels) if contours else np.zeros(labels.shape, bool)
     if class_ids is None:
         colours = label_colours(labels)
@@ -165,7 +174,7 @@ def label_overlay(
     painted = np.empty((*labels.shape, 3), np.uint8)
     for y in range(0, len(labels), STRIP):
         rows = slice(y, y + STRIP)
-        picture = greyed(display_image(image[rows], limits), stored[rows])
+        picture = greyed(display_image(image[rows], limits, gamma), stored[rows])
         opacity = 0.2 if contours else 0.45
         painted[rows] = np.round(255 * paint_labels(picture, labels[rows], lines[rows], colours, opacity))
     return painted
@@ -213,7 +222,24 @@ def display_limits(image: np.ndarray, together: bool | None = None, low: float =
     return limits
 
 
-def display_image(image: np.ndarray, limits: np.ndarray | None = None) -> np.ndarray:
+def gamma_of(image: np.ndarray, limits: np.ndarray) -> float:
+    """Gamma with which faint objects of an image (Y, X, C) are seen: `GAMMA` for a mostly dark one, else 1."""
+    return GAMMA if np.median(display_image(thin(image, 256), limits).max(axis=-1)) < DARK else 1.0
+
+
+def is_brightened(picture: np.ndarray) -> bool:
+    """Whether a picture of results (Y, X, 3), uint8 or 0 to 1, is so dark that its dim parts were drawn brighter."""
+    white = 255 if picture.dtype == np.uint8 else 1
+    return bool(np.median(picture[..., :3].max(axis=-1)) < white * DARK**GAMMA)
+
+
+def result_image(image: np.ndarray) -> np.ndarray:
+    """`display_image` of an image (Y, X, C) for a picture of results, in which missed faint objects must be seen."""
+    limits = display_limits(image)
+    return display_image(image, limits, gamma_of(image, limits))
+
+
+def display_image(image: np.ndarray, limits: np.ndarray | None = None, gamma: float = 1.0) -> np.ndarray:
     """Turn an image of any kind into an RGB picture, float32 (Y, X, 3), 0 to 1; brighter stays brighter.
 
     Parameters
@@ -224,6 +250,8 @@ def display_image(image: np.ndarray, limits: np.ndarray | None = None) -> np.nda
     limits
         (2, C), intensities shown as black and as brightest; by default those of `display_limits`. Give the same limits
         to pictures that are to be compared.
+    gamma
+        Power that the brightness (0 to 1) is raised to; below 1 what is dim becomes brighter.
     """
     image = np.asarray(image)
     image = image[..., None] if image.ndim == 2 else image
@@ -233,6 +261,7 @@ def display_image(image: np.ndarray, limits: np.ndarray | None = None) -> np.nda
     for i in range(n_channels):
         low, high = limits[:, i]
         stretched = np.clip((image[..., i].astype(np.float32) - low) / (high - low), 0, 1)
+        stretched = stretched if gamma == 1 else stretched**gamma
         colours = CHANNEL_COLOURS.get(n_channels, MANY_CHANNEL_COLOURS)
         picture += stretched[..., None] * np.asarray(colours[i % len(colours)], np.float32)
     return np.clip(picture, 0, 1, out=picture)

@@ -12,9 +12,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 from pandas.api.types import is_numeric_dtype
 
+from utils.errors import label, with_labels
 from utils.files import atomic
 from utils.metrics.intervals import in_words
 from utils.pages.figures import png
+from utils.pages.page import heading
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -63,8 +65,8 @@ def write_report(
         title=title,
         written=datetime.datetime.now().strftime("%d %B %Y, %H:%M"),
         headline=_headline(headline) if headline else None,
-        summary=[paragraph.strip() for paragraph in summary.split("\n\n") if paragraph.strip()],
-        warnings=warnings,
+        summary=[with_labels(paragraph.strip()) for paragraph in summary.split("\n\n") if paragraph.strip()],
+        warnings=[with_labels(warning) for warning in warnings],
         tables={name: _table(table) for name, table in tables.items()},
         figures={name: _embedded(figure) for name, figure in figures.items()},
         lists={"Parameters": _flat(parameters), "Versions": versions},
@@ -74,9 +76,11 @@ def write_report(
 
 
 def _text(value: object) -> str:
-    """A value as the page shows it: three significant digits for fractions, a dash for what is missing."""
+    """A value as the page shows it: three significant digits for fractions, yes or no, a dash for what is missing."""
     if value is None or (isinstance(value, float) and math.isnan(value)) or value is pd.NA:
         return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
     return str(value)
@@ -102,16 +106,16 @@ def _headline(headline: Mapping[str, object]) -> dict[str, str]:
 
 
 def _table(table: pd.DataFrame) -> dict[str, list]:
-    columns = [{"name": str(name), "number": is_numeric_dtype(table[name])} for name in table.columns]
+    columns = [{"name": heading(name), "number": is_numeric_dtype(table[name])} for name in table.columns]
     return {"columns": columns, "rows": [[_text(cell) for cell in row] for row in table.itertuples(index=False)]}
 
 
 def _flat(parameters: Mapping[str, object]) -> dict[str, str]:
-    """Parameters of all forms in one list, named form.field."""
+    """Parameters of all forms in one list, named "Form: Field" as the forms show them."""
     flat = {}
     for name, value in parameters.items():
         if isinstance(value, Mapping):
-            flat |= {f"{name}.{field}": text for field, text in _flat(value).items()}
+            flat |= {f"{label(str(name))}: {field}": text for field, text in _flat(value).items()}
         else:
-            flat[str(name)] = repr(value) if value == "" else _text(value)
+            flat[label(str(name))] = "(empty)" if value == "" else _text(value)
     return flat

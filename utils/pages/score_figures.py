@@ -11,8 +11,15 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from utils.metrics.confusion import ratio
 from utils.pages.colours import BLUE, ORANGE, VERMILION
-from utils.pages.figures import PANEL_PIXELS, WIDTH, add_picture, picture_grid, short_name, thinned_pixel_size
-from utils.pages.pictures import display_image, thin
+from utils.pages.figures import (
+    PANEL_PIXELS,
+    WIDTH,
+    add_picture,
+    picture_grid,
+    short_name,
+    thinned_pixel_size,
+)
+from utils.pages.pictures import result_image, thin
 
 TITLES = 0.6  # inches that the lines above a panel take
 SECOND_LINES = 0.5  # inches that the second line of the title and more lines of the legend take
@@ -141,7 +148,7 @@ def before_after_rows(
     figure.set_figheight(figure.get_figheight() + SECOND_LINES)
     letters = int(LETTERS_PER_INCH * width)
     for row, one in zip(axes, shown, strict=True):
-        picture = display_image(thin(one.image.array, PANEL_PIXELS))
+        picture = result_image(thin(one.image.array, PANEL_PIXELS))
         size = thinned_pixel_size(one.image.array, one.image.pixel_size_um)
         add_picture(row[0], picture, short_name(one.name, letters), size)
         add_picture(row[1], annotated(one), "annotation")

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from utils.images.masks import counted
-from utils.images.normalise import normalisation_range, normalise
+from utils.images.normalise import denormalise, normalisation_range, normalise
 from utils.patching.augmentation import Augmentation, draw_patch
 from utils.patching.patches import evenly_chosen, grid_positions
 
@@ -131,8 +131,8 @@ def drawn_before_and_after(
 ) -> list[np.ndarray]:
     """One patch of each source as cut from the image and as changed: patches and masks before, patches and masks after.
 
-    float32 (n, Y, X, C), masks (n, Y, X), and the same again. `augmentation` are values of the form; the others as for
-    `TrainingPatches`.
+    float32 (n, Y, X, C) in the values of the images, masks (n, Y, X), and the same again. `augmentation` are values of
+    the form; the others as for `TrainingPatches`.
     """
     drawn = [
         [
@@ -150,4 +150,8 @@ def drawn_before_and_after(
         ]
         for changes in (Augmentation(), Augmentation(**{**augmentation, "empty": 0}))
     ]
-    return [np.stack(parts) for pairs in drawn for parts in zip(*pairs, strict=True)]
+    own = [
+        [(denormalise(patch, one.low, one.high), mask) for one, (patch, mask) in zip(sources, pairs, strict=True)]
+        for pairs in drawn
+    ]
+    return [np.stack(parts) for pairs in own for parts in zip(*pairs, strict=True)]

@@ -13,7 +13,7 @@ from utils.data.problems import raise_errors
 from utils.data.review import read_review
 from utils.data.splits import read_split
 from utils.errors import DataError, ModelError
-from utils.files import file_sha256, write_csv, write_json
+from utils.files import file_sha256, meaningful, write_csv, write_json
 from utils.groups import ASK, groupings, named_groups
 from utils.paths import resolve
 from utils.samples import CLASSIFICATION, EXTRA, REAL, SAMPLES, sample_of
@@ -188,7 +188,7 @@ def evaluate(task: Task, folder: Path, test_set: TestSet, **beside: Any) -> Eval
         Further arguments of `Task.evaluation`.
     """
     evaluation = task.evaluation(task.load(folder), test_set, **beside)
-    write_csv(folder / "evaluation.csv", evaluation.scores.per_image)
+    write_csv(folder / "evaluation.csv", meaningful(evaluation.scores.per_image))
     origin = {"test_images": test_set.origin, "independent": test_set.independent}
     counted = {"number_of_images": len(test_set.examples)}
     further = task.further_scores(evaluation)

@@ -58,6 +58,7 @@ def shown_methods(evaluation: "Evaluation") -> pd.DataFrame:
 def _signed(difference: float, low: float, high: float) -> str:
     if np.isnan(difference):
         return "–"
+    difference, low, high = (round(float(one), 2) + 0.0 for one in (difference, low, high))  # no "-0.00"
     return f"{difference:+.2f}" + ("" if np.isnan(low) else f" ({low:+.2f} to {high:+.2f})")
 
 
@@ -87,12 +88,12 @@ def difference_verdict(score: str, names: Sequence[str], values: Sequence[float]
     if np.isnan(points):
         return f"{score} has no value for the {one} or the {other}: there is nothing to compare."
     text = (
-        f"{score} of the {one} is {values[0]:.2f}, of the {other} {values[1]:.2f}: a difference of {points:+.0f} "
+        f"{score} of the {one} is {values[0]:.2f}, of the {other} {values[1]:.2f}: a difference of {_percent(points)} "
         "percentage points"
     )
     if np.isnan(low):
         return f"{text}. There are too few test images to say whether that is chance."
-    text += f" (95 % interval {low:+.0f} to {high:+.0f})."
+    text += f" (95 % interval {_percent(low)} to {_percent(high)})."
     if low > 0:
         return f"{text} The {one} is better than the {other}."
     if high < 0:
@@ -101,3 +102,8 @@ def difference_verdict(score: str, names: Sequence[str], values: Sequence[float]
             f"{text} The {other} is better: use it{place}, or give the {one} more training images or longer training."
         )
     return f"{text} That may be chance: these test images do not show that one of them is better."
+
+
+def _percent(points: float) -> str:
+    """Signed whole number, never "-0"."""
+    return f"{np.round(points) + 0.0:+.0f}"

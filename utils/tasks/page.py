@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from IPython.display import Markdown, display
-from tqdm.auto import tqdm
 
 from utils.data.mask_checks import MasksInDoubt
+from utils.errors import with_labels
+from utils.pages.bar import progress_bar
 from utils.pages.figures import show
 from utils.pages.notes import note
 from utils.pages.page import show_tables, tidy
@@ -77,7 +78,7 @@ def show_scores(task: Task, evaluation: Evaluation, folder: Path) -> None:
     for caption, table in task.score_tables(evaluation).items():
         show_tables({caption: table}, most=MOST_ROWS if "file" in table else None)
     for sentence in (*task.cautions(evaluation), *task.remarks(evaluation)):
-        display(Markdown(sentence))
+        display(Markdown(with_labels(sentence)))
 
 
 def conclude(task: Task, evaluation: Evaluation, folder: Path, project: "Project", checks: Checks) -> None:
@@ -92,17 +93,18 @@ def conclude(task: Task, evaluation: Evaluation, folder: Path, project: "Project
         warnings = checks.warnings
     elif task.needs_masks:
         note("This list is made for the model of section 4 only; here you evaluated another one.")
-    note(f"A page to keep or send: {report.write(task, folder, evaluation, warnings)}")
+    written = report.write(task, folder, evaluation, warnings)
+    note(f"A page to keep or send: {written}", written)
 
 
 def show_prediction(task: Task, chosen: "Chosen", figure: bool = True, **options: Any) -> None:
     """Section 6: predict what was chosen and show the first rows and pictures; `options` as in `Task.predict`."""
     note(chosen.about)
-    predicted = task.predict(*chosen[:3], progress=tqdm, **options)
+    predicted = task.predict(*chosen[:3], progress=progress_bar, **options)
     for warning in predicted.warnings:
         note(warning)
     shown = predicted.table.loc[:, [not name.startswith("p_") for name in predicted.table.columns]]
     display(tidy(shown.head(MOST_ROWS)))
     if figure:
         show(task.result_figure(chosen.results, predicted.table))
-    note(f"Everything is in {chosen.results}; above are the first rows{' and pictures' * figure}.")
+    note(f"Everything is in {chosen.results}; above are the first rows{' and pictures' * figure}.", chosen.results)

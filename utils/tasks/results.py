@@ -17,7 +17,7 @@ import pandas as pd
 from utils.data.problems import remarked
 from utils.data.unread import unread
 from utils.errors import DataError, UserError, log_exception
-from utils.files import atomic
+from utils.files import atomic, meaningful
 from utils.paths import set_aside, shown_path
 
 OBJECTS = "objects.csv"
@@ -52,7 +52,7 @@ class GrowingTable:
             Where the disk is full or the folder cannot be written to; the rows added before are kept.
         """
         form = {"index": False, "float_format": DIGITS, "lineterminator": "\n"}
-        rows = "".join(one.to_csv(header=False, **form) for one in frames)
+        rows = "".join(meaningful(one).to_csv(header=False, **form) for one in frames)
         if self._begun:
             self._add(rows.encode())
         else:

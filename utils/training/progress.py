@@ -8,14 +8,15 @@ from typing import Any
 import keras
 import pandas as pd
 from IPython.display import display
-from tqdm.auto import tqdm
+from tqdm.std import tqdm
 
+from utils.pages.bar import progress_bar
 from utils.pages.figures import as_image
 from utils.pages.score_figures import learning_curves
 
 SECONDS_BETWEEN_DRAWINGS = 5
 SHARE_OF_TIME = 0.01  # drawing may take this share of the training's time
-BAR = "{desc} {percentage:3.0f}% {bar} {remaining} left{postfix}"
+BAR = "{desc} {percentage:3.0f} % {bar} {remaining} left{postfix}"
 
 
 def with_progress(train: Callable[..., str], *given: Any) -> str:
@@ -41,7 +42,7 @@ class LiveProgress(keras.callbacks.Callback):
         if self.bar is None:
             steps = self.params["steps"]
             total, done = self.params["epochs"] * steps, epoch * steps
-            self.bar = tqdm(total=total, initial=done, bar_format=BAR, mininterval=0.5, smoothing=0)
+            self.bar = progress_bar(total=total, initial=done, bar_format=BAR, smoothing=0)
             self.first = True
         self.bar.set_description_str(f"Epoch {epoch + 1} of {self.params['epochs']}", refresh=False)
 

@@ -14,7 +14,7 @@ import tifffile
 from scipy import ndimage
 
 from utils.errors import DataError
-from utils.files import file_sha256
+from utils.files import file_sha256, meaningful
 from utils.images.image import read_image, read_mask, write_tiff
 from utils.pages.pictures import label_overlay
 from utils.tasks.objects import predict as objects_predict
@@ -102,7 +102,7 @@ def test_labels_tables_rois_and_overlays_agree(tmp_path, images):
     expected = ["counts.csv", "labels", "objects.csv", "overlays", "prediction.json", "rois"]
     assert sorted(os.listdir(tmp_path / "out")) == expected
     assert predicted.warnings == []
-    pd.testing.assert_frame_equal(counts, predicted.table, check_dtype=False)
+    pd.testing.assert_frame_equal(counts, meaningful(predicted.table), check_dtype=False)
     assert counts["file"].tolist() == ["a.tif", "b.tif", "empty.tif"]
     assert counts["objects"].tolist()[2] == 0
     for _, row in counts.iterrows():
@@ -113,23 +113,27 @@ def test_labels_tables_rois_and_overlays_agree(tmp_path, images):
         assert labels.dtype == np.uint16
         assert mine["label"].tolist() == list(range(1, row["objects"] + 1))
         assert row["objects"] == labels.max()
-        assert row["covered [% of image]"] == pytest.approx(100 * (labels > 0).mean())
+        assert row["covered [% of image]"] == pytest.approx(100 * (labels > 0).mean(), abs=0.006)
         for _, one in mine.iterrows():
             assert one["area [px]"] == (labels == one["label"]).sum()
-            assert one["mean channel 1"] == pytest.approx(image[labels == one["label"]].mean(), rel=1e-6)
-            assert one["area [um2]"] == one["area [px]"] / 4 if stem == "a" else np.isnan(one["area [um2]"])
+            assert one["mean channel 1"] == pytest.approx(image[labels == one["label"]].mean(), rel=1e-5)
+            assert (
+                one["area [um2]"] == pytest.approx(one["area [px]"] / 4, rel=1e-3)
+                if stem == "a"
+                else np.isnan(one["area [um2]"])
+            )
         found = rois(tmp_path / "out" / "rois" / f"{stem}.zip")
         assert list(found) == [f"001_{label:03d}.roi" for label in mine["label"]]  # the name tells the label
         for (position, x, y), (_, one) in zip(found.values(), mine.iterrows(), strict=True):
             assert position == 0  # seen on every channel
             # ImageJ counts from the corner of the upper left pixel, not from its centre
-            assert x.mean() - 0.5 == pytest.approx(one["centroid_x [px]"], abs=1e-4)
-            assert y.mean() - 0.5 == pytest.approx(one["centroid_y [px]"], abs=1e-4)
+            assert x.mean() - 0.5 == pytest.approx(one["centroid_x [px]"], abs=0.006)
+            assert y.mean() - 0.5 == pytest.approx(one["centroid_y [px]"], abs=0.006)
         with PIL.Image.open(tmp_path / "out" / "overlays" / f"{stem}.png") as picture:
-            np.testing.assert_array_equal(np.asarray(picture), label_overlay(image[..., None], labels))
+            np.testing.assert_array_equal(np.asarray(picture), label_overlay(image[..., None], labels, brighten=True))
     probability = np.linspace(0.5, 0.9, 1 + counts["objects"][0], dtype=np.float32)[1:]  # row 0 is covered
-    np.testing.assert_allclose(objects.loc[objects["file"] == "a.tif", "probability"], probability, rtol=1e-6)
-    assert counts["objects per mm2"].tolist()[0] == pytest.approx(counts["objects"][0] / (40 * 50 * 0.25e-6))
+    np.testing.assert_allclose(objects.loc[objects["file"] == "a.tif", "probability"], probability, atol=6e-5)
+    assert counts["objects per mm2"].tolist()[0] == pytest.approx(counts["objects"][0] / (40 * 50 * 0.25e-6), rel=1e-3)
     with tifffile.TiffFile(tmp_path / "out" / "labels" / "a.tif") as tif:  # Fiji does not show it black
         assert (tif.imagej_metadata["min"], tif.imagej_metadata["max"]) == (0, counts["objects"][0])
 
@@ -188,7 +192,7 @@ def test_classes_are_named_counted_and_coloured(tmp_path, images):
     labels = read_mask(tmp_path / "out" / "labels" / "a.tif")
     ids = {label: label % 3 + 1 for label in range(1, labels.max() + 1)}
     with PIL.Image.open(tmp_path / "out" / "overlays" / "a.png") as picture:
-        np.testing.assert_array_equal(np.asarray(picture), label_overlay(image, labels, class_ids=ids))
+        np.testing.assert_array_equal(np.asarray(picture), label_overlay(image, labels, class_ids=ids, brighten=True))
 
 
 def test_only_16_bits_for_65535_and_32_for_more(tmp_path):
@@ -415,7 +419,7 @@ def test_a_table_never_keeps_half_a_row(tmp_path, monkeypatch):
     table.append(rows)
     assert pd.read_csv(tmp_path / "t.csv").to_numpy().shape == (4, 2)
     before = (tmp_path / "t.csv").read_bytes()
-    assert before == "file,x [um]\né.tif,0.3333333\nb,\né.tif,0.3333333\nb,\n".encode()
+    assert before == "file,x [um]\né.tif,0.3333\nb,\né.tif,0.3333\nb,\n".encode()
     real = type(tmp_path).open
 
     def half(self, *args, **kwargs):

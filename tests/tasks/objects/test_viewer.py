@@ -17,7 +17,7 @@ from skimage.measure import label
 
 from utils.errors import DataError
 from utils.images.image import write_tiff
-from utils.pages.pictures import display_image, label_overlay
+from utils.pages.pictures import label_overlay, result_image
 from utils.tasks.objects.predict import ObjectResults
 from utils.tasks.objects.viewer import add_bar, viewer
 from utils.tasks.results import predict_folder
@@ -84,9 +84,11 @@ def test_each_plane_is_drawn_with_its_own_objects(results):
         labels = Bright().find(image).labels
         for kind in ("contours", "filled"):
             one.shown.value = kind
-            np.testing.assert_array_equal(shown(one), label_overlay(image, labels, contours=kind == "contours"))
+            np.testing.assert_array_equal(
+                shown(one), label_overlay(image, labels, contours=kind == "contours", brighten=True)
+            )
         one.shown.value = "image only"
-        np.testing.assert_array_equal(shown(one), np.round(255 * display_image(image)))
+        np.testing.assert_array_equal(shown(one), np.round(255 * result_image(image)))
         assert f"{labels.max()} objects" in one.title.value
     assert [name in one.title.value for name in ("5 of 5", "c.tif", "plane")] == [True, True, False]
     one.position.value = 3
@@ -121,7 +123,9 @@ def test_classes_have_their_colours(tmp_path):
         found = Bright(with_classes=True).find(image)
         class_ids = dict(enumerate(found.class_ids.tolist(), start=1))
         one.position.value = number
-        np.testing.assert_array_equal(shown(one), label_overlay(image, found.labels, class_ids=class_ids))
+        np.testing.assert_array_equal(
+            shown(one), label_overlay(image, found.labels, class_ids=class_ids, brighten=True)
+        )
         seen.add(tuple(class_ids.values()))
     assert len(seen) > 2
 

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 from utils.errors import DataError
-from utils.files import file_sha256
+from utils.files import file_sha256, meaningful
 from utils.images.decoders import open_tiff
 from utils.images.image import Image, read_image, read_mask, write_tiff
 from utils.images.pixel_size import pixel_size
@@ -80,7 +80,7 @@ def test_measurements_agree_with_the_masks(tmp_path, images, untrained_model):
     folder, *_ = untrained_model(values=values)
     predicted = UNET.predict(folder, images, tmp_path / "out")
     table = pd.read_csv(tmp_path / "out" / "measurements.csv")
-    pd.testing.assert_frame_equal(table, predicted.table, check_dtype=False)
+    pd.testing.assert_frame_equal(table, meaningful(predicted.table), check_dtype=False)
     assert table["file"].tolist() == ["a.tif", "ragged.tif", "tiny.tif"]
     for _, row in table.iterrows():
         mask = read_mask(tmp_path / "out" / "masks" / row["file"])
@@ -88,13 +88,13 @@ def test_measurements_agree_with_the_masks(tmp_path, images, untrained_model):
         counts = counts_of(mask, values)
         for name, count in zip(["background", "class 50", "class 200"], counts, strict=True):
             assert row[f"{name} [px]"] == count
-            assert row[f"{name} [% of image]"] == pytest.approx(100 * count / mask.size)
+            assert row[f"{name} [% of image]"] == pytest.approx(100 * count / mask.size, abs=0.006)
             area = row[f"{name} [um2]"]
-            assert area == pytest.approx(count * 0.25) if row["file"] == "a.tif" else np.isnan(area)
+            assert area == pytest.approx(count * 0.25, rel=1e-3) if row["file"] == "a.tif" else np.isnan(area)
         shares = [row[f"class {value} [% of all but background]"] for value in (50, 200)]
-        assert shares == pytest.approx([100 * count / sum(counts[1:]) for count in counts[1:]])
+        assert shares == pytest.approx([100 * count / sum(counts[1:]) for count in counts[1:]], abs=0.006)
     image_shares = table[[column for column in table if column.endswith("[% of image]")]]
-    np.testing.assert_allclose(image_shares.sum(axis=1), 100)
+    np.testing.assert_allclose(image_shares.sum(axis=1), 100, atol=0.02)
     assert table["pixel size [um]"].tolist()[0] == pytest.approx(0.5)
     assert table["pixel size [um]"].isna().tolist() == [False, True, True]
 

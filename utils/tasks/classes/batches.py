@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from skimage.transform import resize
 
-from utils.images.normalise import normalisation_range, normalise
+from utils.images.normalise import denormalise, normalisation_range, normalise
 from utils.patching.augmentation import Augmentation, draw_image
 
 
@@ -37,15 +37,28 @@ def prepared(array: np.ndarray, description: Mapping) -> np.ndarray:
     Of the `description`, content of model.json, input and normalisation are used. Where the latter is per "both", the
     channels follow twice: in the range of the image, and in that of the training set.
     """
-    normalisation, shape = description["normalisation"], description["input"]
+    shape, ranges = description["input"], _ranges(array, description["normalisation"])
+    array = fitted(array, tuple(shape["size"]), shape["fit"])
+    pictures = [normalise(array, *one) for one in ranges]
+    return pictures[0] if len(pictures) == 1 else np.concatenate(pictures, axis=-1)
+
+
+def _ranges(array: np.ndarray, normalisation: Mapping) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Values (C,) of an image that become 0 and 1, once or, where the range is of both kinds, twice."""
     ranges = []
     if normalisation["per"] != "training set":
         ranges.append(normalisation_range(array, {**normalisation, "per": "image"}))
     if normalisation["per"] != "image":
         ranges.append(tuple(np.asarray(values, np.float32) for values in normalisation["range"]))
-    array = fitted(array, tuple(shape["size"]), shape["fit"])
-    pictures = [normalise(array, *one) for one in ranges]
-    return pictures[0] if len(pictures) == 1 else np.concatenate(pictures, axis=-1)
+    return ranges
+
+
+def in_own_values(seen: np.ndarray, array: np.ndarray, description: Mapping) -> np.ndarray:
+    """What the network sees of an image (Y, X, C), also changed, as float32 in the values of that image, for a person.
+
+    `seen` comes from `prepared` for the same image and `description`.
+    """
+    return denormalise(seen[..., : array.shape[-1]], *_ranges(array, description["normalisation"])[0])
 
 
 def seen_by_forest(array: np.ndarray, description: Mapping) -> np.ndarray:

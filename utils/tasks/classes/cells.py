@@ -144,7 +144,7 @@ class CellResults(Results):
                 class_ids = self._classify(planes, number, image, labels, found)
                 if number == len(planes) // 2:  # colour 0 is that of background
                     shown = {label: class_id + 1 for label, class_id in class_ids.items()}
-                    picture = label_overlay(image.array, labels, class_ids=shown)
+                    picture = label_overlay(image.array, labels, class_ids=shown, brighten=True)
         write_png(self._overlay(file[0]), picture)
         return found
 

@@ -38,6 +38,11 @@ READABLE = {
     "recall": "recall",
     "f1": "F1",
 }
+OVER = {
+    "accuracy": "all images, each counts alike",
+    "balanced_accuracy": "the classes, each counts alike",
+    "macro_f1": "the classes, each counts alike",
+}
 FEW_TEST_IMAGES = 10
 
 
@@ -149,7 +154,7 @@ def with_interval(value: float, low: float, high: float) -> str:
 
 def totals_table(table: pd.DataFrame) -> pd.DataFrame:
     """Scores of all classes together, and where classes have groups of these, as text "value (low to high)"."""
-    shown = pd.DataFrame({"score": [READABLE[score] for score in TOTALS]})
+    shown = pd.DataFrame({"score": [READABLE[score] for score in TOTALS], "over": [OVER[score] for score in TOTALS]})
     for level, title in ((CLASSES, "classes"), (GROUPS, "groups of classes")):
         rows = table[(table["level"] == level) & (table["class"] == "")].set_index("score")
         if len(rows):

@@ -63,23 +63,24 @@ def gallery(
     columns: int = COLUMNS,
     title: str = "",
     frames: Sequence[tuple | None] | None = None,
+    limits: Sequence[np.ndarray | None] | None = None,
 ) -> Figure:
     """Crops (Y, X, C) of any size and dtype in a grid, each with its own contrast and a text above.
 
     A text has as many lines as wanted, long ones are shortened in their middle; `frames` are colours of frames around
-    the crops, None for no frame. Without any crop the figure says so.
+    the crops, None for no frame; `limits` are those of `display_image`. Without any crop the figure says so.
     """
-    frames = [None] * len(images) if frames is None else frames
+    frames, limits = ([None] * len(images) if given is None else given for given in (frames, limits))
     n_lines = max((text.count("\n") + 1 for text in titles), default=1)
     rows, cell = max(1, -(-len(images) // columns)), WIDTH / columns
     pitch = 1.08 + n_lines * TEXT_LINE / cell  # height of a row in units of a cell
     figure = Figure(figsize=(WIDTH, rows * pitch * cell + (0.4 if title else 0.1)), layout="constrained")
     ax = figure.subplots()
     ax.set_axis_off()
-    for i, (image, text, frame) in enumerate(zip(images, titles, frames, strict=True)):
+    for i, (image, text, frame, contrast) in enumerate(zip(images, titles, frames, limits, strict=True)):
         row, column = divmod(i, columns)
         top = row * pitch + pitch - 1.04
-        place(ax, display_image(image), column, top, frame)
+        place(ax, display_image(image, contrast), column, top, frame)
         lines = [short_name(line, 150 // columns) for line in text.split("\n")]
         ax.text(column + 0.5, top - 0.02, "\n".join(lines), ha="center", va="bottom", fontsize=8)
     if not len(images):
@@ -128,17 +129,22 @@ def worst_mistakes(crops: Sequence[Crop], scores: ClassScores, n: int = 24) -> F
     return figure
 
 
-def grad_cam_figure(images: Sequence[np.ndarray], maps: Sequence[np.ndarray], titles: Sequence[str]) -> Figure:
+def grad_cam_figure(
+    images: Sequence[np.ndarray],
+    maps: Sequence[np.ndarray],
+    titles: Sequence[str],
+    limits: Sequence[np.ndarray] | None = None,
+) -> Figure:
     """At most COLUMNS images, each above what of it speaks for a class, in colour.
 
-    `images` are (Y, X, C) as the network gets them, `maps` (Y, X), 0 to 1, the results of `grad_cam`, `titles` such as
-    the class that was explained.
+    `images` are (Y, X, C) as the network gets them, but for their values, `maps` (Y, X), 0 to 1, the results of
+    `grad_cam`, `titles` such as the class that was explained, `limits` those of `display_image`.
     """
     n = min(COLUMNS, len(images))
     cell = WIDTH / max(n, 4)
     figure, axes = picture_grid(2, max(n, 4), (cell, cell))
     for i in range(n):
-        picture = display_image(images[i])
+        picture = display_image(images[i], None if limits is None else limits[i])
         axes[0, i].imshow(picture, interpolation="nearest")
         axes[0, i].set_title("\n".join(short_name(line, int(14 * cell)) for line in titles[i].split("\n")), fontsize=9)
         axes[1, i].imshow(picture.mean(axis=-1), cmap="gray", vmin=0, vmax=1, interpolation="nearest")

@@ -21,9 +21,10 @@ from utils.metrics.classes import CLASSES, GROUPS, TOTALS, ClassScores, group_na
 from utils.pages.colours import BLUE, ORANGE, VERMILION
 from utils.pages.figures import WIDTH, add_picture, picture_grid, short_name
 from utils.pages.page import in_groups, overlays
+from utils.pages.pictures import display_limits
 from utils.pages.score_figures import confusion_figure
 from utils.patching.augmentation import Augmentation, draw_image
-from utils.tasks.classes.batches import prepared
+from utils.tasks.classes.batches import in_own_values, prepared
 from utils.tasks.classes.cells import OVERLAYS
 from utils.tasks.classes.checks import amount_problems, class_counts, shared_groups, size_note
 from utils.tasks.classes.decision import told
@@ -99,13 +100,15 @@ class ClassPage:
         description = self.describe(project, training)
         examples = project.examples("training")
         chosen = np.random.default_rng(seed).choice(len(examples), min(PREVIEWS, len(examples)), replace=False)
-        before = [prepared(examples[i].image.array, description) for i in chosen]
-        changes = Augmentation(**augmentation)
+        arrays = [examples[i].image.array for i in chosen]
+        before, changes = [prepared(one, description) for one in arrays], Augmentation(**augmentation)
         after = [draw_image(one, changes, np.random.default_rng((seed, i))) for i, one in enumerate(before)]
         names = [project.dataset.classes[examples[i].class_id]["name"] for i in chosen]
         title = "Training images as they are (above) and as the network may see them (below)"
-        pictures = [one[..., : len(description["channels"])] for one in (*before, *after)]
-        return gallery(pictures, [*names, *[f"{name}\naugmented" for name in names]], len(before), title)
+        pairs = zip((*before, *after), (*arrays, *arrays), strict=True)
+        pictures = [in_own_values(seen, array, description) for seen, array in pairs]
+        titles, limits = [*names, *[f"{name}\naugmented" for name in names]], [display_limits(one) for one in arrays]
+        return gallery(pictures, titles, len(before), title, limits=[*limits, *limits])
 
     def score_tables(self, evaluation: ClassEvaluation) -> dict[str, pd.DataFrame]:
         """See `Task`."""
@@ -167,8 +170,10 @@ class ClassPage:
             f"{classes[crops[i].class_id]['name']}\ncalled {classes[class_id]['name']}"
             for i, class_id in zip(chosen, predicted, strict=True)
         ]
-        channels = len(evaluation.predictor.description["channels"])
-        return grad_cam_figure([one[..., :channels] for one in images], maps, titles)
+        arrays = [crops[i].image.array for i in chosen]
+        pairs = zip(images, arrays, strict=True)
+        own = [in_own_values(seen, array, evaluation.predictor.description) for seen, array in pairs]
+        return grad_cam_figure(own, maps, titles, [display_limits(one) for one in arrays])
 
     def show_errors(self, predictors: Mapping, test_set: TestSet, classes: Sequence[dict]) -> dict[str, Figure]:
         """See `NetworkTask`."""

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from utils.data.crops import Crop
 from utils.data.project import Project
 from utils.data.review import write_review
-from utils.errors import DataError, UserError
+from utils.errors import DataError, UserError, with_labels
 from utils.pages.figures import show
 from utils.pages.page import tidy
 from utils.patching.augmentation import Augmentation
@@ -194,7 +194,7 @@ def search(task: Task, project: Project, training: Mapping, path: Path) -> None:
         table = suspects(project.dataset.crops, task.describe(project, training), training["seed"], tqdm)
         said = write_review(path, table)
     except UserError as error:
-        print(f"{error.title}: {error}")
+        print(with_labels(f"{error.title}: {error}"))
         return
     if len(table):
         show(suspects_gallery(project.dataset.crops, table))

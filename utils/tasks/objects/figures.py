@@ -19,10 +19,11 @@ from utils.pages.figures import (
     augmented_pairs,
     image_pairs,
     not_counted_entry,
+    note_brightness,
     picture_grid,
     thinned_pixel_size,
 )
-from utils.pages.pictures import display_image, greyed, label_outlines, label_overlay, paint_labels, thin
+from utils.pages.pictures import greyed, label_outlines, label_overlay, paint_labels, result_image, thin
 from utils.pages.score_figures import agreement, before_after_rows, check_answers, lowest, score_text
 
 GREY = to_rgb("0.75")
@@ -59,13 +60,14 @@ def show_augmented_objects(
     patches_after: np.ndarray,
     labels_after: np.ndarray,
     pixel_size_um: float | None = None,
+    originals: Sequence[np.ndarray] | None = None,
 ) -> Figure:
     """Training patches (N, Y, X, C) before and after augmentation, their labels (N, Y, X) painted over.
 
     See `augmented_pairs`.
     """
     pairs = (patches_before, patches_after), (labels_before, labels_after)
-    figure = augmented_pairs(*pairs, label_overlay, pixel_size_um)
+    figure = augmented_pairs(*pairs, label_overlay, pixel_size_um, originals)
     figure.supxlabel(COLOUR_NOTE, fontsize=11)
     return figure
 
@@ -87,7 +89,7 @@ def object_errors(
     kinds = kinds_of_objects(labels_true, labels_pred)
     size = thinned_pixel_size(image, pixel_size_um)
     image, labels_true, labels_pred = (thin(array, PANEL_PIXELS) for array in (image, labels_true, labels_pred))
-    picture = greyed(display_image(image), stored)
+    picture = greyed(result_image(image), stored)
     panel = WIDTH / 2 * min(1.3, image.shape[0] / image.shape[1]) + 0.3
     figure, axes = picture_grid(2, 2, (panel, WIDTH / 2))
     add_picture(axes[0, 0], picture, "image", size)
@@ -98,6 +100,7 @@ def object_errors(
     add_legend(figure, kind_entries(present) | not_counted_entry([stored]), "right", columns=2)
     add_legend(figure, OUTLINES, "left", "Outlines", columns=3)
     figure.suptitle(name, fontsize=11)
+    note_brightness(figure, [image])
     return figure
 
 
@@ -195,6 +198,7 @@ def objects_before_after(
             add_picture(ax, picture, f"{ax.get_title()}\n{_counts(scores, i)}")
             present |= kinds
     add_legend(figure, kind_entries(present) | {"annotation (outlines)": ANNOTATED}, columns=3)
+    note_brightness(figure, [examples[i].image.array for i in chosen])
     return figure
 
 
@@ -210,7 +214,7 @@ def _counts(scores: ObjectScores, i: int) -> str:
 
 def _annotated_objects(one: SimpleNamespace) -> np.ndarray:
     """Picture (Y, X, 3) with the outlines of the annotated objects."""
-    picture, labels = display_image(thin(one.image.array, PANEL_PIXELS)), thin(one.mask, PANEL_PIXELS)
+    picture, labels = result_image(thin(one.image.array, PANEL_PIXELS)), thin(one.mask, PANEL_PIXELS)
     lines = label_outlines(labels)
     return paint_labels(0.7 * picture, lines.astype(np.uint8), lines, np.array([(0, 0, 0), ANNOTATED]), 1)
 
@@ -221,6 +225,6 @@ def _paint_objects(one: SimpleNamespace, labels: np.ndarray) -> tuple[np.ndarray
     kinds = kinds_of_objects(mask, labels)
     unmatched = {label: kind for label, kind in kinds.true.items() if kind != "matched"}
     picture, y_true, y_pred = (thin(array, PANEL_PIXELS) for array in (one.image.array, mask, labels))
-    painted = paint_kinds(greyed(display_image(picture), thin(one.mask, PANEL_PIXELS)), y_pred, kinds.predicted)
+    painted = paint_kinds(greyed(result_image(picture), thin(one.mask, PANEL_PIXELS)), y_pred, kinds.predicted)
     left = np.where(np.isin(y_true, list(unmatched)), y_true, 0)
     return paint_kinds(painted, left, unmatched, dim=1, opacity=0.15), {*unmatched.values(), *kinds.predicted.values()}

@@ -73,12 +73,13 @@ class ObjectPage:
         normalisation = self.normalisation(project, training)
         chosen = object_sources(project.examples("training")[:PREVIEWS], patch, normalisation)
         drawn = drawn_before_and_after(chosen, patch, training["min_fraction"], augmentation, seed)
-        return show_augmented_objects(*drawn, describe_images(project)["pixel_size_um"])
+        size, images = describe_images(project)["pixel_size_um"], [one.image for one in chosen]
+        return show_augmented_objects(*drawn, size, images)
 
     def score_tables(self, evaluation: Evaluation) -> dict[str, pd.DataFrame]:
         """See `Task`."""
         return {
-            "Scores on the test images, all objects together": _with_interval(evaluation.table),
+            "Scores on the test images, over all objects of all images together": _with_interval(evaluation.table),
             COMPARED: shown_methods(evaluation),
             "Scores of each test image at IoU 0.5": evaluation.scores.per_image,
         }

@@ -14,7 +14,7 @@ from stardist.models import StarDist2D
 from stardist.utils import export_imagej_rois
 
 from utils.data.folders import find_images
-from utils.files import atomic, write_csv, write_json
+from utils.files import atomic, meaningful, write_csv, write_json
 from utils.images.image import Image
 from utils.images.normalise import normalisation_range, normalise
 from utils.images.stacks import LabelStack, Planes, label_file, read_planes
@@ -168,7 +168,7 @@ class ObjectResults(Results):
     def append(self, found: FoundObjects, rows: list[dict]) -> None:
         """See `Results`."""
         self.table.append(found.objects)
-        write_csv(self.folder / COUNTS, pd.DataFrame(rows))
+        write_csv(self.folder / COUNTS, meaningful(pd.DataFrame(rows)))
         if found.without_rois:
             self.warnings.append(
                 f"{found.without_rois}: not all ROIs are written, ImageJ's files end at coordinate {LARGEST_ROI}."
@@ -225,7 +225,7 @@ def _is_prediction(path: Path) -> bool:
 def _overlay(objects: Objects, image: Image) -> np.ndarray:
     """Picture (Y, X, 3) uint8 with the objects outlined, in the colours of their classes where there are classes."""
     class_ids = None if objects.class_ids is None else dict(enumerate(objects.class_ids.tolist(), start=1))
-    return label_overlay(image.array, objects.labels, class_ids=class_ids)
+    return label_overlay(image.array, objects.labels, class_ids=class_ids, brighten=True)
 
 
 class ObjectPrediction:

@@ -8,13 +8,13 @@ import keras
 import numpy as np
 import stardist.utils
 from stardist.models import Config2D, StarDist2D
-from tqdm.auto import tqdm
 
 from utils.data.examples import Example
 from utils.data.project import Project, describe_images, described_masks
 from utils.errors import DataError, ModelError
 from utils.images.masks import counted, without_ignored
 from utils.images.normalise import normalise
+from utils.pages.bar import progress_bar
 from utils.patching.augmentation import Augmentation
 from utils.patching.batches import automatic_steps, sources
 from utils.tasks.automatic import Progressively, number
@@ -240,7 +240,7 @@ def _blind_where_ignored(model: StarDist2D, masks: Sequence[np.ndarray]):
 @contextmanager
 def _bars_for_the_page():
     """Let StarDist draw its bars as the page does: as text, each step of a bar is a new line of a notebook."""
-    before, stardist.utils.tqdm = stardist.utils.tqdm, tqdm
+    before, stardist.utils.tqdm = stardist.utils.tqdm, progress_bar
     try:
         yield
     finally:

@@ -19,7 +19,7 @@ from utils.images.decoders import reading
 from utils.images.image import Image as MicroscopyImage
 from utils.images.stacks import read_planes
 from utils.pages.figures import round_length
-from utils.pages.pictures import display_image, label_overlay, thin
+from utils.pages.pictures import BRIGHTENED, is_brightened, label_overlay, result_image, thin
 from utils.paths import resolve
 from utils.tasks.results import COUNTS, OBJECTS, ORIGIN
 
@@ -61,6 +61,7 @@ class Viewer:
             picture, length = self._paint(plane)
             self.picture.value = _png(picture)
             note = f"{plane['objects']} objects" + (f"; white bar: {length:g} µm" if length else "")
+            note += f". {BRIGHTENED.rstrip('.')}" * is_brightened(picture)
         except DataError as error:
             self.picture.value, note = b"", str(error)
         self.picture.layout.display = None if self.picture.value else "none"
@@ -73,7 +74,7 @@ class Viewer:
         path, size = resolve(self.origin["data_folder"]) / plane["file"], self.origin.get("pixel_size_um") or 0
         read = _read_plane(path, plane["plane"], self.origin["axes"], size)
         if self.shown.value == NONE:
-            picture = (255 * display_image(thin(read.array, LARGEST_SIDE))).round().astype(np.uint8)
+            picture = (255 * result_image(thin(read.array, LARGEST_SIDE))).round().astype(np.uint8)
         else:
             picture = self._overlay(plane, read.array)
         if not read.pixel_size_um:
@@ -87,7 +88,8 @@ class Viewer:
         if labels.shape != image.shape[:2]:
             raise DataError(f"{path} and its image differ in size. Run the prediction again.")
         class_ids = self._class_ids(plane)
-        return label_overlay(image, labels, self.shown.value == CONTOURS, LARGEST_SIDE, class_ids=class_ids)
+        contours = self.shown.value == CONTOURS
+        return label_overlay(image, labels, contours, LARGEST_SIDE, class_ids=class_ids, brighten=True)
 
     def _class_ids(self, plane: dict) -> dict[int, int] | None:
         """Class id of each label of a plane; None for a model without classes."""

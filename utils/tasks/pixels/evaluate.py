@@ -74,7 +74,8 @@ class PixelScoring:
 
         Columns file, role, foreground_iou, mean_iou (over the classes in the image), and shares of the image's area:
         missed_percent and added_percent (only the annotation or only the model marks it), other_class_percent (both
-        mark it, as different classes). Lowest mean_iou first.
+        mark it, as different classes). Lowest mean_iou first. Two classes have no mean_iou, which is the foreground's,
+        and no other class.
         """
         segmenter = self.load(folder)
         n = len(segmenter.classes)
@@ -82,7 +83,8 @@ class PixelScoring:
             {"file": one.name, "role": role} | _disagreement(one.mask, segmenter.class_ids(one.image.array), n)
             for one, role in zip(examples, roles, strict=True)
         ]
-        return pd.DataFrame(rows).sort_values("mean_iou").reset_index(drop=True)
+        table = pd.DataFrame(rows).sort_values("mean_iou").reset_index(drop=True)
+        return table.drop(columns=["mean_iou", "other_class_percent"]) if n == 2 else table
 
 
 def _disagreement(annotated: np.ndarray, predicted: np.ndarray, n_classes: int) -> Mapping[str, float]:

@@ -17,11 +17,12 @@ from utils.pages.figures import (
     add_picture,
     class_entries,
     not_counted_entry,
+    note_brightness,
     picture_grid,
     short_name,
     thinned_pixel_size,
 )
-from utils.pages.pictures import display_image, overlay, thin
+from utils.pages.pictures import overlay, result_image, thin
 from utils.pages.score_figures import LEGEND_LINE, agreement, before_after_rows, check_answers, lowest, score_text
 
 PIXELS_NOTE = "Mean IoU: of the classes other than background; 1 is perfect, 0 none"
@@ -52,7 +53,7 @@ def pixels_before_after(
     chosen = lowest(scores, n)
 
     def annotated(one: SimpleNamespace) -> np.ndarray:
-        return overlay(one.image.array, one.mask, classes, max_side=PANEL_PIXELS)
+        return overlay(one.image.array, one.mask, classes, max_side=PANEL_PIXELS, brighten=True)
 
     figure, axes = before_after_rows([examples[i] for i in chosen], len(examples), predictions, annotated, PIXELS_NOTE)
     painted, mistakes = _paint_mistakes([pairs[name][i] for i in chosen for name in pairs], classes)
@@ -65,6 +66,7 @@ def pixels_before_after(
         add_legend(figure, mistakes, "right", "Mistakes (share of all pixels shown)", columns=2)
     else:
         add_legend(figure, mistakes)
+    note_brightness(figure, [examples[i].image.array for i in chosen])
     return figure
 
 
@@ -77,7 +79,7 @@ def _paint_mistakes(
     panels: Sequence[tuple[SimpleNamespace, np.ndarray]], classes: Sequence[dict]
 ) -> tuple[list[np.ndarray], dict[str, tuple]]:
     """Right and wrong pixels of (example, class ids): a picture (Y, X, 3) for each, and the legend of all."""
-    pictures = [display_image(thin(one.image.array, PANEL_PIXELS)) for one, _ in panels]
+    pictures = [result_image(thin(one.image.array, PANEL_PIXELS)) for one, _ in panels]
     pixels = np.concatenate([picture.reshape(-1, 3) for picture in pictures])
     y_true = np.concatenate([thin(one.mask, PANEL_PIXELS).ravel() for one, _ in panels])
     y_pred = np.concatenate([thin(ids, PANEL_PIXELS).ravel() for _, ids in panels])
@@ -153,7 +155,7 @@ def error_map(
     image, y_true, y_pred = (thin(array, PANEL_PIXELS) for array in (image, y_true, y_pred))
     height = WIDTH / 4 * min(1.3, image.shape[0] / image.shape[1])
     figure, axes = picture_grid(1, 4, (height + (0.3 if len(classes) == 2 else 1.3), WIDTH / 4))
-    errors = display_image(image)
+    errors = result_image(image)
     add_picture(axes[0, 0], errors.copy(), "image", size)
     if len(classes) == 2:
         add_legend(figure, paint_binary_errors(errors, y_true > 0, y_pred > 0, counted(y_true)))
@@ -161,10 +163,11 @@ def error_map(
         mistakes = paint_class_errors(errors, y_true, y_pred, [str(one["name"]) for one in classes])
         add_legend(figure, class_entries(classes) | not_counted_entry([y_true]), "left", "Classes")
         add_legend(figure, mistakes, "right", "Mistakes (share of the image)", columns=2)
-    add_picture(axes[0, 1], overlay(image, y_true, classes), "annotation (truth)")
-    add_picture(axes[0, 2], overlay(image, y_pred, classes), "prediction of the model")
+    add_picture(axes[0, 1], overlay(image, y_true, classes, brighten=True), "annotation (truth)")
+    add_picture(axes[0, 2], overlay(image, y_pred, classes, brighten=True), "prediction of the model")
     add_picture(axes[0, 3], errors, "right and wrong")
     figure.suptitle(name, fontsize=11)
+    note_brightness(figure, [image])
     return figure
 
 

@@ -40,7 +40,8 @@ class PixelPage:
         patch, normalisation = self.patch_size(project, training), self.normalisation(project, training)
         chosen = sources(project.examples("training")[:PREVIEWS], normalisation)
         drawn = drawn_before_and_after(chosen, patch, training["min_fraction"], augmentation, seed)
-        return show_augmented(*drawn, project.dataset.classes, describe_images(project)["pixel_size_um"])
+        size, images = describe_images(project)["pixel_size_um"], [one.image for one in chosen]
+        return show_augmented(*drawn, project.dataset.classes, size, images)
 
     def score_tables(self, evaluation: Evaluation) -> dict[str, pd.DataFrame]:
         """See `Task`."""
@@ -94,7 +95,8 @@ def _per_image(evaluation: Evaluation) -> pd.DataFrame:
     table, names = evaluation.scores.per_image, [one["name"] for one in evaluation.predictor.classes[1:]]
     shown = table[["file", "foreground_iou"]].rename(columns={"foreground_iou": "foreground IoU"})
     for name in names:
-        shown[f"Dice {name}"] = table[f"dice_{name}"]
+        if len(names) > 1:  # of one class it follows from the IoU
+            shown[f"Dice {name}"] = table[f"dice_{name}"]
         shown[f"{name}, true [%]"] = 100 * table[f"true_share_{name}"]
         shown[f"{name}, predicted [%]"] = 100 * table[f"predicted_share_{name}"]
     return shown

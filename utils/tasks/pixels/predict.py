@@ -11,7 +11,7 @@ import tensorflow as tf
 import tifffile
 
 from utils.data.folders import find_images
-from utils.files import atomic, write_csv
+from utils.files import atomic, meaningful, write_csv
 from utils.images.image import Image, read_image, tiff_options, write_tiff
 from utils.images.masks import to_values
 from utils.images.normalise import normalisation_range, normalise
@@ -134,7 +134,7 @@ class PixelResults(Results):
 
     def append(self, found: Found, rows: list[dict]) -> None:
         """See `Results`."""
-        write_csv(self.folder / MEASUREMENTS, pd.DataFrame(rows))
+        write_csv(self.folder / MEASUREMENTS, meaningful(pd.DataFrame(rows)))
 
     def _class_ids(self, image: Image) -> np.ndarray:
         if not self.save_probabilities:
@@ -146,7 +146,7 @@ class PixelResults(Results):
     def _write(self, ids: np.ndarray, image: Image) -> None:
         """Write overlay and mask; `ids` may be changed."""
         stem, classes = image.path.stem, self.predictor.classes
-        picture = overlay(thin(image.array, OVERLAY_SIDE), thin(ids, OVERLAY_SIDE), classes)
+        picture = overlay(thin(image.array, OVERLAY_SIDE), thin(ids, OVERLAY_SIDE), classes, brighten=True)
         write_png(self.folder / "overlays" / f"{stem}.png", picture)
         values, colours = _mask_values(ids, classes), class_colours(classes)
         table = {one["value"]: tuple(round(255 * part) for part in colours[one["id"]]) for one in classes}
