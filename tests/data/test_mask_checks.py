@@ -197,6 +197,11 @@ def test_the_two_folders_swapped(tmp_path):
     assert f"Name {images} as folder of images and {masks}" in problem.remedy
 
 
+def test_all_files_are_counted_not_only_those_that_were_looked_at(tmp_path):
+    folders = write(tmp_path, images=5 * IMAGES, masks=5 * BINARY)
+    assert "30 of 30 masks" in only_problem(load_examples(*folders[::-1])).what
+
+
 def test_swapped_folders_of_colour_images(tmp_path):
     colours = [np.stack([one, one // 2, one // 3], axis=-1) for one in IMAGES]
     images, masks = write(tmp_path, images=colours)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.data.test_mask_checks import data_of, masks_with_255, write
+from tests.data.test_mask_checks import IMAGES, data_of, masks_with_255, write
 from tests.images.test_mask_types import BINARY
 from utils.data.mask_checks import MasksInDoubt
 from utils.pages.figures import show_masks
@@ -48,10 +48,19 @@ def test_what_does_not_count_is_grey(tmp_path, shown):
     assert np.ptp(painted[:, :20]) < 0.5 * 255 * np.ptp(plain[:, :20])
 
 
-def test_images_in_place_of_masks_are_shown_without_a_reading(tmp_path, shown):
-    folders = write(tmp_path)
+@pytest.mark.parametrize("colours", [False, True])
+def test_swapped_folders_are_shown_as_they_should_be(tmp_path, shown, colours):
+    images = [np.stack([one, one // 2, one // 3], axis=-1) if colours else one for one in IMAGES]
+    folders = write(tmp_path, images=images)
     with pytest.raises(MasksInDoubt, match="swapped"):
         page.open_project(UNET, data_of(folders[::-1], tmp_path))
+    assert titles(shown[0]) == ["0.tif", "2.tif", "5.tif"] + ["mask as it is stored: 0, 255"] * 3
+
+
+def test_images_in_place_of_masks_are_shown_without_a_reading(tmp_path, shown):
+    folders = write(tmp_path, masks=[one[::-1].copy() for one in IMAGES])
+    with pytest.raises(MasksInDoubt, match="look like images"):
+        page.open_project(UNET, data_of(folders, tmp_path))
     assert len(shown[0].axes) == 6
 
 

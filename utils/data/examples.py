@@ -10,6 +10,7 @@ import numpy as np
 
 from utils.data.folders import find_images, in_sub_folders, pair
 from utils.data.mask_checks import (
+    SWAPPED,
     Stored,
     check_contents,
     chosen_examples,
@@ -20,6 +21,7 @@ from utils.data.mask_checks import (
     seem_swapped,
     stored,
     swapped,
+    swapped_back,
 )
 from utils.data.object_classes import assign_classes, object_class_table, read_class_table
 from utils.data.problems import Problem, group_question, inconsistencies, problem_of
@@ -151,7 +153,7 @@ def load_examples(
     if len(pairs) == 1 and classes is None:
         remedy = "Add images: at least one must be left for validation."
         dataset.problems.append(Problem("error", str(pairs[0][0]), "there is one image only", remedy))
-    read = _read_pairs(pairs, (axes, pixel_size_um), ignore, folders, dataset.problems)
+    read = _read_pairs(pairs, (axes, pixel_size_um), ignore, folders, dataset)
     if read and _settle_classes(dataset, read, *folders, class_table):
         values = _two_values(dataset, [mask for _, mask, _ in read], bool(classes))
         names = (
@@ -212,14 +214,15 @@ def _read_pairs(
     given: tuple[str, float],
     ignore: Sequence[int],
     folders: tuple[Path, Path],
-    problems: list[Problem],
+    dataset: Dataset,
 ) -> list[tuple[Image, np.ndarray, Path]]:
-    """What `_read_pair` gives of all pairs; problems are added, one only where the folders are swapped."""
+    """What `_read_pair` gives of all pairs; problems are added to `dataset`, one only where the folders are swapped."""
     found: list[Problem] = []
     read = [one for one in (_read_pair(*files, given, ignore, found) for files in pairs) if one is not None]
     if found and 2 * len(read) < len(pairs) and seem_swapped(pairs):
         found = [swapped(*folders, f"{len(pairs)} files, such as {pairs[0][1].name}")]
-    problems += found
+        dataset.shown = swapped_back(pairs)
+    dataset.problems += found
     return read
 
 
@@ -265,7 +268,12 @@ def _settle_classes(
     contents = check_contents(read, source, target, dataset.mask_type)
     dataset.problems += [contents] if contents else []
     if contents and contents.severity == "error":
-        dataset.shown = [stored(image, path) for image, _, path in chosen_examples(read)]
+        exchanged = contents.what.startswith(SWAPPED)
+        dataset.shown = (
+            swapped_back([(image.path, path) for image, _, path in read])
+            if exchanged
+            else [stored(image, path) for image, _, path in chosen_examples(read)]
+        )
         return False
     recognised = dataset.mask_type == "automatic" and not class_table
     try:

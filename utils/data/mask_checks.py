@@ -12,6 +12,7 @@ from utils.images.image import Image, read_image, read_mask
 from utils.images.mask_types import Doubt, Reading, look_inverted, looked_at, looks_like_mask, looks_like_photograph
 from utils.images.masks import MaskError, counted
 
+SWAPPED = "the two folders seem to be swapped"
 MOST_NAMED = 3  # files in one message
 SHOWN = 3  # examples in a picture
 MOST_MARKED = {True: 0.5, False: 0.95}  # share of the area, by whether the kind of mask was recognised or was written
@@ -74,31 +75,42 @@ def check_contents(
     Masks are taken for photographs where most of them hold more than 12 values that change from pixel to pixel, see
     `looks_like_photograph`.
     """
-    some, may_be_soft = looked_at(len(read)), mask_type in ("automatic", "soft edges")
-    photographs = [i for i in some if looks_like_photograph(read[i][1], may_be_soft)]
-    like_masks = [i for i in some if looks_like_mask(read[i][0].array)]
-    most = len(some) / 2
-    paths = [path for _, _, path in read]
-    if len(photographs) > most and len(like_masks) > most:
+    may_be_soft, paths = mask_type in ("automatic", "soft edges"), [path for _, _, path in read]
+    photographs = _most(read, lambda image, mask: looks_like_photograph(mask, may_be_soft))
+    like_masks = _most(read, lambda image, mask: looks_like_mask(image.array))
+    if photographs and like_masks:
         return swapped(source, target, told(photographs, paths))
-    if len(photographs) > most:
+    if photographs:
         what = f"the files look like images, not like masks: neighbouring pixels differ ({told(photographs, paths)})"
         remedy = "Name the folder of masks in training_target: one value for each class or object, 0 = background."
         return Problem("error", str(target), what, remedy)
-    same = [i for i in like_masks if np.array_equal(read[i][0].array[..., 0] > 0, read[i][1] > 0)]
-    if len(same) > most:
-        what = f"the images are the masks themselves ({told(same, [image.path for image, _, _ in read])})"
-        return Problem("error", str(source), what.replace("masks:", "images:"), "Name the folder of images.")
-    if len(like_masks) > most:
-        what = f"the images look like masks: neighbours hold one value ({told(like_masks, paths)})"
-        return Problem("warning", str(source), what, "Check in the pictures that these are the images.")
-    return None
+    if not like_masks:
+        return None
+    images = told(like_masks, [image.path for image, _, _ in read]).replace(" masks: ", " images: ")
+    if _most(read, lambda image, mask: np.array_equal(image.array[..., 0] > 0, mask > 0)):
+        return Problem("error", str(source), f"the images are the masks themselves ({images})", "Name the images.")
+    what = f"the images look like masks: neighbours hold one value ({images})"
+    return Problem("warning", str(source), what, "Check in the pictures that these are the images.")
+
+
+def _most(read: Sequence[tuple[Image, np.ndarray, Path]], holds: Callable[[Image, np.ndarray], bool]) -> list[int]:
+    """Indices of the images with masks for which `holds` is true, where it is for most of those looked at."""
+    some = looked_at(len(read))
+    if sum(holds(*read[i][:2]) for i in some) <= len(some) / 2:
+        return []
+    return [i for i, (image, mask, _) in enumerate(read) if holds(image, mask)]
 
 
 def swapped(source: Path, target: Path, files: str) -> Problem:
     """Problem of the folders of images and masks that stand in each other's field."""
-    what = f"the two folders seem to be swapped: the images are named as masks ({files})"
+    what = f"{SWAPPED}: what is named as masks are images ({files})"
     return Problem("error", str(target), what, f"Name {target} as folder of images and {source} as folder of masks.")
+
+
+def swapped_back(pairs: Sequence[tuple[Path, Path]]) -> list[Stored]:
+    """Three of the images with their masks to look at, as they are when the two folders are exchanged."""
+    chosen = [pairs[i] for i in looked_at(len(pairs), SHOWN)]
+    return [Stored(mask.name, read_image(mask), read_mask(image)) for image, mask in chosen]
 
 
 def seem_swapped(pairs: Sequence[tuple[Path, Path]]) -> bool:
