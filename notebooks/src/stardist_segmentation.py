@@ -116,6 +116,9 @@ class AdvancedData(Form):
     model_path = Unicode(
         "models", help="folder that models are kept in; leave at models unless you keep them elsewhere"
     ).tag(path=True, advanced=True)
+    percentage_validation = Automatic(Int(10, min=1, max=80), help="% of the rest that watches over the training").tag(
+        advanced=True
+    )
     if_model_exists = Enum(
         ["ask", "replace"], help="if a model of this name exists: ask = stop; replace = keep the old one with its date"
     ).tag(advanced=True)
@@ -143,7 +146,6 @@ class Data(AdvancedData):
         path=True, names=("automatic", "2D_versatile_fluo", "2D_versatile_he", "2D_paper_dsb2018", "2D_demo")
     )
     percentage_test = Int(20, min=0, max=80, help="% of images kept aside for section 5; 10 to 30 (not for a sample)")
-    percentage_validation = Automatic(Int(10, min=1, max=80), help="% of the rest that watches over the training")
 
 
 data = Data(**overrides.get("data", {}))

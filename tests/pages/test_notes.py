@@ -34,13 +34,13 @@ def test_paths_in_a_note_are_links(monkeypatch):
     monkeypatch.setattr(notes, "get_ipython", object)
     monkeypatch.setattr(notes, "display", lambda data, raw: shown.append(data))
     monkeypatch.chdir(ROOT / "notebooks")
-    report, folder = ROOT / "models" / "my & model" / "report.html", ROOT / "data_samples" / "nuclei_real"
+    report, folder = ROOT / "models" / "my & model" / "report.html", ROOT / "data_samples" / "nuclei"
     notes.note(f"A page: {report}\nAll is in {folder}; look.", report, folder)
     page = BeautifulSoup(shown[0]["text/html"], "html.parser")
     file, place = page.find_all("a")
     assert file["href"] == "../models/my%20%26%20model/report.html"
     assert file.get_text() == str(report)
-    assert json.loads(place["data-commandlinker-args"]) == {"path": "data_samples/nuclei_real"}
+    assert json.loads(place["data-commandlinker-args"]) == {"path": "data_samples/nuclei"}
     assert place.get_text() == str(folder)
     assert page.get_text() == f"A page: {report}All is in {folder}; look."
     assert shown[0]["text/plain"] == f"A page: {report}\nAll is in {folder}; look."
