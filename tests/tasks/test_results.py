@@ -68,11 +68,16 @@ def test_what_is_no_matter_of_one_file_stops(images, error):
         predict(images, error)
 
 
-def test_a_name_that_is_too_long_for_its_results_stops_nothing(images):
-    (images / "a.tif").rename(images / f"{'x' * 249}.tif")
-    predicted = predict(images)
-    assert files(predicted) == ["c.tif", "d.tif"]
-    assert "Give it a shorter name" in predicted.warnings[1]
+def test_the_longest_name_of_a_file_is_long_enough_for_its_results(images):
+    longest = f"{'x' * 251}.tif"
+    (images / "a.tif").rename(images / longest)
+    assert files(predict(images)) == ["c.tif", "d.tif", longest]
+
+
+def test_a_name_that_is_too_long_for_the_disk_of_the_results_stops_nothing(images):
+    predicted = predict(images, OSError(errno.ENAMETOOLONG, "too long"))
+    assert files(predicted) == ["a.tif", "c.tif", "d.tif"]
+    assert "Give it a shorter name" in predicted.warnings[0]
 
 
 def test_every_file_is_predicted_or_named(images):

@@ -94,6 +94,7 @@ def example_values(model_path: str = "models") -> dict[str, dict]:
         "percentage_validation": AUTOMATIC,
         "group_rule": ASK,
         "axes": "automatic",
+        "pixel_size": 0.0,
         "model_path": model_path,
         "if_model_exists": "ask",
     }

@@ -104,7 +104,8 @@ def test_a_finished_folder_holds_the_model_and_nothing_else(trained):
     saved = json.loads((project.folder / "parameters.json").read_text())["overrides"]
     chosen = json.loads((project.folder / "automatic.json").read_text())
     assert [one["field"] for one in chosen] == [
-        *("percentage_validation", "flip", "rotate_90", "rotation", "zoom", "intensity", "stain", "starting_model"),
+        *("percentage_validation", "flip", "rotate_90", "rotation", "zoom", "intensity", "stain", "empty"),
+        "starting_model",
     ]
     assert all(one["reason"].endswith(".") for one in chosen)
     given = given["overrides"]
@@ -324,7 +325,7 @@ def test_progress_works_without_a_page_and_is_drawn_seldom(monkeypatch, capsys):
     live.on_train_end()
     live.close()
     assert drawn[-1][1] == 40
-    assert "100%" in capsys.readouterr().err
+    assert "100 %" in capsys.readouterr().err
 
 
 RUN = """
