@@ -46,6 +46,7 @@ from utils.training.model_folder import DESCRIPTION, read_model
 PATCH = ("patch_height", "patch_width")
 LARGE_PATCH = 512  # pixels
 FEW_IMAGES = 10
+ENOUGH_FOR_A_TRIAL = 20  # training images, a fifth of which judge: one or two of them were misled
 
 
 class Masks(NetworkTask):
@@ -131,8 +132,10 @@ class Masks(NetworkTask):
             return Choice(*where, "", "From scratch: the project's own model was made of these very images.")
         if self.other_network(read_model(folder, self.name)["network"], self.describe(project, training)["network"]):
             return Choice(*where, "", "From scratch: the project's own model has another network.")
-        why = "The project's own model of nuclei knows bright objects on dark ground; a short trial must agree."
-        return Choice(*where, STARTING[self.name], why, (STARTING[self.name], ""))
+        why = "The project's own model of nuclei knows bright objects on dark ground"
+        if len(project.examples("training")) < ENOUGH_FOR_A_TRIAL:
+            return Choice(*where, STARTING[self.name], f"{why}: with few images it helps much.")
+        return Choice(*where, STARTING[self.name], f"{why}; a short trial must agree.", (STARTING[self.name], ""))
 
     @abstractmethod
     def other_network(self, old: Mapping, new: Mapping) -> bool:
