@@ -362,7 +362,7 @@ class TestStart:
             UNET.train(project, given)
 
     def test_trials_start_from_what_they_try_and_the_better_start_is_taken(self, own, tmp_path, monkeypatch):
-        given = parameters(write_data(tmp_path / "data", 28), tmp_path, training={"number_of_epochs": 10})
+        given = parameters(write_data(tmp_path / "data", 32), tmp_path, training={"number_of_epochs": 10})
         project = open_project(given["overrides"]["data"])
         started, original = [], UNET.ingredients
 
