@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from utils.errors import DataError
-from utils.groups import check_group_rule, group_of, groupings, named_groups
+from utils.groups import alike, check_group_rule, group_of, groupings, named_groups
 
 SPELLINGS = ["Mu\u0308ller_1.tif", "M\u00fcller_2.tif", "Jäger_1.tif", "Jäger_2.tif"]  # macOS and others
 
@@ -90,6 +90,23 @@ def test_classes_are_no_groups_and_patients_within_them_are():
     assert (found.rule, str(found)) == ("{group}_*", "3 patients: P0, P1, P2")
     assert groupings([f"{one}/P{i % 3}/{i}.tif" for i, one in enumerate(classes)], classes)[0].rule == "folder"
     assert groupings([f"crops/P{i % 3}_{i}.tif" for i in range(12)], classes)[0].rule == "{group}_*"  # from a table
+
+
+@pytest.mark.parametrize("stray", ["overview.tif", "P4.tif", "control.tif"])
+@pytest.mark.parametrize("pattern", ["P{p}_{f}", "mouse{p}/{f}"])
+def test_a_file_that_does_not_fit_hides_no_patients(stray, pattern):
+    files = names(pattern, p=range(3), f=range(4))
+    [whole] = groupings(files)[:1]
+    [found] = groupings([*files, stray])[:1]
+    assert (found.rule, str(found)) == (whole.rule, str(whole))
+    assert found.group[:-1] == whole.group
+    assert found.group[-1] not in whole.group
+    assert groupings([*files, *(f"{one}.tif" for one in "abcdefgh")]) == []
+
+
+def test_names_of_groups_are_alike_whatever_their_zeros_and_capitals():
+    assert alike("P01") == alike("p1") != alike("p10")
+    assert alike("pat_A") == alike("PAT_a")
 
 
 def test_every_rule_that_is_offered_reads_the_groups_that_were_shown():

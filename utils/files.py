@@ -88,8 +88,8 @@ def write_csv(path: str | Path, table: pd.DataFrame) -> None:
 def meaningful(table: pd.DataFrame) -> pd.DataFrame:
     """Numbers of a table for people with the decimals that mean something; not for what is read again as exact.
 
-    Percentages and positions (``centroid_x [um]``) have 2 decimals. Areas, lengths and what else has a unit has
-    `FIGURES` significant digits, and all digits before the point; intensities (``mean DAPI``), whose scale is unknown,
+    Percentages, shares, areas, lengths and what else has a unit has `FIGURES` significant digits, and all digits before
+    the point; positions (``centroid_x [um]``), intensities (``mean DAPI``), whose scale is unknown,
     and a pixel size, from which others are computed, have `EXACT_FIGURES`. Other fractions (scores, shares,
     probabilities) have 4 decimals. Whole numbers and texts stay.
     """
@@ -98,9 +98,9 @@ def meaningful(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _rounded(name: str, values: pd.Series) -> pd.Series:
-    if re.search(r"\[%|_percent$|^centroid", name):
-        return values.round(2)
-    if re.search(r"^(pixel size|mean|min|max)\b", name):
+    if re.search(r"\[%|_percent$|share", name):
+        return _significant(values, FIGURES)  # a rare spot is a small share
+    if re.search(r"^(pixel size|mean|min|max|centroid)", name):
         return _significant(values, EXACT_FIGURES)
     return _significant(values, FIGURES) if re.search(r"\[| per ", name) else values.round(4)
 

@@ -16,6 +16,7 @@ RULE = (
 )
 SEPARATORS = (" - ", "_", "-", " ", ".")
 MOST_LISTED = 4
+FITTING = 0.75  # share of the names that a rule must fit: an overview or a control beside patients hides none of them
 WORD = r"[^\W\d_]+"
 # What people call their groups, by the word that their names begin with; those that are most apart come first.
 NOUNS = {
@@ -98,14 +99,17 @@ class Grouping:
         Of each image (n,).
     noun
         What they are, as far as the names tell: "patients", "days", ... or "groups".
+    apart
+        Those that are just one image, to which the rule does not fit.
     """
 
     rule: str
     group: tuple[str, ...]
     noun: str = OTHERS
+    apart: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
-        names = sorted(set(self.group), key=_natural)
+        names = sorted(set(self.group) - self.apart, key=_natural)
         listed = ", ".join(names) if len(names) <= MOST_LISTED else f"{names[0]}, {names[1]} ... {names[-1]}"
         return f"{len(names)} {self.noun}: {listed}"
 
@@ -129,11 +133,22 @@ def groupings(names: Sequence[str], classes: Sequence[str] | None = None) -> lis
         below = [PurePosixPath(*path.parts[1:]) for path in below]
     found: dict[tuple[int, ...], Grouping] = {}
     for rule in (FOLDER, *_rules([path.stem for path in below])):
-        group = tuple(_read(path, rule) for path in below)
-        if None not in group and _is_plausible(group, classes) and not _words(rule, group, -1) <= PIECES:
+        read = [_read(path, rule) for path in below]
+        known = [name for name in read if name is not None]
+        if len(known) < FITTING * len(read) or _words(rule, known, -1) <= PIECES:
+            continue
+        apart = {path.as_posix() for path, name in zip(below, read, strict=True) if name is None}
+        group = tuple(path.as_posix() if name is None else name for path, name in zip(below, read, strict=True))
+        if _is_plausible(group, classes):
             first = {name: i for i, name in reversed(list(enumerate(group)))}
-            found.setdefault(tuple(first[name] for name in group), Grouping(rule, group, _noun(rule, group)))
+            one = Grouping(rule, group, _noun(rule, known), frozenset(apart))
+            found.setdefault(tuple(first[name] for name in group), one)
     return sorted(found.values(), key=lambda one: [*NOUNS, OTHERS].index(one.noun))
+
+
+def alike(name: str) -> str:
+    """Name of a group without what people write in two ways: capital letters, zeros before numbers."""
+    return re.sub(r"(?<!\d)0+(?=\d)", "", name.casefold())
 
 
 def named_groups(files: Sequence[str], groups: Sequence[str]) -> set[str]:
@@ -145,7 +160,9 @@ def named_groups(files: Sequence[str], groups: Sequence[str]) -> set[str]:
 def _rules(stems: Sequence[str]) -> Iterator[str]:
     """Rules to try on names: each part between separators, from the left, then up to the first number (P1field2)."""
     for separator in SEPARATORS:
-        parts = [stem.split(separator) for stem in stems]
+        parts = [stem.split(separator) for stem in stems if separator in stem]
+        if len(parts) < FITTING * len(stems):
+            continue
         fewest, most = (pick(map(len, parts), default=0) for pick in (min, max))
         fixed: list[str] = []  # parts on the left, * for those that differ
         only_counted = True  # nothing on the left could be a group: then the last part may be one

@@ -103,7 +103,7 @@ def _by_tokens(images: Collection[str], masks: Collection[str], loose: bool, cal
         for side, words in zip(sides, dropped, strict=True)
     ]
     image_of = max(_candidates(*left), key=len)  # the first of the best
-    sure = not all(dropped) or bool(dropped[1] & MASK_WORDS)
+    sure = not all(dropped) or dropped[1] <= MASK_WORDS
     if len(image_of) < max(1, USUAL * min(len(images), len(masks)), 0 if sure else FEW):
         return None
     return Matching(image_of, _said(image_of, sides, dropped, called), sure)

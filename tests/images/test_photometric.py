@@ -345,3 +345,14 @@ def test_a_jpeg_is_grey_or_red_green_and_blue(tmp_path, mode):
         np.abs(array.astype(int) - np.asarray(flat.convert("L" if mode == "L" else "RGB")).reshape(24, 32, -1)).max()
         < 5
     )
+
+
+@pytest.mark.parametrize("ending", ["png", "gif", "bmp"])
+@pytest.mark.parametrize("table", [[255, 255, 255, 255, 0, 0], [0, 0, 0, 255, 255, 255, 255, 0, 0]])
+def test_a_value_means_the_same_whichever_others_a_mask_holds(tmp_path, ending, table):
+    for used in range(1, len(table) // 3 + 1):
+        labels = np.tile(np.arange(used, dtype=np.uint8), (6, 4))
+        picture = PIL.Image.fromarray(labels, mode="L")
+        picture.putpalette(table)
+        picture.save(tmp_path / f"a{used}.{ending}", **({"optimize": False} if ending == "gif" else {}))
+        np.testing.assert_array_equal(read_mask(tmp_path / f"a{used}.{ending}"), labels)

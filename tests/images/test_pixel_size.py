@@ -52,7 +52,7 @@ def test_every_way_to_say_it_follows_one_rule(tmp_path, how):
         assert image.pixel_size_um is None
         ((what, remedy),) = image.remarks
         assert f"{um:.4g} um per pixel" in what or how.endswith("mm")
-        assert "field Pixel size" in remedy
+        assert "field pixel_size" in remedy
         assert read_planes(path).pixel_size_um is None
         assert read_planes(path).remarks == image.remarks
     write_with(path, 0.5, how, 0.25)

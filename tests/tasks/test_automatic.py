@@ -21,7 +21,7 @@ from utils.images.normalise import EACH_IMAGE, TOGETHER, normalisation_of
 from utils.paths import resolve
 from utils.samples import STARTING
 from utils.tasks import trials
-from utils.tasks.automatic import AUTOMATIC, Choice, asked_for, kept_choices, rows, settled, trial_table
+from utils.tasks.automatic import AUTOMATIC, Choice, asked_for, complete, kept_choices, rows, settled, trial_table
 from utils.tasks.fingerprint import fingerprint, fingerprint_table, told_by_brightness
 from utils.tasks.objects.rules import grid_choice, rays_choice
 from utils.tasks.pixels.rules import levels_choice, resolution_choice, work_at
@@ -145,6 +145,8 @@ def test_augmentation_follows_the_kind_of_image():
     turned = {"flip": True, "rotate_90": True, "rotation": 45, "zoom": 30}
     assert chosen() == turned | {"intensity": 30, "stain": 0, "empty": 6}
     assert chosen(brightfield=True)["empty"] == 0
+    apart = augmentation_choices(with_print(), noise_is_background=False)
+    assert [one.value for one in apart if one.field == "empty"] == [0]
     assert chosen(brightfield=True, coloured=True)["stain"] == 20
     assert chosen(brightfield=True, coloured=True)["intensity"] == 10
 
@@ -322,6 +324,12 @@ def test_a_crash_does_not_repeat_what_was_decided(tmp_path, monkeypatch):
     monkeypatch.setattr(trials, "_loss", None)
     assert UNET.train(project, given).endswith("It went on where it had been stopped.")
     assert kept_choices(project.folder) == kept
+
+
+def test_an_interrupted_training_goes_on_without_what_it_did_not_have():
+    kept = [Choice("training", "filters", 8, "Kept.")]
+    new = [Choice("training", "filters", 16, "New."), Choice("augmentation", "empty", 6, "New.")]
+    assert [(one.field, one.value) for one in complete(kept, new)] == [("filters", 8), ("empty", 0)]
 
 
 def test_a_value_that_a_person_gives_later_is_another_training(tmp_path):

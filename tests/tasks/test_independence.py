@@ -39,7 +39,7 @@ def test_patients_that_nobody_spoke_of_are_asked_for_and_the_test_is_not_called_
     data, project = opened(tmp_path, patients, "ask")
     [problem] = [one for one in project.dataset.problems if one.file == "file names"]
     assert problem.what == "these look like 4 patients: P01, P02, P03, P04"
-    assert "field Group rule" in problem.remedy
+    assert "field group_rule" in problem.remedy
     training = {"patch_height": 16, "patch_width": 16, "pooling_steps": 1, "half_resolution": False}
     overview = UNET.overview(project, training)
     assert "**These look like 4 patients: P01, P02, P03, P04.**" in overview

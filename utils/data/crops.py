@@ -163,7 +163,7 @@ def parse_class_groups(text: str, class_names: Sequence[str]) -> dict[str, str]:
     if groups and missing:
         raise DataError(
             f"The field class_groups gives no group to {_listed(missing)}. Give every class a group (its own name will "
-            "do), or leave the field empty."
+            "do), or leave this field blank."
         )
     return {name: groups[name] for name in class_names if groups}
 

@@ -192,7 +192,9 @@ def _find_pairs(
         return [], ""
     if source.samefile(target):
         what = "images and masks are in the same folder"
-        problems.append(Problem("error", str(source), what, "Put them into two folders, with equal names."))
+        problems.append(
+            Problem("error", str(source), what, "Put them into two folders; a mask has the name of its image.")
+        )
         return [], ""
     pairs, unpaired, rule = pair(*found, source, target)
     if not pairs and len(pair(*found[::-1], target, source)[0]) == len(found[0]):

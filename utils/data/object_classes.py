@@ -90,7 +90,9 @@ def _located(
     lines = {}
     for row in rows:
         lines.setdefault(row.file, row.line)
-    called = _by_rule([file for file in lines if file not in owners], files, table, problems)
+    named = {i for file in lines for i in owners.get(file, ())}
+    others = [pair for i, pair in enumerate(files) if i not in named]
+    called = _by_rule([file for file in lines if file not in owners], others, table, problems)
     located = []
     for row in rows:
         owner = owners.get(called.get(row.file, row.file), ())
@@ -112,7 +114,7 @@ def _by_rule(
     """Name of the image for each of those names in the table that are called otherwise, by one rule, which is told."""
     images = {name_key(image.name) for image, _ in files}
     found = by_words(images, names, "names in the table") if names and len(images) == len(files) else None
-    if found is None:
+    if found is None or not found.sure:
         return {}
     problems.append(Problem("warning", str(table), found.rule.rstrip("."), "Check the file names if this is wrong."))
     return found.image_of

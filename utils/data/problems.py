@@ -77,7 +77,12 @@ def inconsistencies(images: Sequence["Image"], masks: bool = True) -> list[Probl
     return [
         *_odd({image.path: image.array.shape[-1] for image in images}, "number of channels", "error", remedy),
         *_odd({image.path: str(image.array.dtype) for image in images}, "pixel type", "warning", remedy),
-        *_odd(sizes, "pixel size in um", "warning", "Rescale the images to one pixel size if this is true."),
+        *_odd(
+            sizes,
+            "pixel size in um",
+            "warning",
+            "If all are alike, write their size in the field pixel_size; else rescale them to one.",
+        ),
         *(_constant(image) for image in images if image.array.min() == image.array.max()),
         *(_turned(image.path) for image in images if masks and _is_turned(image.path)),
         *remarked((image.path, image.remarks) for image in images),
@@ -111,7 +116,7 @@ def group_question(names: Sequence[str], classes: Sequence[str] | None = None) -
         return []
     what = f"these look like {found[0]}"
     remedy = (
-        "Say in the field Group rule of the form whether these images belong together. Until then every image counts "
+        "Say in the field group_rule whether these images belong together. Until then every image counts "
         "as a group of its own, and the test is not called independent."
     )
     return [Problem("warning", NAMES, what, remedy)]

@@ -178,7 +178,7 @@ def name_classes(classes: list[dict], names: str) -> None:
         values = ", ".join(str(one["value"]) for one in classes)
         raise DataError(
             f"The field class_names lists {len(given)} names, but the masks hold {len(classes)} values ({values}). "
-            "Write one different name for each value, in this order, background first, or leave the field empty."
+            "Write one different name for each value, in this order, background first, or leave this field blank."
         )
     for one, name in zip(classes, given, strict=True):
         one["name"] = name

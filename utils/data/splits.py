@@ -148,7 +148,8 @@ def _check_number_of_groups(n_images: int, n_groups: int, percentage_test: float
     in_groups = "1 group" if n_groups == 1 else f"{n_groups} groups"
     raise DataError(
         f"There are {n_images} images in {in_groups}, but {needed}: each takes whole groups. "
-        f"Add images, or change group_rule{less}."
+        f"Add images of other groups, or change what says the groups (group_rule, or the column group of a table)"
+        f"{less if n_groups > 1 else ''}."
     )
 
 

@@ -206,15 +206,15 @@ def _read_jpeg(path: Path) -> np.ndarray:
         return np.asarray(upright if upright.mode == "L" else upright.convert("RGB"))
 
 
-def _read_picture(path: Path, kind: str, palette: bool) -> np.ndarray:
-    """Pixels (Y, X) or (Y, X, 3) of a BMP or GIF, indices for colours with `palette`; a film is refused."""
+def _read_picture(path: Path, kind: str, mask: bool) -> np.ndarray:
+    """Pixels (Y, X) or (Y, X, 3) of a BMP or GIF, of a mask the values of its colour table; a film is refused."""
     with PIL.Image.open(path, formats=(kind,)) as image:
         frames = getattr(image, "n_frames", 1)
         if frames > 1:
             raise DataError(f"{path} holds {frames} pictures. Save each as a file of its own (Fiji: TIFF).")
-        if image.mode in ("L", "1"):
-            return np.asarray(image)
-        colours = np.asarray(image.convert("RGB"))
-    if image.mode == "P" and (colours == colours[..., :1]).all():
-        return colours[..., 0]  # shades of grey are numbered in any order
-    return np.asarray(image) if image.mode == "P" and palette else colours
+        if image.mode != "P":
+            return np.asarray(image if image.mode in ("L", "1") else image.convert("RGB"))
+        table = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+        if photometric.is_grey(table):
+            return np.asarray(image.convert("RGB"))[..., 0]  # shades of grey are numbered in any order
+        return photometric.of_table(np.asarray(image), table, 255, path) if mask else np.asarray(image.convert("RGB"))

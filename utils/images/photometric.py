@@ -169,6 +169,12 @@ def white_is_zero(mask: np.ndarray, bits: int, path: Path) -> np.ndarray:
     return np.where(mask, 0, white).astype(mask.dtype if mask.dtype.kind == "u" else np.uint8)
 
 
+def is_grey(table: np.ndarray) -> bool:
+    """Whether a colour table (n, 3) holds greys only, whichever of them are used; black at its end fills it up."""
+    filled = table[: np.flatnonzero(table.any(axis=1)).max(initial=0) + 1]
+    return bool((filled == filled[:, :1]).all())
+
+
 def of_table(mask: np.ndarray, table: np.ndarray, white: int, path: Path) -> np.ndarray:
     """Values of a mask of indices (Y, X) from its colour table (n, 3), in which `white` is the brightest.
 
@@ -177,7 +183,7 @@ def of_table(mask: np.ndarray, table: np.ndarray, white: int, path: Path) -> np.
     """
     used = np.flatnonzero(np.bincount(mask.ravel(), minlength=len(table))[: len(table)])
     shown, first = table[used], table[0]
-    grey, black = (shown == shown[:, :1]).all(), (shown == 0).all(axis=1)
+    grey, black = is_grey(table), (shown == 0).all(axis=1)
     if not grey:
         if first.any() and (black & (used > 0)).any():
             raise DataError(f"{path} shows black, which is usually background, for a value that is not 0. {SAVE_MASK}")

@@ -25,7 +25,7 @@ ROUNDING = 2e-4  # relative; resolutions are stored rounded
 SQUARE = 0.01  # relative difference of width and height that is none
 REMEDY = (
     "Sizes and areas of these images are given in pixels; if you know how large a pixel is, write it into the field "
-    "Pixel size."
+    "pixel_size."
 )
 
 

@@ -1,7 +1,7 @@
 """What is chosen from the data where a form says "automatic"."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,13 @@ def rows(choices: Sequence[Choice]) -> list[dict]:
 def kept_choices(folder: Path) -> list[Choice]:
     """What was chosen before the training in `folder` was interrupted; empty where nothing was yet."""
     return [Choice(**row) for row in chosen_before(folder)]
+
+
+def complete(kept: Sequence[Choice], choices: Sequence[Choice]) -> list[Choice]:
+    """The choices of an interrupted training, and 0 for fields that the version which began it did not have."""
+    known = {(one.form, one.field) for one in kept}
+    added = [one for one in choices if (one.form, one.field) not in known]
+    return [*kept, *(replace(one, value=0, candidates=(), reason="The training began without it.") for one in added)]
 
 
 def trial_table(folder: Path) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from utils.data.review import read_review
 from utils.data.splits import read_split
 from utils.errors import DataError, ModelError
 from utils.files import file_sha256, meaningful, write_csv, write_json
-from utils.groups import ASK, groupings, named_groups
+from utils.groups import ASK, alike, groupings, named_groups
 from utils.paths import resolve
 from utils.samples import CLASSIFICATION, EXTRA, REAL, SAMPLES, sample_of
 from utils.tasks.results import check_channels
@@ -104,11 +104,11 @@ def _doubted(task: Task, test_set: TestSet, split: pd.DataFrame, data: Mapping) 
     files = [*seen["file"], *names]
     classes = None if task.needs_masks else [file.partition("/")[0] for file in files]
     for found in groupings(files, classes)[:1]:
-        before, after = set(found.group[: len(seen)]), set(found.group[len(seen) :])
+        before, after = (set(map(alike, part)) for part in (found.group[: len(seen)], found.group[len(seen) :]))
         if before & after:
             doubt = (
                 f"The file names look like {found}. Of {len(before & after)} of them there are images both in training "
-                "and among the test images, and the field Group rule does not say whether they belong together: this "
+                "and among the test images, and the field group_rule does not say whether they belong together: this "
                 "test cannot be called independent."
             )
             return replace(test_set, independent=False, doubt=doubt)

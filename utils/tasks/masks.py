@@ -29,7 +29,7 @@ from utils.images.masks import (
     to_objects,
     two_values,
 )
-from utils.images.normalise import NORMALISATION, normalisation_of
+from utils.images.normalise import EACH_IMAGE, NORMALISATION, normalisation_of
 from utils.metrics.intervals import Judgement
 from utils.pages.figures import show_masks
 from utils.pages.page import in_groups
@@ -117,7 +117,9 @@ class Masks(NetworkTask):
         """See `NetworkTask`."""
         fingerprint, values = self.fingerprint(project), Progressively(forms["training"])
         values.add(validation_choice(len(project.dataset.examples)), normalisation_choice(fingerprint))
-        values.add(*augmentation_choices(fingerprint))
+        no_class = project.dataset.mask_type != "classes" or project.dataset.classes[0]["value"] == 0
+        own_range = values["normalisation"] == EACH_IMAGE
+        values.add(*augmentation_choices(fingerprint, no_class and own_range))
         self.add_network(project, values, fingerprint)
         return [*values.choices, self._start_choice(project, forms, values, fingerprint)]
 
@@ -188,8 +190,9 @@ class Masks(NetworkTask):
                 f"**Warning:** patches above {LARGE_PATCH} pixels are slow and need much memory; 128 to 512 do as well."
             )
         if roles["training"] < FEW_IMAGES:
+            are = "image is" if roles["training"] == 1 else "images are"
             lines.append(
-                f"**Warning:** {roles['training']} training images are few. Expect a score that depends on chance; "
+                f"**Warning:** {roles['training']} training {are} few. Expect a score that depends on chance; "
                 "annotate more images, those that differ most from each other first."
             )
         return "\n\n".join(lines)

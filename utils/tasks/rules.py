@@ -47,8 +47,8 @@ def patch_side(fingerprint: Mapping, largest: int, multiple: int) -> tuple[int, 
     return side, f"Large objects are {diameter:.0f} pixels wide: a patch shows them with what lies around them."
 
 
-def augmentation_choices(fingerprint: Mapping) -> list[Choice]:
-    """Changes that images of this kind bear."""
+def augmentation_choices(fingerprint: Mapping, noise_is_background: bool = True) -> list[Choice]:
+    """Changes that images of this kind bear; `noise_is_background`: whether noise in its own range is class 0."""
     sizes, stained = fingerprint["object_diameter"], coloured(fingerprint)
     spread = sizes[2] / max(sizes[0], 1)
     brightness = "Colour tells what a pixel is: it changes little." if stained else "Exposure differs between images."
@@ -60,11 +60,16 @@ def augmentation_choices(fingerprint: Mapping) -> list[Choice]:
         Choice("augmentation", "zoom", 30, f"Large objects are {spread:.1f} times as wide as small ones anyway."),
         Choice("augmentation", "intensity", 10 if stained else 30, brightness),
         Choice("augmentation", "stain", 20 if stained else 0, stains),
-        Choice("augmentation", "empty", *_empty(fingerprint)),
+        Choice("augmentation", "empty", *_empty(fingerprint, noise_is_background)),
     ]
 
 
-def _empty(fingerprint: Mapping) -> tuple[int, str]:
+def _empty(fingerprint: Mapping, noise_is_background: bool) -> tuple[int, str]:
+    if not noise_is_background:
+        return (
+            0,
+            "Only where each image has its own range, and 0 is the background, noise alone is known to be nothing.",
+        )
     if fingerprint["brightfield"]:
         return 0, "Bright images have no dark background that noise alone could look like."
     return EMPTY, "Images without any object shall have an empty mask: the network is shown what they look like."

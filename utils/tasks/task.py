@@ -20,7 +20,7 @@ from utils.data.problems import Problem
 from utils.metrics.intervals import Judgement
 from utils.pages.page import overlays
 from utils.paths import resolve
-from utils.tasks.automatic import Choice, asked_for, kept_choices, leave_open, rows, settled
+from utils.tasks.automatic import Choice, asked_for, complete, kept_choices, leave_open, rows, settled
 from utils.tasks.results import Predicted, Results, predict_folder
 from utils.tasks.trials import try_out
 from utils.training.run import Ingredients, run
@@ -127,7 +127,10 @@ def warnings_of(problems: Sequence[Problem], uneven: pd.DataFrame, copies: pd.Da
 
 def alike(pairs: pd.DataFrame) -> list[str]:
     """Sentences on pairs of images (columns file_a, file_b) that look like copies."""
-    return [f"{row.file_a} and {row.file_b} look like copies of each other." for row in pairs.itertuples()]
+    return [
+        f"{row.file_a} and {row.file_b} look like copies of each other: keep one, or give both one group."
+        for row in pairs.itertuples()
+    ]
 
 
 class Task(ABC):
@@ -401,7 +404,8 @@ class NetworkTask(Task):
 
         def settle() -> tuple[dict, list[dict]]:
             nonlocal choices, forms, description, starting
-            choices, before = kept_choices(project.folder) or try_out(self, project, forms, choices), forms
+            kept, before = kept_choices(project.folder), forms
+            choices = complete(kept, choices) if kept else try_out(self, project, forms, choices)
             forms = settled(asked, choices)
             if forms != before:
                 description, starting = self._starting(project, forms)

@@ -69,10 +69,10 @@ def _too_few_to_judge(row: dict) -> Problem:
     n = row["test"]
     if n == 0:
         return Problem("warning", f"class {row['class']}", "no test image, so that it is not judged", "Add some.")
-    found = round(0.8 * n)
+    found, are = round(0.8 * n), "image is" if n == 1 else "images are"
     low, high = binomtest(found, n).proportion_ci(method="wilson")
     what = (
-        f"{n} test images are too few to judge it: with {found} of {n} found, the share that is found among all such "
+        f"{n} test {are} too few to judge it: with {found} of {n} found, the share that is found among all such "
         f"images may be anything from {100 * low:.0f} to {100 * high:.0f} % (95 % interval)"
     )
     return Problem("warning", f"class {row['class']}", what, "Add test images before trusting its scores.")

@@ -1,5 +1,6 @@
 """What the images of the classes are like: sizes, balance, brightness, and which simple measure tells classes apart."""
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -146,7 +147,9 @@ def told_by(x: np.ndarray, y: np.ndarray, groups: Sequence[str]) -> float:
         max_leaf_nodes=LEAVES_PER_CLASS * k, min_samples_leaf=SMALLEST_LEAF, class_weight="balanced", random_state=0
     )
     folds = StratifiedGroupKFold(n, shuffle=True, random_state=0)
-    said = cross_val_predict(tree, x, y, groups=groups, cv=folds)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of classes with fewer images than folds
+        said = cross_val_predict(tree, x, y, groups=groups, cv=folds)
     return max(0.0, (balanced_accuracy_score(y, said) - 1 / k) / (1 - 1 / k))
 
 
