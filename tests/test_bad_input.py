@@ -149,8 +149,8 @@ CASES = [
     (nothing, {"training": {"patch_height": 31}}, "patch", "Choose multiples of 2"),
     (nothing, {"training": {"pooling_steps": 5, "patch_height": 48}}, "patch", "Choose multiples of 32"),
     (nothing, {"data": {"group_rule": "{group}-x"}}, "image_0.tif", "change the field"),
-    (nothing, {"data": {"group_rule": "{group}_*"}}, "1 group,", "Add images, or change group_rule"),
-    (nothing, {"data": {"class_names": "only one"}}, "class_names", "or leave the field empty"),
+    (nothing, {"data": {"group_rule": "{group}_*"}}, "1 group,", "Add images of other groups, or change"),
+    (nothing, {"data": {"class_names": "only one"}}, "class_names", "or leave this field blank"),
     (nothing, {"data": {"starting_model": "no/such/model"}}, "no/such/model", "Choose the folder of a trained model"),
     (nothing, {"data": {"training_source": ""}}, "folder of images", "fill in"),
 ]
