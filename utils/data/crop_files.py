@@ -11,7 +11,7 @@ from unicodedata import normalize
 from utils.data.folders import find_images, unreadable
 from utils.data.problems import Problem, problem_of
 from utils.data.sample_makers import make_missing
-from utils.data.unread import instead, unread
+from utils.data.unread import entries_of, instead, unread
 from utils.errors import DataError
 from utils.files import read_entries
 from utils.groups import ALONE, ASK, check_group_rule, group_of
@@ -144,7 +144,7 @@ def _from_table(source: Path | None, group_rule: tuple[str, bool], problems: lis
     if grouped and group_rule[0] not in (ALONE, ASK):
         what = "the column group says the groups, so that the field group_rule is not used"
         problems.append(Problem("warning", str(source), what, "Empty the field, or take the column out."))
-    listed_once = cache(_listing)
+    listed_once = cache(entries_of)
     lines: dict[Path, tuple[int, dict[str, str]]] = {}
     named = set()
     for line, fields in entries:
@@ -198,14 +198,6 @@ def _unlisted(paths: Collection[Path], source: Path, listed: Callable[[Path], li
         return []
     what = f"{len(names)} images beside those of the table are not in it ({listing(names)}) and are left out"
     return [Problem("warning", str(source), what, "Add a line for each that is wanted.")]
-
-
-def _listing(folder: Path) -> list[Path]:
-    """What a folder holds; nothing where it cannot be looked into."""
-    try:
-        return list(folder.iterdir())
-    except OSError:
-        return []
 
 
 def _same(a: str, b: str) -> bool:

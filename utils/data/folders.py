@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from utils.data.problems import Problem
 from utils.data.sample_makers import make_missing
-from utils.data.unread import instead
+from utils.data.unread import instead, is_read
 from utils.errors import DataError
 from utils.names import match, name_key
-from utils.paths import IMAGE_SUFFIXES, MASK_SUFFIXES, is_system
+from utils.paths import IMAGE_SUFFIXES, is_system
 
 MOST_LISTED = 5  # files without a partner
 
@@ -120,15 +120,11 @@ def find_images(folder: Path, recursive: bool = False, masks: bool = False) -> l
     make_missing(folder)
     found = sorted(_listed(folder, recursive))
     shown = [path for path in found if not any(is_system(part) for part in path.relative_to(folder).parts)]
-    images = [path for path in shown if _is_read(path, masks) and path.is_file()]
+    images = [path for path in shown if is_read(path, masks) and path.is_file()]
     if not images:
         hint = " It has sub-folders: name one of those." if any(path.is_dir() for path in shown) else ""
         raise DataError(f"The folder {folder} holds no image (TIFF, PNG or JPEG file).{hint or instead(folder)}")
     return images
-
-
-def _is_read(path: Path, masks: bool) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES or (masks and path.name.lower().endswith(tuple(MASK_SUFFIXES)))
 
 
 def in_sub_folders(source: Path, target: Path) -> bool:

@@ -9,8 +9,15 @@ import numpy as np
 from utils.data.problems import Problem, problem_of
 from utils.errors import DataError
 from utils.images.image import Image, read_image, read_mask
-from utils.images.mask_types import Doubt, Reading, look_inverted, looked_at, looks_like_mask, looks_like_photograph
-from utils.images.masks import MaskError, counted
+from utils.images.mask_types import (
+    MASKS_LOOKED_AT,
+    Doubt,
+    Reading,
+    look_inverted,
+    looks_like_mask,
+    looks_like_photograph,
+)
+from utils.images.masks import MaskError, counted, evenly_chosen
 
 SWAPPED = "the two folders seem to be swapped"
 MOST_NAMED = 3  # files in one message
@@ -54,7 +61,7 @@ def chosen_examples(
 ) -> list[tuple[Image, np.ndarray, Path]]:
     """Three of the images with their masks to look at, of the `chosen` ones if there are any."""
     candidates = [read[i] for i in chosen] or list(read)
-    return [candidates[i] for i in looked_at(len(candidates), SHOWN)]
+    return evenly_chosen(candidates, SHOWN)
 
 
 def stored(image: Image, mask_path: Path) -> Stored:
@@ -95,7 +102,7 @@ def check_contents(
 
 def _most(read: Sequence[tuple[Image, np.ndarray, Path]], holds: Callable[[Image, np.ndarray], bool]) -> list[int]:
     """Indices of the images with masks for which `holds` is true, where it is for most of those looked at."""
-    some = looked_at(len(read))
+    some = evenly_chosen(range(len(read)), MASKS_LOOKED_AT)
     if sum(holds(*read[i][:2]) for i in some) <= len(some) / 2:
         return []
     return [i for i, (image, mask, _) in enumerate(read) if holds(image, mask)]
@@ -109,13 +116,13 @@ def swapped(source: Path, target: Path, files: str) -> Problem:
 
 def swapped_back(pairs: Sequence[tuple[Path, Path]]) -> list[Stored]:
     """Three of the images with their masks to look at, as they are when the two folders are exchanged."""
-    chosen = [pairs[i] for i in looked_at(len(pairs), SHOWN)]
+    chosen = evenly_chosen(pairs, SHOWN)
     return [Stored(mask.name, read_image(mask), read_mask(image)) for image, mask in chosen]
 
 
 def seem_swapped(pairs: Sequence[tuple[Path, Path]]) -> bool:
     """Whether what is named as images can be read as masks, and what is named as masks cannot, but as images."""
-    chosen = [pairs[i] for i in looked_at(len(pairs), SHOWN)]
+    chosen = evenly_chosen(pairs, SHOWN)
     return bool(chosen) and all(
         not _works(lambda mask=mask: read_mask(mask))
         and _works(lambda mask=mask: read_image(mask))

@@ -108,7 +108,7 @@ def instead(folder: Path, recursive: bool = False) -> str:
 
 def _entries(folder: Path, recursive: bool, apart: set[str]) -> Iterator[Path]:
     """Files, and the folders that are not looked into."""
-    for path in _listed(folder):
+    for path in entries_of(folder):
         if is_system(path.name):
             continue
         if recursive and path.is_dir() and path.suffix.lower() not in FOLDERS_OF_DATA:
@@ -118,7 +118,7 @@ def _entries(folder: Path, recursive: bool, apart: set[str]) -> Iterator[Path]:
             yield path
 
 
-def _listed(folder: Path) -> list[Path]:
+def entries_of(folder: Path) -> list[Path]:
     """What a folder holds; nothing where it cannot be looked into."""
     try:
         return list(folder.iterdir())
@@ -126,14 +126,18 @@ def _listed(folder: Path) -> list[Path]:
         return []
 
 
+def is_read(path: Path, masks: bool) -> bool:
+    """Whether the name of a file is that of an image that is read, or, with `masks`, of a file of labels."""
+    return path.suffix.lower() in IMAGE_SUFFIXES or (masks and path.name.lower().endswith(tuple(MASK_SUFFIXES)))
+
+
 def _kind(path: Path, masks: bool) -> Kind | None:
     """Kind of a file or folder; None where it is read, or where there is nothing to tell."""
     ending = path.suffix.lower()
-    read = ending in IMAGE_SUFFIXES or (masks and path.name.lower().endswith(tuple(MASK_SUFFIXES)))
-    if read and path.is_file():
+    if is_read(path, masks) and path.is_file():
         return None
     if path.is_dir() and ending not in FOLDERS_OF_DATA:
-        return FOLDERS if any(one.suffix.lower() in IMAGE_SUFFIXES for one in _listed(path)) else None
+        return FOLDERS if any(one.suffix.lower() in IMAGE_SUFFIXES for one in entries_of(path)) else None
     if path.name.lower().endswith(tuple(MASK_SUFFIXES)):
         return LABELS
     if path.is_symlink() and not path.exists():

@@ -13,7 +13,16 @@ from scipy import ndimage
 from skimage.measure import label
 
 from utils.errors import DataError
-from utils.images.masks import IGNORED, NO_FOREGROUND, MaskError, counted, listed, pixels_per_value, values_of
+from utils.images.masks import (
+    IGNORED,
+    NO_FOREGROUND,
+    MaskError,
+    counted,
+    evenly_chosen,
+    listed,
+    pixels_per_value,
+    values_of,
+)
 
 MOST_CLASSES = 12  # more values than this are taken for objects unless the user says otherwise
 MASKS_LOOKED_AT = 20  # counting regions is slow: this many masks, evenly chosen, tell enough
@@ -101,11 +110,6 @@ def _regions_per_value(mask: np.ndarray) -> np.ndarray:
     return np.unique(value_of_region[1:], return_counts=True)[1]
 
 
-def looked_at(n: int, most: int = MASKS_LOOKED_AT) -> list[int]:
-    """Indices, evenly spread, of at most `most` masks of `n`: what the slow rules look at, or what is shown."""
-    return np.linspace(0, n - 1, min(n, most)).round().astype(int).tolist()
-
-
 def recognise_mask_type(masks: Iterable[np.ndarray]) -> tuple[str, str]:
     """Tell the kinds of masks apart: the type, and why, in one sentence for the user.
 
@@ -128,7 +132,7 @@ def recognise_mask_type(masks: Iterable[np.ndarray]) -> tuple[str, str]:
         There is nothing but 0.
     """
     masks = list(masks)
-    seen, chosen = _Values(), set(looked_at(len(masks)))
+    seen, chosen = _Values(), set(evenly_chosen(range(len(masks)), MASKS_LOOKED_AT))
     for i, mask in enumerate(masks):
         seen.add(mask, i in chosen)
     if not seen.above:

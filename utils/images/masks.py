@@ -306,3 +306,9 @@ def _open_ignored(mask: np.ndarray) -> np.ndarray:
 def without_ignored(labels: np.ndarray) -> np.ndarray:
     """Labels (Y, X) with 0 in place of `IGNORED`, for code that knows objects and background only."""
     return np.where(labels == IGNORED, 0, labels) if labels.dtype.kind == "i" else labels
+
+
+def evenly_chosen(items: Sequence, most: int) -> list:
+    """At most `most` of the items, evenly spread over all of them, in order; the first and the last are among them."""
+    places = np.linspace(0, len(items) - 1, min(len(items), most)).round().astype(int)
+    return [items[i] for i in places]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from utils.images.masks import counted
+from utils.images.masks import counted, evenly_chosen
 from utils.images.normalise import denormalise, normalisation_range, normalise
 from utils.patching.augmentation import Augmentation, draw_patch
-from utils.patching.patches import evenly_chosen, grid_positions
+from utils.patching.patches import grid_positions
 
 VALIDATION_PATCHES = 64  # enough for a steady validation loss, a few percent of the training's cost
 PREVIEWS = 4

@@ -55,12 +55,6 @@ def grid_positions(shape: tuple[int, int], patch: tuple[int, int]) -> list[tuple
     return [(int(y), int(x)) for y in rows for x in columns]
 
 
-def evenly_chosen(items: Sequence, most: int) -> list:
-    """At most `most` of the items, evenly spread over all of them, in order; the first and the last are among them."""
-    places = np.linspace(0, len(items) - 1, min(len(items), most)).round().astype(int)
-    return [items[i] for i in places]
-
-
 def tile_starts(length: int, tile: int, overlap: int) -> np.ndarray:
     """Starts of tiles that cover `length` pixels with at least `overlap` in common; the last one ends at `length`.
 

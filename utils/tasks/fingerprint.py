@@ -10,7 +10,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier
 
 from utils.data.examples import Example
-from utils.images.masks import counted, without_ignored
+from utils.images.masks import counted, evenly_chosen, without_ignored
 from utils.images.normalise import (
     EACH_IMAGE,
     TOGETHER,
@@ -19,7 +19,6 @@ from utils.images.normalise import (
     normalisation_range,
     normalise,
 )
-from utils.patching.patches import evenly_chosen
 
 MOST_IMAGES = 60  # that are looked at, evenly chosen: more say little more
 PIXELS = 2000  # of each image that a simple measure learns from

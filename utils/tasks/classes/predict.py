@@ -12,8 +12,8 @@ from utils.data.folders import find_images
 from utils.errors import DataError
 from utils.files import write_csv, write_json
 from utils.images.image import read_image
+from utils.images.masks import evenly_chosen
 from utils.pages.pictures import file_stems, montage, thumbnail, write_png
-from utils.patching.patches import evenly_chosen
 from utils.paths import set_aside
 from utils.tasks.classes.batches import prepared, seen_by_forest
 from utils.tasks.classes.forest import FOREST, Forest, load_forest, mixed, share_of

@@ -8,11 +8,11 @@ from keras import ops
 
 from utils.data.project import Project, describe_images, described_masks
 from utils.errors import ModelError
-from utils.images.masks import counted
+from utils.images.masks import counted, evenly_chosen
 from utils.metrics.confusion import best_threshold
 from utils.patching.augmentation import Augmentation
 from utils.patching.batches import TrainingPatches, ValidationPatches, automatic_steps, sources
-from utils.patching.patches import automatic_patch, check_patch, evenly_chosen
+from utils.patching.patches import automatic_patch, check_patch
 from utils.paths import resolve
 from utils.tasks.automatic import Progressively, number
 from utils.tasks.pixels.predict import Segmenter
