@@ -15,7 +15,8 @@ def default_values(notebook: str, overrides: dict | None = None) -> dict[str, di
     notebook
         Name without ending.
     overrides
-        {form: {field: value}} to set; presets fill the other fields as they do on the page.
+        {form: {field: value}} to set; presets fill the other fields as they do on the page; without one
+        "Default", whatever the machine.
     """
     from utils.forms import Form
 
@@ -33,7 +34,9 @@ def default_values(notebook: str, overrides: dict | None = None) -> dict[str, di
             exec(_declaration(source), space)
     shown = [one for one in space.values() if isinstance(one, type) and issubclass(one, Form) and one is not Form]
     bases = {base for one in shown for base in one.__mro__[1:]}
-    return {one.form_name: one(**(overrides or {}).get(one.form_name, {})).values() for one in set(shown) - bases}
+    forms = {one.form_name: one for one in set(shown) - bases}
+    given = {name: {"preset": "Default"} if "preset" in one.fields else {} for name, one in forms.items()}
+    return {name: one(**given[name] | (overrides or {}).get(name, {})).values() for name, one in forms.items()}
 
 
 def _declaration(source: str) -> str:

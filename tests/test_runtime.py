@@ -178,7 +178,8 @@ def test_without_a_card_the_processor_is_used(monkeypatch, answer, capsys):
 @pytest.mark.parametrize("answer", ["Tesla T4\n", "Tesla T4\nTesla T4\n"])
 def test_a_card_is_named_without_loading_tensorflow(monkeypatch, answer):
     driver(monkeypatch, answer)
-    assert "graphics card (Tesla T4)" in runtime.describe()
+    monkeypatch.setattr(runtime, "card_is_usable", lambda: True)
+    assert "Training will use the graphics card (Tesla T4)" in runtime.describe()
     code = "import sys; from utils import runtime; runtime.describe(); sys.exit('tensorflow' in sys.modules)"
     monkeypatch.undo()
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

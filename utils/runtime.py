@@ -1,5 +1,6 @@
 """The machine under the notebook: packages, processor, quiet start."""
 
+import ctypes
 import importlib.util
 import logging
 import os
@@ -31,6 +32,8 @@ NEEDED = {
     "tqdm": "tqdm",
     "jinja2": "jinja2",
 }
+
+_REMEDY = ' (remedy: install "tensorflow[and-cuda]" as the README says under "A graphics card")'
 
 
 def prepare() -> None:
@@ -127,13 +130,36 @@ def graphics_card() -> str | None:
     return ", ".join(sorted(set(answer.split("\n")) - {""})) or None
 
 
+def card_is_usable() -> bool:
+    """Whether TensorFlow could use a card of NVIDIA, asked without loading it: not on Windows, nor without cuDNN."""
+    if sys.platform == "win32":
+        return False
+    try:
+        if importlib.util.find_spec("nvidia.cudnn"):
+            return True
+    except ModuleNotFoundError:  # no package "nvidia" at all
+        pass
+    try:
+        ctypes.CDLL("libcudnn.so.9")
+    except OSError:
+        return False
+    return True
+
+
+def suitable_preset() -> str:
+    """Preset that suits this machine: "Default" takes hours without a graphics card."""
+    return "Default" if graphics_card() and card_is_usable() else "Quick on a CPU"
+
+
 def describe() -> str:
-    """One sentence on the processor that will be used."""
-    if card := graphics_card():
+    """One sentence on the processor that will be used, one on the preset that follows from it."""
+    card = graphics_card()
+    if card and card_is_usable():
         return f"Training will use the graphics card ({card}), in mixed precision."
+    found = f"The graphics card ({card}) cannot be used{_REMEDY}" if card else "No graphics card was found"
     return (
-        f"No graphics card was found: training will use the processor ({os.cpu_count()} cores). "
-        'Choose the preset "Quick on a CPU".'
+        f"{found}: training will use the processor ({os.cpu_count()} cores). "
+        'The field "Preset" therefore stands at "Quick on a CPU", until you choose another.'
     )
 
 
@@ -142,7 +168,4 @@ def start() -> None:
     if load_tensorflow().config.list_physical_devices("GPU"):
         return
     if card := graphics_card():
-        print(
-            f"There is a graphics card ({card}), but TensorFlow cannot use it, so the processor is used. Remedy: "
-            'install "tensorflow[and-cuda]" as the README says under "A graphics card".'
-        )
+        print(f"There is a graphics card ({card}), but TensorFlow cannot use it{_REMEDY}, so the processor is used.")

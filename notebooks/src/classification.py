@@ -93,11 +93,11 @@ note(samples.descriptions(["mitosis", "mitosis_new_marker"]))
 #
 # **Groups of classes**: several classes can be rolled up for the report, for example all phases after anaphase.
 #
-# **Training**: choose a [preset](../README.md#glossary): it says how much time may be spent. *Try out* takes a minute
-# or two and shows how everything works, but its result is no result. *Quick on a CPU* gives a good model in minutes,
-# whatever the number of images. *Default* takes longer and is meant for a graphics card. Fields that say *automatic*
-# are chosen from your images: leave them, and once the images are read (3.2) the value and the reason stand beside each
-# of them. Whatever else you write there is used instead.
+# **Training**: the [preset](../README.md#glossary) says how much time may be spent; it stands at the one that suits
+# this computer. *Try out* takes a minute or two and shows how everything works, but its result is no result. *Quick on
+# a CPU* gives a good model in minutes, whatever the number of images. *Default* takes longer and is meant for a
+# graphics card. Fields that say *automatic* are chosen from your images: leave them, and once the images are read (3.2)
+# the value and the reason stand beside each of them. Whatever else you write there is used instead.
 #
 # It went well when no field is marked in red and the path below each folder of your data says *(found)*.
 
@@ -192,7 +192,7 @@ class Training(Network):
     presets = {"Quick on a CPU": quick, "Try out": quick}
     preset = Enum(
         ["Default", "Quick on a CPU", "Try out"], help="fills the fields below; Default is slow without a graphics card"
-    )
+    ).tag(by_machine=True)
     network = Enum(
         ["small CNN", "MobileNetV2", "EfficientNetB0", "ResNet50"],
         help="small CNN for crops of 24 to 128 pixels; the others know photographs, are large, and are downloaded",

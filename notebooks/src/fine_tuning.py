@@ -168,9 +168,10 @@ strategy = Strategy(**overrides.get("strategy", {}))
 strategy
 
 # %% [markdown]
-# **Training.** Start with a [preset](../README.md#glossary). *Try out* shows in two minutes how everything works, but
-# its result is no result. *Quick on a CPU* gives a good model and curve in minutes for small images. *Default* takes
-# longer and is meant for a graphics card. Network, patches and normalisation are those of the starting model.
+# **Training.** The [preset](../README.md#glossary) stands at the one that suits this computer. *Try out* shows in two
+# minutes how everything works, but its result is no result. *Quick on a CPU* gives a good model and curve in minutes
+# for small images. *Default* takes longer and is meant for a graphics card. Network, patches and normalisation are
+# those of the starting model.
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
@@ -196,7 +197,7 @@ class Training(Advanced):
     presets = {"Quick on a CPU": {"number_of_epochs": 6}, "Try out": {"number_of_epochs": 2}}
     preset = Enum(
         ["Default", "Quick on a CPU", "Try out"], help="fills the fields below; Default is slow without a graphics card"
-    )
+    ).tag(by_machine=True)
     number_of_epochs = Int(30, min=1, max=5000, help="rounds of training; 5 to 50")
     number_of_steps = Int(0, min=0, max=100000, help="batches per epoch; leave at 0 = as many as the images ask for")
     batch_size = Int(

@@ -94,11 +94,11 @@ note(samples.descriptions(["nuclei", "nuclei_real", "nuclei_whole", "nuclei_he"]
 # **Group rule**: images of one patient, slide or day resemble each other and must stay together. Choose what your file
 # names look like, or that every image stands alone; until then the report does not call the test independent.
 #
-# **Training**: choose a [preset](../README.md#glossary): it says how much time may be spent. *Try out* takes a minute
-# or two and shows how everything works, but its result is no result. *Quick on a CPU* gives a good model in minutes,
-# whatever the number of images. *Default* takes longer and is meant for a graphics card. Fields that say *automatic*
-# are chosen from your images: leave them, and once the images are read (3.2) the value and the reason stand beside each
-# of them. Whatever else you write there is used instead.
+# **Training**: the [preset](../README.md#glossary) says how much time may be spent; it stands at the one that suits
+# this computer. *Try out* takes a minute or two and shows how everything works, but its result is no result. *Quick on
+# a CPU* gives a good model in minutes, whatever the number of images. *Default* takes longer and is meant for a
+# graphics card. Fields that say *automatic* are chosen from your images: leave them, and once the images are read (3.2)
+# the value and the reason stand beside each of them. Whatever else you write there is used instead.
 #
 # It went well when no field is marked in red and the path below each folder of your data says *(found)*.
 
@@ -206,7 +206,7 @@ class Training(Network):
     presets = {"Quick on a CPU": quick, "Try out": quick}
     preset = Enum(
         ["Default", "Quick on a CPU", "Try out"], help="fills the fields below; Default is slow without a graphics card"
-    )
+    ).tag(by_machine=True)
     time_for_training = Automatic(
         Float(5, min=0.1, max=10000), help="[minutes] bounds the rounds of training; automatic: as the preset says"
     )

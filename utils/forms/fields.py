@@ -282,6 +282,11 @@ class Declaration(HasTraits):
         """Texts that `preset` puts into fields; none for "Default"."""
         return {name: cls.text_of(name, value) for name, value in cls.presets.get(preset, {}).items()}
 
+    def start_texts(self, preset: str) -> dict[str, str]:
+        """Texts of all fields before anything is typed: the declared defaults and what `preset` says."""
+        texts = self.default_texts() | self.preset_texts(preset)
+        return texts | {"preset": preset} if "preset" in texts else texts
+
     def governed_texts(self, preset: str) -> dict[str, str]:
         """Texts that choosing `preset` puts into all fields that any preset names."""
         names = {name for values in self.presets.values() for name in values}

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from traitlets import TraitError, Unicode
 
+from utils import runtime
 from utils.errors import FormError
 from utils.forms.fields import AUTOMATIC, Declaration, GroupRule, parse, refusal, rule, to_text
 from utils.forms.folders import annotations_beside, groupings_in, image_folder
@@ -36,7 +37,8 @@ class Form(Declaration):
     ``GroupRule`` with ``.tag(of="training_source")`` offers what the names of the images in that folder look like.
     ``.tag(path=True, beside="training_source")`` is filled in with the annotations found beside that folder.
     A rule between fields is a `traitlets.validate` method whose TraitError says "must ...".
-    A field ``preset`` with the class attribute ``presets = {name: {field: value}}`` fills other fields.
+    A field ``preset`` with the class attribute ``presets = {name: {field: value}}`` fills other fields; with
+    ``.tag(by_machine=True)`` it stands at the one that suits the machine, unless values are given, see `start_texts`.
     Setting an attribute counts as typing.
 
     Parameters
@@ -52,6 +54,8 @@ class Form(Declaration):
         Text of each field; why it is refused, for those that are.
     settled : dict of str to (value, str)
         What was chosen from the data and why, see `settle`.
+    suitable : str
+        The preset that suits this machine; "Default" for forms that do not ask.
 
     Raises
     ------
@@ -62,6 +66,8 @@ class Form(Declaration):
     def __init__(self, **overrides: Any) -> None:
         super().__init__()
         self.headless = bool(overrides)
+        by_machine = "preset" in self.fields and self.fields["preset"].metadata.get("by_machine")
+        self.suitable = runtime.suitable_preset() if by_machine else "Default"
         self.shown: dict[str, str] = {}
         self.wrong: dict[str, str] = {}
         self.settled: dict[str, tuple[Any, str]] = {}
@@ -177,10 +183,10 @@ class Form(Declaration):
         return refused
 
     def back_to_defaults(self) -> None:
-        """Show the declared defaults in all fields and forget what was typed."""
+        """Show in all fields what a new form shows, and forget what was typed."""
         remembered(self).clear()
         self._overridden = {}
-        self._show(self.default_texts())
+        self._show(self.start_texts(self.suitable))
 
     def on_change(self, callback: Callable[[], None]) -> None:
         """Call `callback()` after each change of a value, while the whole form is valid."""
@@ -192,8 +198,9 @@ class Form(Declaration):
 
     def _first_texts(self) -> dict[str, str]:
         kept = remembered_texts(self)
-        preset = (self.default_texts() | kept | self._overridden).get("preset", "Default")
-        return self.default_texts() | self.preset_texts(preset) | kept | self._overridden
+        suitable = "Default" if self.headless else self.suitable  # a script must not run otherwise on another machine
+        preset = (kept | self._overridden).get("preset", suitable)
+        return self.start_texts(preset) | kept | self._overridden
 
     def _show(self, texts: dict[str, str]) -> None:
         before = None if self.wrong else self.asked()
@@ -312,6 +319,18 @@ def _groupings(form: Form, name: str) -> list[Grouping]:
     """Groups that the names of the images look like; without a folder of masks, each class has a folder."""
     source = form.shown.get(form.fields[name].metadata.get("of", ""), "")
     return groupings_in(source, in_classes=not form.shown.get("training_target", "").strip())
+
+
+def note_preset(form: Form, name: str) -> list[str]:
+    """What is to be noted below the field `name` if it is the preset: whether it suits this machine."""
+    if name != "preset" or not form.fields[name].metadata.get("by_machine") or name in form.overridden:
+        return []
+    card = "a" if form.suitable == "Default" else "no"
+    if form.shown[name] == form.suitable:
+        return [f"suits this computer, which has {card} graphics card to use"]
+    if form.shown[name] == "Default":
+        return [f"takes hours on this computer, which has no graphics card to use; {form.suitable} suits it"]
+    return []
 
 
 def note_groups(form: Form, name: str) -> list[str]:
