@@ -17,7 +17,7 @@ test-slow: .venv/installed
 	$(BIN)/python -m pytest -m slow
 
 lab: .venv/installed
-	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks --LabApp.app_settings_dir=notebooks/lab $(LAB)
+	$(BIN)/jupyter lab --config notebooks/lab/config.py $(LAB)
 
 standalone: .venv/installed
 	$(BIN)/python -m notebooks.standalone
@@ -44,6 +44,4 @@ lock: .venv/installed
 	  --no-emit-find-links --quiet --upgrade --output-file requirements.txt requirements.in
 
 .venv/installed: requirements.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --requirement requirements.txt
-	touch $@
+	$(PYTHON) notebooks/lab/start.py --only-install
