@@ -9,6 +9,8 @@ import os
 import re
 import sys
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -23,6 +25,17 @@ from utils.paths import ROOT
 
 NOTEBOOKS = ROOT / "notebooks"
 RESULTS = ROOT / "results"
+AT_ONCE = 2  # notebooks; more would need more memory than a laptop has
+THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+
+# Seconds of one core that the sections before each one take with the preset "Try out", and all of them.
+SECONDS = {
+    "classification": {"3.2": 2, "4": 8, "5": 38, "6": 44, "": 48},
+    "fine_tuning": {"3.2": 2, "4": 31, "4.2": 38, "4.3": 54, "5": 84, "6": 88, "": 92},
+    "stardist_segmentation": {"3.2": 2, "4": 10, "5": 72, "6": 80, "": 86},
+    "unet_segmentation": {"3.2": 2, "4": 7, "5": 20, "6": 25, "": 28},
+}
+_running: list[NotebookClient] = []
 
 
 def names() -> list[str]:
@@ -42,22 +55,81 @@ def overrides(name: str, preset: str) -> dict:
     }
 
 
-def execute(name: str, values: dict, folder: Path) -> None:
-    """Run one notebook with the given overrides, telling each section as it begins; write its HTML also if it fails."""
+def seconds(name: str) -> dict[str, float]:
+    """What `SECONDS` says of a notebook; ten seconds in all where it says nothing."""
+    return SECONDS.get(name, {"": 10})
+
+
+class Clock:
+    """Tells where several notebooks are, and how long all of them will take.
+
+    Parameters
+    ----------
+    names
+        Notebooks that are to be run.
+    preset
+        The time left is known of "Try out" only.
+    at_once
+        How many run at the same time.
+    """
+
+    def __init__(self, names: list[str], preset: str, at_once: int) -> None:
+        self.start, self.at_once, self.preset = time.monotonic(), at_once, preset
+        self.done = dict.fromkeys(names, 0.0)
+
+    def reach(self, name: str, section: str) -> None:
+        """Note that a notebook came to a section, "" for its end."""
+        self.done[name] = seconds(name).get(section, self.done[name])
+
+    def left(self, elapsed: float) -> float | None:
+        """Seconds that are left after `elapsed` ones, reckoned with the speed so far; None where that is not known."""
+        if self.preset != "Try out":
+            return None
+        done = sum(self.done.values())
+        speed = done / elapsed if done > 30 else self.at_once
+        todo = [seconds(name)[""] - done for name, done in self.done.items()]
+        return max(sum(todo), self.at_once * max(todo)) / speed
+
+    def __str__(self) -> str:
+        """Seconds so far and the time left."""
+        elapsed = time.monotonic() - self.start
+        left = self.left(elapsed)
+        if left is None:
+            return f"[{elapsed:4.0f} s]"
+        return f"[{elapsed:4.0f} s, {'less than a minute' if left < 60 else f'about {left / 60:.0f} min'} left]"
+
+
+def execute(
+    name: str, values: dict, folder: Path, told: Callable[[str], None] = print, threads: int | None = None
+) -> None:
+    """Run one notebook with the given overrides; write its HTML also if it fails.
+
+    Parameters
+    ----------
+    name, values
+        The notebook; its overrides, by form.
+    folder
+        Gets the HTML.
+    told
+        Called with the title of each section as it begins.
+    threads
+        How many the libraries may use; None: as many as they like.
+    """
     notebook = parameterize_notebook(load_notebook_node(str(NOTEBOOKS / f"{name}.ipynb")), {"overrides": values})
-    start = time.monotonic()
 
     def tell(cell, cell_index) -> None:
-        title = cell.source.partition("\n")[0].lstrip("# ")
         if cell.cell_type == "markdown" and cell.source.startswith("#"):
-            print(f"  [{time.monotonic() - start:4.0f} s] {title}", flush=True)
+            told(cell.source.partition("\n")[0].lstrip("# "))
 
     client = NotebookClient(
         notebook, timeout=None, on_cell_start=tell, resources={"metadata": {"path": str(NOTEBOOKS)}}
     )
+    _running.append(client)
+    bounded = dict.fromkeys(THREADS, str(threads)) if threads else {}
     try:
-        client.execute()
+        client.execute(env=bounded | os.environ)
     finally:
+        _running.remove(client)
         page = HTMLExporter(exclude_input=True).from_notebook_node(without_widgets(notebook))[0]
         write_text(folder / f"{name}.html", relinked(page, folder))
 
@@ -90,17 +162,40 @@ def headline(folder: Path) -> str:
     return f"{best['name']} {'-' if best['value'] is None else format(best['value'], '.3f')}"
 
 
-def run(name: str, preset: str) -> dict:
+def run(name: str, preset: str, clock: Clock, threads: int) -> dict:
     """Run one notebook; returns its row of the summary."""
     folder, start = RESULTS / name, time.monotonic()
-    print(f"{name} ({preset})", flush=True)
+
+    def told(title: str) -> None:
+        section, is_numbered = title.split(" ")[0].rstrip("."), title[:1].isdigit()
+        clock.reach(name, section if is_numbered else "1")
+        print(f"{clock} {name}: {title if is_numbered else f'begins ({preset})'}", flush=True)
+
     row = {"notebook": name, "where": f"results/{name}/{name}.html"}
     try:
-        execute(name, overrides(name, preset), folder)
+        execute(name, overrides(name, preset), folder, told, threads)
     except CellExecutionError as error:
         print(f"{error.ename}: {error.evalue}", file=sys.stderr)
         return row | {"seconds": time.monotonic() - start, "score": "FAILED"}
+    finally:
+        clock.reach(name, "")
     return row | {"seconds": time.monotonic() - start, "score": headline(folder)}
+
+
+def run_all(wanted: list[str], preset: str) -> list[dict]:
+    """Run notebooks, `AT_ONCE` at the same time, the longest first; the rows of the summary in the order asked for."""
+    cores = os.cpu_count() or 1
+    at_once = min(AT_ONCE, cores, len(wanted))
+    clock, pool = Clock(wanted, preset, at_once), ThreadPoolExecutor(at_once)
+    longest = sorted(wanted, key=lambda name: -seconds(name)[""])
+    rows = {name: pool.submit(run, name, preset, clock, cores // at_once) for name in longest}
+    try:
+        return [rows[name].result() for name in wanted]
+    except KeyboardInterrupt:
+        print("Stopped. Nothing is lost: run it again to begin anew.", file=sys.stderr)
+        for client in _running:
+            client.km.provisioner.process.kill()
+        os._exit(130)  # threads that wait for a kernel cannot be stopped
 
 
 def main() -> int:
@@ -109,8 +204,10 @@ def main() -> int:
     parser.add_argument("name", nargs="*", choices=[*names(), []], help="default: all notebooks")
     parser.add_argument("--preset", default="Try out")
     arguments = parser.parse_args()
-    rows = [run(name, arguments.preset) for name in arguments.name or names()]
-    print(f"\n{'notebook':24}{'seconds':>8}  {'headline score':36}where to look")
+    start = time.monotonic()
+    rows = run_all(list(dict.fromkeys(arguments.name or names())), arguments.preset)
+    print(f"\nAll in {(time.monotonic() - start) / 60:.1f} minutes.\n")
+    print(f"{'notebook':24}{'seconds':>8}  {'headline score':36}where to look")
     for row in rows:
         print(f"{row['notebook']:24}{row['seconds']:8.0f}  {row['score']:36}{row['where']}")
     return int(any(row["score"] == "FAILED" for row in rows))
