@@ -284,7 +284,8 @@ def open_notebooks(options: list) -> None:
         server = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=file, stderr=subprocess.STDOUT)
     try:
         address = address_in(log, server)
-        say("Keep this window open while you work: closing it ends the notebooks. If no browser opened, copy this:")
+        say("Keep this window open while you work: closing it ends the notebooks.")
+        say("If no browser opened, copy this address into one:")
         print(address, flush=True)
         server.wait()
     except KeyboardInterrupt:

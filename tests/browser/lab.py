@@ -79,11 +79,16 @@ def _free_port() -> int:
 
 
 @contextmanager
-def serve(folder: Path, private: Path) -> Iterator[str]:
-    """Run `make lab` in the copy; yields the server's address. What it prints lies in private/lab.log."""
+def serve(folder: Path, private: Path, by_script: bool = False) -> Iterator[str]:
+    """Run `make lab` in the copy; yields the server's address. What it prints lies in private/lab.log.
+
+    `by_script`: by the script that a double click starts.
+    """
     port = _free_port()
     # -o: the environment is the one that runs the tests and is not to be installed anew.
     command = ["make", "-o", ".venv/installed", "lab", f"LAB={OPTIONS} --port={port}"]
+    if by_script:
+        command = ["bash", "notebooks/start.sh", *OPTIONS.split(), f"--port={port}"]
     environment = _environment(private)
     with (private / "lab.log").open("w") as log:
         server = subprocess.Popen(
