@@ -5,6 +5,7 @@ import configparser
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -84,9 +85,14 @@ class TestBatch:
 
     def test_jumps_have_their_labels_and_labels_their_jumps(self):
         labels = set(re.findall(r"^:(\w+)", BAT, re.MULTILINE))
-        jumps = set(re.findall(r"\bgoto (\w+)", BAT))
-        fallen_into = {"uv", "failed"}
-        assert jumps <= labels <= jumps | fallen_into
+        jumps = set(re.findall(r"\b(?:goto |call :)(\w+)", BAT))
+        assert labels == jumps
+
+    def test_what_is_called_comes_back_and_nothing_runs_into_it(self):
+        for label in ("try", "bring"):
+            before, _, block = BAT.partition(f"\n:{label}\r\n")
+            assert before.rstrip().endswith("exit /b 0")
+            assert re.search(r"^exit /b 0\r$", block.partition("\r\n\r\n")[0] + "\r", re.MULTILINE)
 
     def test_paths_stand_in_quotes(self):
         for line in BAT.splitlines():
@@ -95,19 +101,16 @@ class TestBatch:
             assert line.count('"') % 2 == 0, line
 
     def test_the_window_stays_open_after_a_failure_and_the_code_is_handed_on(self):
-        end = BAT[BAT.index(":end") :]
-        assert end.index("%ERRORLEVEL%") < end.index(":failed") < end.index("pause") < end.index("popd")
-        assert end.rstrip().endswith("exit /b %CODE%")
-        for label in ("unpack", "nopython"):
-            block = BAT.partition(f"\n:{label}\r\n")[2].partition("\n:")[0]
-            assert 'set "CODE=1"' in block
-            assert "goto failed" in block
-        assert BAT.count('%START%" %*') == BAT.count("\r\ngoto end\r\n") == 4
+        end = BAT.partition("\n:failed\r\n")[2]
+        assert end.split() == ["pause", "popd", "exit", "/b", "%CODE%"]
+        assert BAT.index('set "CODE=1"') < BAT.index("goto unpack")
+        ran = BAT.index('%FOUND% "%START%" %*')
+        assert ran < BAT.index('set "CODE=%ERRORLEVEL%"') < BAT.index('if not "%CODE%"=="0" goto failed')
 
     def test_a_zip_that_was_not_unpacked_is_told_before_anything_else(self):
-        assert BAT.index('if not exist "%START%" goto unpack') < BAT.index("python.exe")
+        assert BAT.index('if not exist "%START%" goto unpack') < BAT.index("call :try")
 
-    def test_brackets_are_closed_and_no_bracket_stands_bare_in_a_block(self):
+    def test_brackets_are_closed(self):
         bare = ["".join(line.split('"')[::2]) for line in BAT.splitlines() if not line.startswith("rem")]
         code = [line for line in bare if not line.startswith("echo ")]
         assert sum(line.count("(") - line.count(")") for line in code) == 0
@@ -146,7 +149,7 @@ def project(tmp_path, **programs: str) -> tuple[Path, dict]:
     home.mkdir()
     there.mkdir()
     for name in ("dirname", "env", "sh", "bash", "mkdir"):
-        (there / name).symlink_to(f"/usr/bin/{name}")
+        (there / name).symlink_to(shutil.which(name))
     for name, text in programs.items():
         path = root / name[1:] if name.startswith("/") else there / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -199,8 +202,8 @@ def test_without_python_and_without_a_network_one_sentence_says_so(tmp_path):
 def test_python_is_fetched_into_the_folder_and_not_into_the_home(tmp_path):
     written = """'#!/bin/bash' 'echo $0' > "$UV_UNMANAGED_INSTALL/uv"; chmod +x "$UV_UNMANAGED_INSTALL/uv" """
     installer = f"cat <<'END'\nprintf '%s\\n' {written}\nEND"
-    chmod = 'exec /bin/chmod "$@"'
-    root, variables = project(tmp_path, curl=installer, chmod=chmod, cat='exec /bin/cat "$@"')
+    chmod, cat = (f'exec {shutil.which(name)} "$@"' for name in ("chmod", "cat"))
+    root, variables = project(tmp_path, curl=installer, chmod=chmod, cat=cat)
     (root / ".uv").mkdir()
     done = press(root, variables)
     assert done.returncode == 0, done
