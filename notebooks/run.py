@@ -30,10 +30,10 @@ THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"
 
 # Seconds of one core that the sections before each one take with the preset "Try out", and all of them.
 SECONDS = {
-    "classification": {"3.2": 2, "4": 8, "5": 38, "6": 44, "": 48},
+    "classification": {"3.2": 1, "4": 6, "5": 31, "6": 35, "": 39},
     "fine_tuning": {"3.2": 1, "4": 31, "4.2": 38, "4.3": 58, "5": 96, "6": 99, "": 103},
-    "stardist_segmentation": {"3.2": 2, "4": 10, "5": 72, "6": 80, "": 86},
-    "unet_segmentation": {"3.2": 2, "4": 7, "5": 20, "6": 25, "": 28},
+    "stardist_segmentation": {"3.2": 1, "4": 8, "5": 64, "6": 76, "": 81},
+    "unet_segmentation": {"3.2": 1, "4": 6, "5": 21, "6": 27, "": 30},
 }
 _running: list[NotebookClient] = []
 
