@@ -10,7 +10,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -25,6 +25,7 @@ from utils.paths import ROOT
 
 NOTEBOOKS = ROOT / "notebooks"
 RESULTS = ROOT / "results"
+LOG = ROOT / "logs" / "run.log"
 AT_ONCE = 2  # notebooks; more would need more memory than a laptop has
 THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 
@@ -35,6 +36,7 @@ SECONDS = {
     "stardist_segmentation": {"3.2": 1, "4": 8, "5": 64, "6": 76, "": 81},
     "unet_segmentation": {"3.2": 1, "4": 6, "5": 21, "6": 27, "": 30},
 }
+BACK = "\r" if sys.stdout.isatty() else ""  # to the begin of the line that tells the time left
 _running: list[NotebookClient] = []
 
 
@@ -76,10 +78,13 @@ class Clock:
     def __init__(self, names: list[str], preset: str, at_once: int) -> None:
         self.start, self.at_once, self.preset = time.monotonic(), at_once, preset
         self.done = dict.fromkeys(names, 0.0)
+        self.reckoned = 0.0, self.left(0)  # when, and what was left then
 
     def reach(self, name: str, section: str) -> None:
         """Note that a notebook came to a section, "" for its end."""
         self.done[name] = seconds(name).get(section, self.done[name])
+        elapsed = time.monotonic() - self.start
+        self.reckoned = elapsed, self.left(elapsed)
 
     def left(self, elapsed: float) -> float | None:
         """Seconds that are left after `elapsed` ones, reckoned with the speed so far; None where that is not known."""
@@ -93,9 +98,10 @@ class Clock:
     def __str__(self) -> str:
         """Seconds so far and the time left."""
         elapsed = time.monotonic() - self.start
-        left = self.left(elapsed)
+        then, left = self.reckoned
         if left is None:
             return f"[{elapsed:4.0f} s]"
+        left = max(left - (elapsed - then), 0)
         return f"[{elapsed:4.0f} s, {'less than a minute' if left < 60 else f'about {left / 60:.0f} min'} left]"
 
 
@@ -126,8 +132,10 @@ def execute(
     )
     _running.append(client)
     bounded = dict.fromkeys(THREADS, str(threads)) if threads else {}
+    LOG.parent.mkdir(exist_ok=True)
     try:
-        client.execute(env=bounded | os.environ)
+        with LOG.open("ab") as messages:  # warnings of libraries, which nobody could read among the sections
+            client.execute(env=bounded | os.environ, stderr=messages)
     finally:
         _running.remove(client)
         page = HTMLExporter(exclude_input=True).from_notebook_node(without_widgets(notebook))[0]
@@ -169,7 +177,7 @@ def run(name: str, preset: str, clock: Clock, threads: int) -> dict:
     def told(title: str) -> None:
         section, is_numbered = title.split(" ")[0].rstrip("."), title[:1].isdigit()
         clock.reach(name, section if is_numbered else "1")
-        print(f"{clock} {name}: {title if is_numbered else f'begins ({preset})'}", flush=True)
+        print(f"{BACK}{clock} {name}: {title if is_numbered else f'begins ({preset})'}", flush=True)
 
     row = {"notebook": name, "where": f"results/{name}/{name}.html"}
     try:
@@ -190,6 +198,8 @@ def run_all(wanted: list[str], preset: str) -> list[dict]:
     longest = sorted(wanted, key=lambda name: -seconds(name)[""])
     rows = {name: pool.submit(run, name, preset, clock, cores // at_once) for name in longest}
     try:
+        while wait(rows.values(), timeout=1).not_done:
+            print(f"{BACK}{clock} " * bool(BACK), end="", flush=True)
         return [rows[name].result() for name in wanted]
     except KeyboardInterrupt:
         print("Stopped. Nothing is lost: run it again to begin anew.", file=sys.stderr)

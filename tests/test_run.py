@@ -44,6 +44,17 @@ def test_the_time_left_shrinks_to_nothing_and_follows_the_speed_of_the_machine()
         assert clock.left(slow * total / 2) == 0
 
 
+def test_while_a_section_runs_the_time_left_runs_down(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(run.time, "monotonic", lambda: now[0])
+    clock, told = run.Clock(run.names(), "Try out", 2), []
+    for now[0] in (0, 30, 60, 90, 1000):
+        told.append(int((re.search(r"about (\d+) min", str(clock)) or [0, 0])[1]))
+    assert told == sorted(told, reverse=True)
+    assert told[0] > told[-1] == 0
+    assert str(clock) == "[1000 s, less than a minute left]"
+
+
 def test_the_last_notebook_alone_is_not_reckoned_as_two():
     clock = run.Clock(["classification", "fine_tuning"], "Try out", 2)
     clock.reach("classification", "")
@@ -93,7 +104,7 @@ def test_one_that_fails_does_not_stop_the_other(monkeypatch, capsys):
     assert "DataError: No images." in capsys.readouterr().err
 
 
-def test_a_notebook_tells_its_sections_and_keeps_to_its_threads(monkeypatch, tmp_path):
+def test_a_notebook_tells_its_sections_and_keeps_to_its_threads(monkeypatch, tmp_path, capfd):
     for name in run.THREADS:
         monkeypatch.delenv(name, raising=False)
     cells = [
@@ -103,9 +114,12 @@ def test_a_notebook_tells_its_sections_and_keeps_to_its_threads(monkeypatch, tmp
         new_code_cell(f"import os; print([os.environ[name] for name in {run.THREADS}])"),
     ]
     notebook, told = new_notebook(cells=cells), []
+    monkeypatch.setattr(run, "LOG", tmp_path / "logs" / "run.log")
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     monkeypatch.setattr(run, "NOTEBOOKS", tmp_path)
     nbformat.write(notebook, tmp_path / "one.ipynb")
     run.execute("one", {}, tmp_path, told.append, threads=3)
     assert told == ["A title", "1. Set-up"]
+    assert "WARNING" not in capfd.readouterr().err
+    assert run.LOG.is_file()
     assert str(["3", "3", "3"]) in unescape((tmp_path / "one.html").read_text(encoding="utf-8"))
