@@ -201,13 +201,14 @@ def train_part(
 
 def _run(tuning: Tuning, project: Project, callbacks) -> str:
     strategy = tuning.strategy
-    return run(
-        project,
-        tuning.parameters,
-        lambda: _ingredients(tuning, project, strategy),
-        callbacks,
-        lambda: _stages(tuning, strategy),
-    )
+    with model_folder.alone(tuning.project.folder):  # `project` may lie within it
+        return run(
+            project,
+            tuning.parameters,
+            lambda: _ingredients(tuning, project, strategy),
+            callbacks,
+            lambda: _stages(tuning, strategy),
+        )
 
 
 def _stages(tuning: Tuning, strategy: str) -> list[Stage]:

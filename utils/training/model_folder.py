@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import keras
@@ -13,6 +13,7 @@ import pandas as pd
 from utils.errors import ModelError
 from utils.files import atomic, file_sha256, write_csv, write_json
 from utils.forms.fields import AUTOMATIC
+from utils.locks import Holder, hold
 from utils.paths import dated_name
 from utils.runtime import versions
 from utils.training.checkpoints import save_weights
@@ -36,6 +37,21 @@ NOT_COMPARED = {"data": PLACES | {"group_rule"}}
 # Fields that earlier versions did not have, with the value that does what they did.
 ADDED = {"data": {"pixel_size": 0}, "augmentation": {"empty": AUTOMATIC}}
 COMPARED_FORMS = ("data", "augmentation", "training", "strategy")
+
+
+def alone(folder: Path, wait: float = 1.0) -> AbstractContextManager[bool]:
+    """Hold the model folder while something is written into it, see `utils.locks.hold`; ModelError where another does.
+
+    A kernel that ends, or is killed, holds nothing any more.
+    """
+
+    def refuse(holder: Holder) -> ModelError:
+        return ModelError(
+            f"The model {folder.name} in {folder.parent} is being written at the moment, by {holder}. Wait until that "
+            "has ended, or stop it there, and run this cell again; or write another model_name."
+        )
+
+    return hold(folder, refuse, wait)
 
 
 def open_folder(folder: Path, parameters: Mapping, split: pd.DataFrame, if_model_exists: str = "ask") -> str:
