@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -82,15 +82,12 @@ def test_the_end_of_the_holder_ends_the_lock_at_once(how, tmp_path):
 @pytest.mark.parametrize("how", [KeyboardInterrupt, ValueError, SystemExit, GeneratorExit, None])
 def test_whatever_ends_the_block_gives_it_back(how, tmp_path):
     path = tmp_path / "new" / "folder" / "m"
-    try:
-        with hold(path, refuse):
-            assert holds(path)
-            assert holds(path / "training" / "head")
-            assert not holds(path.parent)
-            if how:
-                raise how
-    except BaseException as error:
-        assert type(error) is how
+    with pytest.raises(how) if how else nullcontext(), hold(path, refuse):
+        assert holds(path)
+        assert holds(path / "training" / "head")
+        assert not holds(path.parent)
+        if how:
+            raise how
     assert not holds(path)
     assert os.listdir(tmp_path) == []  # folders made for the lock alone are gone, too
 
@@ -225,7 +222,9 @@ def test_a_file_removed_while_it_is_locked_is_made_anew(tmp_path, monkeypatch):
 
 @contextmanager
 def another_is_refused(path: Path):
-    code = "import sys\nfrom pathlib import Path\nfrom utils.locks import holder_of\nprint(holder_of(Path(sys.argv[1])))"
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom utils.locks import holder_of\nprint(holder_of(Path(sys.argv[1])))"
+    )
     done = subprocess.run([sys.executable, "-c", code, str(path)], cwd=ROOT, capture_output=True, text=True, check=True)
     assert f"process {os.getpid()}" in done.stdout
     yield

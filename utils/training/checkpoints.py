@@ -5,9 +5,11 @@ import os
 import shutil
 import tempfile
 import uuid
+import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 
@@ -126,12 +128,20 @@ def mend(folder: Path) -> bool:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a state can be read and its files are there, and not empty."""
+    """Whether a state can be read, and each of its files be opened."""
     try:
         files = json.loads(path.read_text(encoding="utf-8"))["files"].values()
-        return all((path.parent / name).stat().st_size > 0 for name in files)
+        return all(_opens(path.parent / name) for name in files)
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return False
+
+
+def _opens(path: Path) -> bool:
+    """Whether a file of weights or optimiser is there to its end; its content is not read."""
+    if path.suffix == ".npz":
+        return zipfile.is_zipfile(path)
+    with h5py.File(path):
+        return True
 
 
 def load_state(folder: Path) -> TrainingState | None:
