@@ -50,7 +50,9 @@ def test_another_is_told_who_holds_it_and_since_when(tmp_path):
         holder = holder_of(path)
         assert (holder.page, holder.process) == ("the_other", process.pid)
         with (
-            pytest.raises(PermissionError, match=rf"the page the_other \(process {process.pid} on .*since \d+ \w+, "),
+            pytest.raises(
+                PermissionError, match=rf"the page the_other \(process {process.pid} on .*since \d+ \w+ \d{4}, "
+            ),
             hold(path, refuse, wait=0),
         ):
             raise AssertionError
@@ -160,7 +162,7 @@ def test_signs_of_life_where_the_system_cannot_tell(odd_disk, age, alive, tmp_pa
     assert (holder_of(tmp_path / "m") is not None) == alive
     if alive:
         with (
-            pytest.raises(PermissionError, match="page far .* on the computer elsewhere.*since 31 January, 12:40"),
+            pytest.raises(PermissionError, match="page far .* on the computer elsewhere.*since 31 January 2026, 12:40"),
             hold(tmp_path / "m", refuse, wait=0),
         ):
             raise AssertionError

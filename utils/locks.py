@@ -42,7 +42,7 @@ class Holder:
     since: str = ""
 
     def __str__(self) -> str:
-        """'the page unet_segmentation (process 4711 on the computer lab3), since 26 November, 12:40'."""
+        """'the page unet_segmentation (process 4711 on the computer lab3), since 26 November 2026, 12:40'."""
         page = f"the page {self.page}" if self.page else "another page or program"
         where = f" (process {self.process} on the computer {self.machine})" if self.process else ""
         return f"{page}{where}{f', since {in_words(self.since)}' if self.since else ''}"
@@ -68,13 +68,18 @@ def introduce(page: str) -> None:
     _here["page"] = page[:100]
 
 
+def this_page() -> str:
+    """Name of this page, empty where it was not introduced."""
+    return _here["page"]
+
+
 def in_words(moment: str | datetime) -> str:
-    """A moment for a person: ``26 November, 12:40``."""
+    """A moment for a person: ``26 November 2026, 12:40``."""
     try:
         one = datetime.fromisoformat(moment) if isinstance(moment, str) else moment
     except ValueError:
         return str(moment)
-    return f"{one.day} {one:%B, %H:%M}"
+    return f"{one.day} {one:%B %Y, %H:%M}"
 
 
 @contextmanager

@@ -53,7 +53,7 @@ runtime.prepare()
 from traitlets import Bool, Enum, Float, Int, Unicode
 
 from utils import forms, samples, storage
-from utils.forms import Automatic, FolderName, Form, GroupRule
+from utils.forms import Automatic, FolderName, Form, GroupRule, IfTaken
 from utils.images.axes import STACK_AXES
 from utils.pages.notes import note
 from utils.paths import resolve
@@ -112,9 +112,7 @@ class AdvancedData(Form):
     model_path = Unicode(
         "models", help="folder that models are kept in; leave at models unless you keep them elsewhere"
     ).tag(path=True, advanced=True)
-    if_model_exists = Enum(
-        ["ask", "replace"], help="if a model of this name exists: ask = stop; replace = keep the old one with its date"
-    ).tag(advanced=True)
+    if_model_exists = IfTaken(help="if a model of this name was made with other data or settings").tag(advanced=True)
 
 
 # %% cellView="form" jupyter={"source_hidden": true}

@@ -55,7 +55,7 @@ runtime.prepare()
 from traitlets import Bool, Enum, Float, Int, Unicode
 
 from utils import forms, samples, storage
-from utils.forms import Automatic, FolderName, Form, GroupRule
+from utils.forms import Automatic, FolderName, Form, GroupRule, IfTaken
 from utils.images.axes import STACK_AXES
 from utils.pages.notes import note
 from utils.paths import resolve
@@ -119,9 +119,7 @@ class AdvancedData(Form):
     percentage_validation = Automatic(Int(10, min=1, max=80), help="% of the rest that watches over the training").tag(
         advanced=True
     )
-    if_model_exists = Enum(
-        ["ask", "replace"], help="if a model of this name exists: ask = stop; replace = keep the old one with its date"
-    ).tag(advanced=True)
+    if_model_exists = IfTaken(help="if a model of this name was made with other data or settings").tag(advanced=True)
 
 
 # %% cellView="form" jupyter={"source_hidden": true}

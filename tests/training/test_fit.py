@@ -179,8 +179,6 @@ class Presses(keras.callbacks.Callback):
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("moment", ["on_train_batch_begin", "on_test_batch_end"])
-    "moment", ["on_train_batch_begin", "on_train_batch_end", "on_epoch_begin", "on_test_batch_end"]
-)
 def test_the_stop_button_is_heard_while_an_object_is_destroyed(moment, tmp_path, uninterrupted):
     before = signal.getsignal(signal.SIGINT)
     press = Presses(moment, 2)

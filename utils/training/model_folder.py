@@ -12,7 +12,7 @@ import pandas as pd
 
 from utils.errors import ModelError
 from utils.files import atomic, file_sha256, write_csv, write_json
-from utils.forms.fields import AUTOMATIC
+from utils.forms.fields import AUTOMATIC, EARLIER, RENAME, STOP
 from utils.locks import Holder, hold
 from utils.paths import dated_name
 from utils.runtime import versions
@@ -54,13 +54,13 @@ def alone(folder: Path, wait: float = 1.0) -> AbstractContextManager[bool]:
     return hold(folder, refuse, wait)
 
 
-def open_folder(folder: Path, parameters: Mapping, split: pd.DataFrame, if_model_exists: str = "ask") -> str:
+def open_folder(folder: Path, parameters: Mapping, split: pd.DataFrame, if_model_exists: str = STOP) -> str:
     """Make the model folder ready for a training, or say that its training is already done.
 
     "new", "unfinished" (same parameters and data: the training goes on) or "finished" (same: use it). `parameters` are
     {"overrides": {form: {field: value}}}, `split` is the split table (file, sha256, group, role) of this run. Where the
     folder holds something else, a model with other parameters or data, or files that are no model, `if_model_exists`
-    "ask" refuses by a ModelError, "replace" moves it to <name>.<date>. Nothing is ever deleted.
+    `STOP` refuses by a ModelError, `RENAME` moves it to <name>.<date>. Nothing is ever deleted.
     """
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         differences = _differences(folder, parameters, split)
@@ -70,11 +70,10 @@ def open_folder(folder: Path, parameters: Mapping, split: pd.DataFrame, if_model
                 return "unfinished"
             _remove_leftovers(folder)
             return "finished"
-        if if_model_exists != "replace":
+        if EARLIER.get(if_model_exists, if_model_exists) != RENAME:
             raise ModelError(
                 f"The folder {folder} already holds something else: {'; '.join(differences)}. Choose another "
-                'model_name, or set if_model_exists to "replace": the old folder is then kept under a name with '
-                "today's date."
+                f'model_name, or choose "{RENAME}" in the field if_model_exists (folded away under Advanced).'
             )
     _begin(folder, parameters, split)
     return "new"
