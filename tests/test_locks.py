@@ -51,7 +51,7 @@ def test_another_is_told_who_holds_it_and_since_when(tmp_path):
         assert (holder.page, holder.process) == ("the_other", process.pid)
         with (
             pytest.raises(
-                PermissionError, match=rf"the page the_other \(process {process.pid} on .*since \d+ \w+ \d{4}, "
+                PermissionError, match=rf"the page the_other \(process {process.pid} on .*since \d+ \w+ \d+, "
             ),
             hold(path, refuse, wait=0),
         ):
