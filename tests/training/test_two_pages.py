@@ -1,6 +1,8 @@
 """Two pages, one model: the second is told, whatever the first is doing, and nothing of either is lost."""
 
 import os
+import subprocess
+import sys
 from contextlib import nullcontext
 from types import SimpleNamespace
 
@@ -13,6 +15,7 @@ from tests.tiny import tree
 from tests.training.test_stages import FORMS, Noise, Presses, small_network
 from utils.errors import ModelError
 from utils.locks import holder_of, holds
+from utils.paths import ROOT
 from utils.training import checkpoints, model_folder
 from utils.training.checkpoints import load_state
 from utils.training.fit import TrainingStopped, history_table
@@ -152,3 +155,35 @@ def test_where_the_disk_knows_no_locks_two_runs_leave_a_whole_model(to_the_end, 
     train(folder, callbacks=[Second()])
     assert model_folder.read_model(folder)["sha256"]
     assert "is already trained" in train(folder)
+
+
+TRAINS = """
+import sys, time
+from pathlib import Path
+import keras
+from tests.training.test_two_pages import train
+
+class Slow(keras.callbacks.Callback):
+    def on_train_batch_begin(self, batch, logs=None):
+        print(batch, flush=True)
+        time.sleep(0.1)
+
+train(Path(sys.argv[1]), callbacks=[Slow()])
+"""
+
+
+@pytest.mark.slow
+def test_a_page_that_is_killed_again_and_again_while_another_tries(tmp_path, whole):
+    folder = tmp_path / "m"
+    for batches in (1, 2, 4):
+        command = [sys.executable, "-c", TRAINS, str(folder)]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+        for _ in range(batches):
+            process.stdout.readline()
+        with pytest.raises(ModelError, match=f"process {process.pid}"):
+            train(folder)
+        process.kill()
+        process.communicate()
+    assert "It went on where it had been stopped" in train(folder)
+    assert weights(folder) == whole
+    assert os.listdir(tmp_path) == ["m"]

@@ -33,7 +33,7 @@ SCRIPT = """
   const bar = document.createElement("progress"), text = document.createElement("div");
   bar.value = news.share;
   bar.style.cssText = "width: 100%; min-width: 220px";
-  text.textContent = news.text;
+  text.textContent = (news.page && news.page + ": ") + news.text;
   box.replaceChildren(text, bar);
   box.onclick = () => { place.scrollIntoView({block: "center"}); if (news.over) end(); };
   if (!box.isConnected) document.body.appendChild(box);
