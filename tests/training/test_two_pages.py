@@ -12,7 +12,8 @@ import pytest
 
 from tests.test_locks import another
 from tests.tiny import tree
-from tests.training.test_stages import FORMS, Noise, Presses, small_network
+from tests.training.test_stages import FORMS as STAGED
+from tests.training.test_stages import Noise, Presses, small_network
 from utils.errors import ModelError
 from utils.locks import holder_of, holds
 from utils.paths import ROOT
@@ -22,12 +23,13 @@ from utils.training.fit import TrainingStopped, history_table
 from utils.training.run import Ingredients, run
 
 SPLIT = pd.DataFrame({"file": ["a"], "sha256": ["0"], "group": ["a"], "role": ["training"], "annotation": ["0"]})
-OTHER = {**FORMS, "training": FORMS["training"] | {"number_of_epochs": 3}}
+FORMS = {**STAGED, "training": STAGED["training"] | {"number_of_epochs": 2}}
+OTHER = {**FORMS, "training": FORMS["training"] | {"number_of_epochs": 1}}
 REPLACED = {**OTHER, "data": {"if_model_exists": "replace"}}
 
 
 def train(folder, forms=FORMS, callbacks=(), published=lambda: None) -> str:
-    """Train the small network for 4 epochs of 2 steps into a model folder."""
+    """Train the small network for 2 epochs of 2 steps into a model folder."""
 
     def prepare():
         model = small_network()
@@ -42,7 +44,7 @@ def train(folder, forms=FORMS, callbacks=(), published=lambda: None) -> str:
     return run(SimpleNamespace(folder=folder, split=SPLIT), {"overrides": forms}, prepare, callbacks)
 
 
-def stopped(folder, epochs=2, **more) -> None:
+def stopped(folder, epochs=1, **more) -> None:
     with pytest.raises(TrainingStopped):
         train(folder, callbacks=[Presses("on_train_batch_end", 2 * epochs)], **more)
 
@@ -61,10 +63,10 @@ def whole(tmp_path_factory):
 
 
 STAGES = {
-    "before": (lambda folder: None, FORMS, "Trained for 4 epochs"),
+    "before": (lambda folder: None, FORMS, "Trained for 2 epochs"),
     "in training": (stopped, FORMS, "It went on where it had been stopped"),
     "at the end": (train, FORMS, "is already trained"),
-    "when replaced": (lambda folder: train(folder, OTHER), {**FORMS, **{"data": REPLACED["data"]}}, "Trained for 4"),
+    "when replaced": (lambda folder: train(folder, OTHER), {**FORMS, **{"data": REPLACED["data"]}}, "Trained for 2"),
 }
 
 
@@ -113,7 +115,7 @@ def test_a_training_holds_its_folder_from_begin_to_end(forms, tmp_path):
     assert not holds(folder)
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, SystemExit])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
 def test_whatever_ends_a_training_gives_the_folder_back(error, tmp_path):
     class Breaks(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
@@ -125,10 +127,10 @@ def test_whatever_ends_a_training_gives_the_folder_back(error, tmp_path):
         assert holder_of(tmp_path / "m")
 
 
-@pytest.mark.parametrize("lost", ["best", "last", "optimizer", "state"])
+@pytest.mark.parametrize("lost", ["best", "state"])
 def test_a_folder_that_two_pages_had_damaged_is_trained_again(lost, tmp_path, whole):
     folder = tmp_path / "m"
-    stopped(folder, 3)
+    stopped(folder)
     files = {"state": "state.json", **load_state(folder / "training").files}
     (folder / "training" / files[lost]).unlink()
     if lost == "state":
@@ -146,7 +148,7 @@ def test_where_the_disk_knows_no_locks_two_runs_leave_a_whole_model(to_the_end, 
         """Another run, from the same checkpoint, in the middle of the first."""
 
         def on_epoch_end(self, epoch, logs=None):
-            if epoch == 2:
+            if epoch == 0:
                 with monkeypatch.context() as patch:
                     patch.setattr(checkpoints, "RUN", "second")
                     train(folder) if to_the_end else stopped(folder, 0)
@@ -175,7 +177,7 @@ train(Path(sys.argv[1]), callbacks=[Slow()])
 @pytest.mark.slow
 def test_a_page_that_is_killed_again_and_again_while_another_tries(tmp_path, whole):
     folder = tmp_path / "m"
-    for batches in (1, 2, 4):
+    for batches in (1, 3):
         command = [sys.executable, "-c", TRAINS, str(folder)]
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
         for _ in range(batches):
