@@ -25,7 +25,7 @@ def default_values(notebook: str, overrides: dict | None = None) -> dict[str, di
     imports = "from traitlets import Bool, Enum, Float, Int, Unicode\nfrom utils.forms import Form\n"
     exec(
         imports + "from utils.images.axes import STACK_AXES\n"
-        "from utils.forms.fields import Automatic, FolderName, GroupRule, Sizes",
+        "from utils.forms.fields import Automatic, FolderName, GroupRule, IfTaken, Sizes",
         space,
     )
     for cell in cells:

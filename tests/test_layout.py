@@ -15,6 +15,7 @@ TREE = (
     "errors",
     "files",
     "groups",
+    "locks",
     "names",
     "paths",
     "runtime",

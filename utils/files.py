@@ -8,6 +8,7 @@ import json
 import math
 import os
 import re
+import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,9 +32,10 @@ def atomic(path: str | Path) -> Iterator[Path]:
     (full disk, no permission); nothing half-written is left behind.
     """
     path = Path(path)
-    name = f".{os.getpid()}.{path.name}"
+    own = f"{os.getpid()}{secrets.randbelow(10**6):06}"  # computers that share a drive may have a process of one number
+    name = f".{own}.{path.name}"
     if len(os.fsencode(name)) > LONGEST_NAME:
-        name = f".{os.getpid()}.{path.name[-LONGEST_NAME // 8 :]}"  # a character has up to 4 bytes
+        name = f".{own}.{path.name[-LONGEST_NAME // 8 :]}"  # a character has up to 4 bytes
     temporary = path.with_name(name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

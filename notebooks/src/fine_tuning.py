@@ -18,10 +18,10 @@
 #
 # **How to use this page.** Click on the heading *3.2*, choose *Run > Run All Above Selected Cell* (Colab: *Runtime >
 # Run before*), and fill in the forms of 3.1. Then choose *Run > Run Selected Cell and All Below* (Colab: *Run cell and
-# below*). JupyterLab jumps to the end of the page: scroll up to section 4 to watch the training. If results are missing
-# at the end, look for a red box above: it says what to do. With nothing filled in, a classifier of the phases of
-# mitosis is trained first, and then fine-tuned to another marker and another question: is the cell in G2 or not? Words
-# that you do not know are in the [glossary](../README.md#glossary).
+# below*). JupyterLab jumps to the end of the page: a box in its corner says how far the training is, and leads there
+# when you click on it. If results are missing at the end, look for a red box above: it says what to do. With nothing
+# filled in, a classifier of the phases of mitosis is trained first, and then fine-tuned to another marker and another
+# question: is the cell in G2 or not? Words that you do not know are in the [glossary](../README.md#glossary).
 #
 # **You already have a fine-tuned model?** Run sections 1, 2 and 6 only, or use the notebook of its task.
 
@@ -51,7 +51,7 @@ runtime.prepare()
 from traitlets import Bool, Enum, Float, Int, Unicode
 
 from utils import forms, samples, storage
-from utils.forms import FolderName, Form, GroupRule, Sizes
+from utils.forms import FolderName, Form, GroupRule, IfTaken, Sizes
 from utils.pages.notes import note
 from utils.paths import resolve
 
@@ -114,9 +114,7 @@ class AdvancedData(Form):
     model_path = Unicode(
         "models", help="folder that models are kept in; leave at models unless you keep them elsewhere"
     ).tag(path=True, advanced=True)
-    if_model_exists = Enum(
-        ["ask", "replace"], help="if a model of this name exists: ask = stop; replace = keep the old one with its date"
-    ).tag(advanced=True)
+    if_model_exists = IfTaken(help="if a model of this name was made with other data or settings").tag(advanced=True)
 
 
 # %% cellView="form" jupyter={"source_hidden": true}

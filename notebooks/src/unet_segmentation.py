@@ -17,9 +17,10 @@
 #
 # **How to use this page.** Click on the heading *3.2*, choose *Run > Run All Above Selected Cell* (Colab: *Runtime >
 # Run before*), and fill in the forms of 3.1. Then choose *Run > Run Selected Cell and All Below* (Colab: *Run cell and
-# below*). JupyterLab jumps to the end of the page: scroll up to section 4 to watch the training. If results are missing
-# at the end, look for a red box above: it says what to do. With nothing filled in, everything runs on a small set of
-# real images that comes with it. Words that you do not know are in the [glossary](../README.md#glossary).
+# below*). JupyterLab jumps to the end of the page: a box in its corner says how far the training is, and leads there
+# when you click on it. If results are missing at the end, look for a red box above: it says what to do. With nothing
+# filled in, everything runs on a small set of real images that comes with it. Words that you do not know are in the
+# [glossary](../README.md#glossary).
 #
 # **You already have a trained model?** Run sections 1, 2 and 6 only.
 #
@@ -53,7 +54,7 @@ runtime.prepare()
 from traitlets import Bool, Enum, Float, Int, Unicode
 
 from utils import forms, samples, storage
-from utils.forms import Automatic, FolderName, Form, GroupRule
+from utils.forms import Automatic, FolderName, Form, GroupRule, IfTaken
 from utils.pages.notes import note
 from utils.paths import resolve
 
@@ -115,9 +116,7 @@ class AdvancedData(Form):
     percentage_validation = Automatic(Int(10, min=1, max=80), help="% of the rest that watches over the training").tag(
         advanced=True
     )
-    if_model_exists = Enum(
-        ["ask", "replace"], help="if a model of this name exists: ask = stop; replace = keep the old one with its date"
-    ).tag(advanced=True)
+    if_model_exists = IfTaken(help="if a model of this name was made with other data or settings").tag(advanced=True)
 
 
 # %% cellView="form" jupyter={"source_hidden": true}

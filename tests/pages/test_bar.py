@@ -1,11 +1,16 @@
 """Bars on the page: the last drawing stays and says how far it came, whatever ended it."""
 
+import json
 import re
+import sys
+import time
 
 import pytest
 
-from utils.pages import bar
+from utils.pages import bar, corner
 from utils.pages.bar import PageBar, progress_bar
+
+EPOCHS = "{desc} {percentage:3.0f} % {bar} {remaining} left{postfix}"
 
 
 @pytest.fixture
@@ -47,7 +52,7 @@ def test_one_that_is_stopped_stays_where_it_was(drawings):
 
 
 def test_text_of_a_training_is_shown_as_text(drawings):
-    moved = PageBar(total=20, initial=5, bar_format="{desc} {percentage:3.0f} % {bar} {remaining} left{postfix}")
+    moved = PageBar(total=20, initial=5, bar_format=EPOCHS)
     moved.set_description_str("Epoch <2> of 4", refresh=False)
     moved.set_postfix_str("loss 0.123", refresh=False)
     moved.update(5)
@@ -68,3 +73,77 @@ def test_nothing_to_count(drawings, total):
 def test_in_a_terminal_it_is_one_of_tqdm(capsys):
     assert list(progress_bar(range(3))) == [0, 1, 2]
     assert "3 of 3" in capsys.readouterr().err
+
+
+@pytest.fixture
+def told(drawings, monkeypatch):
+    """What the corner is told, in order, from the first moment on."""
+    said = []
+    monkeypatch.setattr(corner, "SECONDS", -1)
+    monkeypatch.setattr(corner.Corner, "_show", lambda self, **news: (said.append(news), setattr(self, "_handle", 1)))
+    return said
+
+
+def test_the_corner_of_the_window_says_how_far_it_is_and_that_it_is_done(told):
+    moved = PageBar(total=4, bar_format=EPOCHS, mininterval=0)
+    moved.set_description_str("Epoch <1> of 2", refresh=False)
+    moved.update(1)
+    assert told[-1]["share"] == 0.25
+    assert re.fullmatch(r"Epoch <1> of 2 +25 %, [\d:?]+ left", told[-1]["text"])
+    moved.update(3)
+    moved.close()
+    assert told[-1] | {"text": ""} == {"text": "", "share": 1, "over": True}
+    assert re.fullmatch(r"Done after \d+ s: Epoch <1> of 2 100 %", told[-1]["text"])
+    assert [one["over"] for one in told].count(True) == 1
+
+
+def test_the_corner_is_taken_away_where_a_bar_is_stopped(told):
+    with PageBar(total=4, bar_format=bar.STEPS, mininterval=0) as moved:
+        moved.update(1)
+    assert told[-1]["share"] is None
+
+
+@pytest.mark.parametrize("total", [0, None])
+def test_the_corner_with_nothing_to_count(told, total):
+    PageBar(total=total, bar_format=bar.STEPS).close()
+    assert told[-1]["share"] is None
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """Bundles that the corner displays."""
+    drawn = []
+    monkeypatch.setattr(corner, "display", lambda data, raw, display_id: (drawn.append(data), Handle(drawn))[1])
+    return drawn
+
+
+class Handle:
+    def __init__(self, drawn):
+        self.drawn = drawn
+
+    def update(self, data, raw):
+        self.drawn.append(data)
+
+
+def test_a_short_cell_has_no_corner(shown):
+    one = corner.Corner()
+    one.tell("Images", 0.5)
+    one.end("Images", complete=True)
+    assert shown == []
+
+
+def test_in_colab_there_is_no_corner(shown, monkeypatch):
+    monkeypatch.setattr(corner, "SECONDS", -1)
+    monkeypatch.setitem(sys.modules, "google.colab", object())
+    corner.Corner().tell("Images", 0.5)
+    assert shown == []
+
+
+def test_what_is_told_cannot_end_the_script(shown, monkeypatch):
+    monkeypatch.setattr(corner, "SECONDS", -1)
+    corner.Corner().tell('</script><b> "a" \\ \u2028', 0.5)
+    (script,) = (one["application/javascript"] for one in shown)
+    assert "</script>" not in script
+    news = json.loads(script[script.rindex("({") + 1 : -2])
+    assert news["text"] == '</script><b> "a" \\ \u2028'
+    assert abs(news["sent"] / 1000 - time.time()) < 60

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.tasks.thresholds.task import Otsu, ThresholdResults
+from tests.test_locks import another
 from utils.errors import DataError
 from utils.images.image import write_tiff
 from utils.tasks.results import distinct_names, predict_folder
@@ -66,6 +67,29 @@ def test_an_image_that_fails_is_named_and_the_others_are_predicted(images, error
 def test_what_is_no_matter_of_one_file_stops(images, error):
     with pytest.raises(type(error)):
         predict(images, error)
+
+
+def test_a_folder_of_results_that_another_page_writes_into_is_left_alone(images):
+    with another(images.parent / "out") as process:
+        sentence = (
+            rf"Results are being written into .*out at the moment, by the page the_other \(process {process.pid} "
+        )
+        with pytest.raises(DataError, match=sentence + ".*choose another folder in the field result_folder"):
+            predict(images)
+        assert not (images.parent / "out").exists()
+        assert files(predict(images, folder="other")) == ["a.tif", "c.tif", "d.tif"]
+        process.kill()
+        process.wait()
+        assert files(predict(images)) == ["a.tif", "c.tif", "d.tif"]
+    assert sorted(path.name for path in images.parent.iterdir()) == ["images", "other", "out"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(errno.ENOSPC, "full")])
+def test_a_prediction_that_is_stopped_gives_its_folder_back(images, error):
+    with pytest.raises(BaseException):  # noqa: B017 - whichever
+        predict(images, error)
+    with another(images.parent / "out"):
+        pass
 
 
 def test_the_longest_name_of_a_file_is_long_enough_for_its_results(images):

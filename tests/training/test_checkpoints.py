@@ -7,20 +7,24 @@ import subprocess
 import sys
 import time
 import warnings
+from dataclasses import replace
 
 import h5py
 import keras
 import numpy as np
 import pytest
 
+from tests.tiny import tree
 from utils.errors import DataError, ModelError
+from utils.locks import hold
 from utils.paths import ROOT
-from utils.training import networks
+from utils.training import checkpoints, networks
 from utils.training.checkpoints import (
     STATE_FILE,
     TrainingState,
     load_state,
     load_weights,
+    mend,
     restore,
     save_state,
     save_weights,
@@ -121,12 +125,70 @@ def test_only_the_last_and_the_best_weights_are_kept(tmp_path):
         else:
             stepped(model)
         (tmp_path / ".123.left_behind.h5").touch()  # what a kill leaves
-        save_state(tmp_path, model, state)
+        with hold(tmp_path):
+            save_state(tmp_path, model, state)
         kept.append(len(os.listdir(tmp_path)))
     assert kept == [3, 4, 3, 4, 4]  # state, last, optimiser, best if it is another
     assert {STATE_FILE, *load_state(tmp_path).files.values()} == set(os.listdir(tmp_path))
     load_weights(model, tmp_path / state.files["best"])
     assert_equal(model.get_weights(), best)
+
+
+def test_files_of_another_run_are_not_removed_where_the_folder_is_not_held(tmp_path, monkeypatch):
+    """Two runs in turn, each with its own idea of the best epoch, as where the disk knows no locks."""
+    model, states = stepped(dense()), {"one": TrainingState(), "other": TrainingState()}
+    for epoch in range(1, 4):
+        for run, state in states.items():
+            monkeypatch.setattr(checkpoints, "RUN", run)
+            state.epoch, state.best_epoch = epoch, 1 if run == "one" else epoch
+            save_state(tmp_path, model, state)
+            for any_run in states.values():
+                for name in any_run.files.values():
+                    load = np.load if name.endswith(".npz") else h5py.File
+                    load(tmp_path / name).close()
+    assert len(os.listdir(tmp_path)) == 1 + 3 + 2
+
+
+def damage_state(folder, how):
+    """Spoil a checkpoint; returns what is left of it."""
+    state = load_state(folder)
+    name = state.files.get(how.partition(" ")[0], "")
+    if how == "state":
+        (folder / STATE_FILE).write_text('{"epoch": 3')
+    elif how.endswith("missing"):
+        (folder / name).unlink()
+    else:
+        (folder / name).write_bytes((folder / name).read_bytes()[:-100] if how.endswith("truncated") else b"")
+
+
+HURT = [f"{name} {how}" for name in ("last", "best", "optimizer") for how in ("missing", "truncated", "empty")]
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return stepped(dense())
+
+
+@pytest.mark.parametrize(("stage", "how"), [("", how) for how in (*HURT, "state")] + [("head", "best missing")])
+def test_a_checkpoint_with_lost_files_begins_anew_and_a_whole_one_goes_on(stage, how, trained, tmp_path):
+    model, state = trained, TrainingState(epoch=1, best_epoch=1)
+    for folder in (tmp_path / "a" / stage, tmp_path / "b" / stage):
+        folder.mkdir(parents=True)
+        save_state(folder, model, state)
+        save_state(folder, model, replace(state, epoch=2))  # the best are not the last
+    assert not mend(tmp_path / "a")
+    damage_state(tmp_path / "a" / stage, how)
+    before = tree(tmp_path / "b")
+    assert mend(tmp_path / "a")
+    assert load_state(tmp_path / "a" / stage) is None
+    assert not mend(tmp_path / "a")
+    assert not mend(tmp_path / "b")
+    assert tree(tmp_path / "b") == before
+
+
+def test_nothing_to_mend(tmp_path):
+    assert not mend(tmp_path)
+    assert not mend(tmp_path / "none")
 
 
 def test_no_epoch_finished_is_no_state(tmp_path):

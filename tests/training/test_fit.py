@@ -1,5 +1,8 @@
 """A training that is interrupted at any moment and begun again gives what an uninterrupted one gives."""
 
+import os
+import signal
+import threading
 from functools import cache
 
 import keras
@@ -152,6 +155,84 @@ def test_the_stop_button_says_what_is_saved(tmp_path):
     assert messages == [
         "You stopped the training in epoch 3 of 3. The 2 finished epochs are saved: run this cell again to go on."
     ]
+
+
+class Presses(keras.callbacks.Callback):
+    """Press the real stop button at a moment, while an object is destroyed: Python drops what is raised there."""
+
+    def __init__(self, moment: str, epochs: int, times: int = 1):
+        super().__init__()
+        self.epochs, self.times, self.after = epochs, times, []
+        setattr(self, moment, self._press)
+
+    def _press(self, number, logs=None):
+        class Destroyed:
+            def __del__(self):
+                os.kill(os.getpid(), signal.SIGINT)
+
+        state = load_state(self.folder)
+        if (state.epoch if state else 0) == self.epochs and self.times:
+            self.times -= 1
+            Destroyed()
+            self.after.append(number)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("moment", ["on_train_batch_begin", "on_test_batch_end"])
+def test_the_stop_button_is_heard_while_an_object_is_destroyed(moment, tmp_path, uninterrupted):
+    before = signal.getsignal(signal.SIGINT)
+    press = Presses(moment, 2)
+    resumed = train(tmp_path, "constant", 6, True, stops=[press])
+    assert len(resumed[2]) == len(press.after) == 1
+    assert "in epoch 3 of 6. The 2 finished" in resumed[2][0]
+    assert signal.getsignal(signal.SIGINT) is before
+    assert_same(resumed, uninterrupted("constant", 6, True))
+
+
+def test_the_stop_button_in_the_last_checkpoint_is_heard(tmp_path, monkeypatch):
+    original = checkpoints.write_json
+
+    def pressed(path, content):
+        os.kill(os.getpid(), signal.SIGINT)
+        original(path, content)
+
+    monkeypatch.setattr(checkpoints, "write_json", pressed)
+    _, _, messages = train(tmp_path, stops=[Interrupt(9, "on_epoch_end")], epochs=1)
+    assert len(messages) == 1
+    assert load_state(tmp_path).epoch == 1  # the checkpoint was written to its end
+
+
+def test_a_second_press_stops_at_once(tmp_path):
+    class Impatient(keras.callbacks.Callback):
+        left = True
+
+        def on_train_batch_begin(self, batch, logs=None):
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+            self.left = False
+
+    press = Impatient()
+    _, _, messages = train(tmp_path, stops=[press], epochs=1)
+    assert len(messages) == 1
+    assert press.left
+
+
+def test_a_button_that_something_else_listens_to_is_left_alone(tmp_path):
+    heard = []
+    before = signal.signal(signal.SIGINT, lambda *_: heard.append(1))
+    try:
+        _, _, messages = train(tmp_path, stops=[Presses("on_train_batch_begin", 0)], epochs=1)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert heard == [1]
+    assert messages == []
+
+
+def test_a_training_in_another_thread_runs_without_a_button(tmp_path):
+    thread = threading.Thread(target=train, args=(tmp_path,), kwargs={"epochs": 1})
+    thread.start()
+    thread.join()
+    assert load_state(tmp_path).epoch == 1
 
 
 @pytest.mark.parametrize("name", ["save_weights", "np.savez", "write_json", "after write_json"])

@@ -12,6 +12,7 @@ from tests.conftest import model_description, save_untrained
 from tests.tiny import tree
 from utils import files, paths
 from utils.errors import DataError, FormError, ModelError
+from utils.forms.fields import RENAME, STOP
 from utils.tasks.registry import UNET
 from utils.training import model_folder, networks
 
@@ -61,7 +62,7 @@ def test_the_course_of_a_folder(tmp_path):
     model_folder.finish(folder)
     before = tree(folder)
     assert sorted(before) == ["history.csv", "model.json", "parameters.json", "split.csv", "weights.h5"]
-    for if_model_exists in ("ask", "replace"):
+    for if_model_exists in ("ask", "replace", STOP, RENAME):
         assert model_folder.open_folder(folder, PARAMETERS, SPLIT, if_model_exists) == "finished"
     assert tree(folder) == before
     assert json.loads(before["parameters.json"]) == PARAMETERS
@@ -117,7 +118,7 @@ def test_what_differs_is_listed_and_nothing_is_touched(difference, unfinished, f
     before = tree(finished.parent)
     with pytest.raises(ModelError) as error:
         model_folder.open_folder(finished, *DIFFERENT[difference])
-    for text in (str(finished), difference, "model_name", '"replace"'):
+    for text in (str(finished), difference, "model_name", "if_model_exists", RENAME):
         assert text in str(error.value)
     assert tree(finished.parent) == before
 
@@ -138,8 +139,8 @@ def test_all_differences_are_listed(finished):
 def test_replace_keeps_the_old_folders(finished):
     before = tree(finished)
     new = [changed("training", "number_of_epochs", epochs) for epochs in (4, 5)]
-    for one in new:
-        assert model_folder.open_folder(finished, one, SPLIT, "replace") == "new"
+    for one, said in zip(new, ("replace", RENAME), strict=True):  # as programs may say, and as the form does
+        assert model_folder.open_folder(finished, one, SPLIT, said) == "new"
         assert json.loads((finished / "parameters.json").read_text()) == one
     kept = sorted(path for path in finished.parent.iterdir() if path != finished)
     assert [path.name.count(".") for path in kept] == [1, 2]  # <name>.<date>, then <name>.<date>.1

@@ -22,6 +22,7 @@ from utils.fine_tuning.power_law import PowerLaw, fit_law
 from utils.fine_tuning.tuning import Tuning, train_part
 from utils.forms.fields import FEWEST, parse_sizes
 from utils.pages.bar import progress_bar
+from utils.training.model_folder import alone
 from utils.training.progress import BAR, Rounds
 from utils.training.stages import SCRATCH
 
@@ -137,6 +138,12 @@ def run_curve(
     TrainingStopped
         The user stopped it; it goes on where it stopped when called again.
     """
+    with alone(tuning.project.folder):
+        return _run_curve(tuning, curve, on_point)
+
+
+def _run_curve(tuning: Tuning, curve: Mapping, on_point: Callable[[pd.DataFrame], None]) -> pd.DataFrame:
+    """See `run_curve`; nobody else writes the model folder."""
     points, table = points_of(tuning, curve), read_curve(tuning)
     done = set(table[KEYS].itertuples(index=False, name=None))
     epochs = tuning.settings["number_of_epochs"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 
 from utils.data.object_classes import object_class_table
-from utils.forms.fields import AUTOMATIC
+from utils.forms.fields import AUTOMATIC, STOP
 from utils.groups import ASK
 from utils.images.normalise import NORMALISATION
 from utils.paths import resolve, shown_path
@@ -96,7 +96,7 @@ def example_values(model_path: str = "models") -> dict[str, dict]:
         "axes": "automatic",
         "pixel_size": 0.0,
         "model_path": model_path,
-        "if_model_exists": "ask",
+        "if_model_exists": STOP,
     }
     chosen = ("flip", "rotate_90", "rotation", "shift", "zoom", "intensity")
     augmentation = dict.fromkeys(chosen, AUTOMATIC) | {"blur": 0.0, "noise": 0}

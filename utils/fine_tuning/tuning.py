@@ -11,6 +11,7 @@ from utils.data.project import Project
 from utils.data.splits import read_split
 from utils.errors import DataError, FormError, ModelError
 from utils.files import file_sha256, write_json
+from utils.forms.fields import RENAME
 from utils.metrics.intervals import Judgement
 from utils.pages.bar import progress_bar
 from utils.tasks.held_out import choose_test_set
@@ -192,7 +193,7 @@ def train_part(
     forms = tuning.parameters["overrides"]
     settings = tuning.settings | ({} if seed is None else {"seed": seed})
     own = {
-        "data": forms["data"] | {"if_model_exists": "replace"},  # the folder it lies in was asked for already
+        "data": forms["data"] | {"if_model_exists": RENAME},  # the folder it lies in was asked for already
         "training": forms["training"] | {"seed": settings["seed"]},
         "strategy": {"strategy": strategy},
     }
@@ -201,13 +202,14 @@ def train_part(
 
 def _run(tuning: Tuning, project: Project, callbacks) -> str:
     strategy = tuning.strategy
-    return run(
-        project,
-        tuning.parameters,
-        lambda: _ingredients(tuning, project, strategy),
-        callbacks,
-        lambda: _stages(tuning, strategy),
-    )
+    with model_folder.alone(tuning.project.folder):  # `project` may lie within it
+        return run(
+            project,
+            tuning.parameters,
+            lambda: _ingredients(tuning, project, strategy),
+            callbacks,
+            lambda: _stages(tuning, strategy),
+        )
 
 
 def _stages(tuning: Tuning, strategy: str) -> list[Stage]:

@@ -17,6 +17,8 @@ from utils.paths import FOLDER_NAME, FOLDER_NAME_RULE
 # "1,000" may be meant as one or as a thousand; "0,001" and "1,5" can only be decimals.
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
 AUTOMATIC = "automatic"
+STOP, RENAME = "stop and tell me", "rename the old model, adding today's date"
+EARLIER = {"ask": STOP, "replace": RENAME}  # what this was called in earlier forms
 FEWEST = 2  # one image cannot be both trained on and watched over
 SIZES_RULE = f"must be whole numbers of at least {FEWEST} with commas between them, such as 2, 5, 10, 20, 40"
 
@@ -42,6 +44,13 @@ class FolderName(Unicode):
         if not FOLDER_NAME.fullmatch(value):
             raise TraitError(FOLDER_NAME_RULE)
         return value
+
+
+class IfTaken(Enum):
+    """A field for what is done where a model of other data or settings has the name; programs may say `EARLIER`."""
+
+    def __init__(self, **more: Any):
+        super().__init__([STOP, RENAME], **more)
 
 
 class GroupRule(Unicode):
@@ -140,6 +149,11 @@ def _(trait: Bool, text: str) -> bool:
 @_read.register(Enum)
 def _(trait: Enum, text: str) -> Any:
     return {str(option): option for option in trait.values}.get(text, text)
+
+
+@_read.register(IfTaken)
+def _(trait: IfTaken, text: str) -> str:
+    return EARLIER.get(text, text)
 
 
 @_read.register(Automatic)

@@ -12,6 +12,9 @@ from utils.errors import FormError, wrapped
 from utils.forms import state
 from utils.forms.settings import read_settings, settings_file
 from utils.forms.view import FormView, as_table
+from utils.locks import hold
+
+SECONDS_TO_WAIT = 5  # for another page that saves its settings
 
 
 class Form(state.Form):
@@ -58,7 +61,8 @@ def save_settings(*forms: Form) -> Path | None:
     if any(form.headless for form in forms):
         return None
     try:
-        return _write(path, _undamaged(path) | values)
+        with hold(path, wait=SECONDS_TO_WAIT):  # another page may add its forms to the same file
+            return _write(path, _undamaged(path) | values)
     except OSError as error:
         reason = error.strerror or error
         print(*wrapped(f"Your settings could not be saved to {path} ({reason}); the work goes on without."), sep="\n")

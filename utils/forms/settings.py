@@ -7,6 +7,7 @@ from typing import Any
 
 from utils.errors import FormError
 from utils.forms.fields import Declaration
+from utils.locks import introduce
 from utils.paths import ROOT
 
 SETTINGS = ROOT / "settings"
@@ -20,6 +21,7 @@ OWN = ("model_name", "model_path", "if_model_exists")  # taken over, they could 
 def notebook(name: str) -> None:
     """Say once, in the set-up cell, which notebook this is: its settings lie in ``settings/<name>.json``."""
     _notebook["name"] = name
+    introduce(name)
 
 
 def settings_file() -> Path:

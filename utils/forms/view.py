@@ -13,6 +13,7 @@ from utils.forms.chooser import MUTED, RED, Unfolding, styled
 from utils.forms.fields import AUTOMATIC, Automatic, GroupRule, to_text
 from utils.forms.settings import read_settings
 from utils.forms.state import Form, group_choices, note_beside, note_groups, note_preset
+from utils.forms.taken import note_taken
 from utils.paths import resolve
 from utils.samples import can_be_made
 
@@ -29,7 +30,7 @@ def notes_on(form: Form, name: str) -> list[str]:
     """What is to be noted below the field `name`: where it comes from, what was chosen, which path is meant."""
     text, trait = form.shown[name], form.fields[name]
     notes = ["set by overrides"] if name in form.overridden else []
-    notes += note_beside(form, name) + note_groups(form, name) + note_preset(form, name)
+    notes += note_beside(form, name) + note_groups(form, name) + note_preset(form, name) + note_taken(form, name)
     if text == AUTOMATIC and name in form.settled:
         value, reason = form.settled[name]
         notes.append(f"{in_words(value)}: {reason}" if value != "" else reason)

@@ -2,12 +2,15 @@
 
 import html
 import io
+import re
 from collections.abc import Iterable
 from typing import Any
 
 from IPython import get_ipython
 from IPython.display import display
 from tqdm.std import tqdm
+
+from utils.pages.corner import Corner
 
 STEPS = "{desc}{percentage:3.0f} % {bar} {n_fmt} of {total_fmt}, {remaining} left{postfix}"
 BLOCKS = 30  # of the bar where only plain text can be shown
@@ -28,7 +31,7 @@ class PageBar(tqdm):
     """Bar of tqdm that is drawn into an output of the page, and drawn anew there."""
 
     def __init__(self, *given: Any, **options: Any):
-        self._handle = None
+        self._handle, self._corner, self._over = None, Corner(), False
         super().__init__(*given, **options | {"file": io.StringIO()})
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
@@ -39,15 +42,38 @@ class PageBar(tqdm):
             self._handle = display(self._bundle(), raw=True, display_id=True)
         else:
             self._handle.update(self._bundle(), raw=True)
+        said = self._said()
+        if self._over:
+            self._corner.end(said, complete=bool(self.total) and self.n >= self.total)
+        else:
+            self._corner.tell(said, self._share())
 
-    def _bundle(self) -> dict[str, str]:
+    def close(self) -> None:
+        """End the bar: its last drawing stays."""
+        self._over = True
+        super().close()
+
+    def _share(self) -> float:
+        return min(1.0, self.n / self.total) if self.total else 0.0
+
+    def _said(self) -> str:
+        """What the corner says: what is done, how far it is, and what is left."""
+        before, after = self._parts()
+        left = re.search(r"[\d:?]+ left", after)
+        return f"{before}{f', {left[0]}' if left else ''}"
+
+    def _parts(self) -> tuple[str, str]:
+        """Text before the bar and after it."""
         told, done = self.format_dict, bool(self.total) and self.n >= self.total
         wanted = (told["bar_format"] or STEPS).replace("{bar}", _HERE)
         told["bar_format"] = (
             wanted.replace(", {remaining} left", "").replace("{remaining} left", "") if done else wanted
         )
         before, _, after = (part.strip(" ,") for part in self.format_meter(**told).partition(_HERE))
-        share = min(1.0, self.n / self.total) if self.total else 0.0
+        return before, after
+
+    def _bundle(self) -> dict[str, str]:
+        (before, after), share = self._parts(), self._share()
         filled = round(BLOCKS * share)
         line = f"{before} {'█' * filled}{'░' * (BLOCKS - filled)} {after}".strip()
         style = "display: flex; flex-wrap: wrap; gap: 0 8px; align-items: center"

@@ -19,7 +19,9 @@ from utils.paths import resolve
 from utils.samples import CLASSIFICATION, EXTRA, REAL, SAMPLES, sample_of
 from utils.tasks.results import check_channels
 from utils.tasks.task import Evaluation, Task, TestSet
-from utils.training.model_folder import PARAMETERS, SPLIT, read_model
+from utils.training.model_folder import DESCRIPTION, PARAMETERS, SPLIT, alone, read_model
+
+SECONDS_TO_WAIT = 10  # for another page that writes its scores
 
 
 def find_test_set(
@@ -188,11 +190,20 @@ def evaluate(task: Task, folder: Path, test_set: TestSet, **beside: Any) -> Eval
         Further arguments of `Task.evaluation`.
     """
     evaluation = task.evaluation(task.load(folder), test_set, **beside)
-    write_csv(folder / "evaluation.csv", meaningful(evaluation.scores.per_image))
     origin = {"test_images": test_set.origin, "independent": test_set.independent}
     counted = {"number_of_images": len(test_set.examples)}
     further = task.further_scores(evaluation)
     if evaluation.classical is not None:
         further = {**further, "classical": evaluation.classical.to_dict("records")}
-    write_json(folder / "scores.json", {"headline": evaluation.headline, **origin, **counted, **further})
+    with alone(folder, wait=SECONDS_TO_WAIT):
+        _check_unchanged(folder, evaluation.predictor)
+        write_csv(folder / "evaluation.csv", meaningful(evaluation.scores.per_image))
+        write_json(folder / "scores.json", {"headline": evaluation.headline, **origin, **counted, **further})
     return evaluation
+
+
+def _check_unchanged(folder: Path, predictor: Any) -> None:
+    """Refuse, by a ModelError, to write scores beside other weights than those that were scored."""
+    sums = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))["sha256"]
+    if sums != predictor.description.get("sha256", sums):
+        raise ModelError(f"The model {folder.name} was trained again in the meantime. Run this cell again.")

@@ -18,6 +18,7 @@ from utils.data.problems import remarked
 from utils.data.unread import unread
 from utils.errors import DataError, UserError, log_exception
 from utils.files import atomic, meaningful
+from utils.locks import Holder, hold
 from utils.paths import set_aside, shown_path
 
 OBJECTS = "objects.csv"
@@ -205,6 +206,13 @@ class Results(ABC):
     def end(self, table: pd.DataFrame) -> None:  # noqa: B027
         """Write what needs the whole table: nothing for most tasks."""
 
+    def refuse(self, holder: Holder) -> DataError:
+        """Error that another writes into the folder of results."""
+        return DataError(
+            f"Results are being written into {self.folder} at the moment, by {holder}. Wait until that has ended and "
+            "run this cell again, or choose another folder in the field result_folder."
+        )
+
     def not_read(self) -> list[str]:
         """Sentences on files among the images that are not read; results and their tables are none of them."""
         others = self.folder.resolve() != self.images.resolve()
@@ -234,8 +242,15 @@ def predict_folder(results: Results) -> Predicted:
     Raises
     ------
     DataError
-        No image could be predicted, or a result would overwrite another or a file that is no result.
+        No image could be predicted, a result would overwrite another or a file that is no result, or another page
+        writes into the same folder.
     """
+    with hold(results.folder, results.refuse):
+        return _predict_all(results)
+
+
+def _predict_all(results: Results) -> Predicted:
+    """See `predict_folder`; nobody else writes into the folder of results."""
     files, rows, sizes, remarks = results.files(), [], [], []
     for file in results.progress(files):
         try:

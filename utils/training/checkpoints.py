@@ -1,19 +1,24 @@
 """What a training needs to go on after a crash: weights, optimiser and counters, one consistent set on disk."""
 
 import json
+import os
 import shutil
 import tempfile
 import uuid
+import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 
 from utils.errors import ModelError
 from utils.files import atomic, write_json
+from utils.locks import holds
 
 STATE_FILE = "state.json"
+RUN = uuid.uuid4().hex[:8]  # of this process, in the names of the files that it writes
 
 
 @dataclass
@@ -91,10 +96,10 @@ def save_state(folder: Path, model: keras.Model, state: TrainingState) -> None:
     """Save weights, optimiser and counters; a kill at any moment leaves the previous or the new set, never a mixture.
 
     The small state.json in `folder` (the model's `training`), replaced at once, names the files that belong to it; only
-    then are older files deleted. `model` is compiled and built, `state` is that after the epoch; `state.files` is
-    updated.
+    then are older files deleted: all, where nobody else can be at work in the folder, otherwise those of this run.
+    `model` is compiled and built, `state` is that after the epoch; `state.files` is updated.
     """
-    stamp = uuid.uuid4().hex[:8]
+    stamp = f"{RUN}_{uuid.uuid4().hex[:8]}"
     files = {"last": f"last_{stamp}.h5", "optimizer": f"optimizer_{stamp}.npz", "best": state.files.get("best", "")}
     save_weights(model, folder / files["last"])
     if state.best_epoch == state.epoch:
@@ -104,9 +109,39 @@ def save_state(folder: Path, model: keras.Model, state: TrainingState) -> None:
         np.savez(stream, **variables)
     state.files = files
     write_json(folder / STATE_FILE, asdict(state))
+    alone = holds(folder)
     for path in folder.iterdir():
-        if path.is_file() and path.name not in {STATE_FILE, *files.values()}:
-            path.unlink()
+        if path.is_file() and path.name not in {STATE_FILE, *files.values()} and (alone or RUN in path.name):
+            path.unlink(missing_ok=True)
+
+
+def mend(folder: Path) -> bool:
+    """Let trainings below `folder` begin anew whose files are not all there; returns whether there were any.
+
+    Two runs at once could delete each other's files before a folder was held by one (see `utils.locks`), and a copy may
+    be incomplete. The state is kept as state.json.damaged.
+    """
+    damaged = [path for path in folder.rglob(STATE_FILE) if not _is_whole(path)]
+    for path in damaged:
+        os.replace(path, path.with_name(f"{STATE_FILE}.damaged"))
+    return bool(damaged)
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a state can be read, and each of its files be opened."""
+    try:
+        files = json.loads(path.read_text(encoding="utf-8"))["files"].values()
+        return all(_opens(path.parent / name) for name in files)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return False
+
+
+def _opens(path: Path) -> bool:
+    """Whether a file of weights or optimiser is there to its end; its content is not read."""
+    if path.suffix == ".npz":
+        return zipfile.is_zipfile(path)
+    with h5py.File(path):
+        return True
 
 
 def load_state(folder: Path) -> TrainingState | None:

@@ -1,7 +1,10 @@
 """A fit that survives interruptions: schedule, best weights, early stopping and checkpoints."""
 
 import math
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
@@ -72,6 +75,40 @@ class _Bookkeeping(keras.callbacks.Callback):
         save_state(self.folder, self.model, state)
         if self.patience and state.waited >= self.patience:
             self.model.stop_training = True
+
+
+class _StopButton(keras.callbacks.Callback):
+    """Stops the training where the stop button was pressed, once the batch is done; a second press stops at once.
+
+    Python drops the KeyboardInterrupt of the button where it arrives while an object is being destroyed. The button is
+    a signal, which only the main thread gets; where something else listens to it that is left alone.
+    """
+
+    pressed = False
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Hear the button while the block runs."""
+        before, main = signal.getsignal(signal.SIGINT), threading.current_thread() is threading.main_thread()
+        if not main or before is not signal.default_int_handler:
+            yield
+            return
+        signal.signal(signal.SIGINT, self._press)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _press(self, number, frame) -> None:
+        if self.pressed:
+            raise KeyboardInterrupt
+        self.pressed = True
+
+    def _stop(self, batch, logs=None) -> None:
+        if self.pressed:
+            raise KeyboardInterrupt
+
+    on_train_batch_end = on_test_batch_end = _stop
 
 
 def restart_dropout(model: keras.Model, epoch: int) -> None:
@@ -154,19 +191,21 @@ def _run(model, training_data, validation_data, book: _Bookkeeping, callbacks) -
     stopped_early = bool(book.patience) and book.state.waited >= book.patience
     if stopped_early or book.state.epoch >= book.epochs:
         return False
+    button = _StopButton()
     try:
-        model.fit(
-            training_data,
-            validation_data=validation_data,
-            epochs=book.epochs,
-            initial_epoch=book.state.epoch,
-            callbacks=[book, *callbacks],
-            shuffle=False,  # batches are random already; Keras's shuffling would not be the same after a resume
-            verbose=0,
-        )
+        with button.listening():
+            model.fit(
+                training_data,
+                validation_data=validation_data,
+                epochs=book.epochs,
+                initial_epoch=book.state.epoch,
+                callbacks=[book, *callbacks, button],
+                shuffle=False,  # batches are random already; Keras's shuffling would not be the same after a resume
+                verbose=0,
+            )
     except KeyboardInterrupt:
         return True
-    return False
+    return button.pressed  # while the last checkpoint was written
 
 
 def joined(states: Sequence[TrainingState]) -> TrainingState:

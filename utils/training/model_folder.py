@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import keras
@@ -12,7 +12,8 @@ import pandas as pd
 
 from utils.errors import ModelError
 from utils.files import atomic, file_sha256, write_csv, write_json
-from utils.forms.fields import AUTOMATIC
+from utils.forms.fields import AUTOMATIC, EARLIER, RENAME, STOP
+from utils.locks import Holder, hold
 from utils.paths import dated_name
 from utils.runtime import versions
 from utils.training.checkpoints import save_weights
@@ -38,13 +39,28 @@ ADDED = {"data": {"pixel_size": 0}, "augmentation": {"empty": AUTOMATIC}}
 COMPARED_FORMS = ("data", "augmentation", "training", "strategy")
 
 
-def open_folder(folder: Path, parameters: Mapping, split: pd.DataFrame, if_model_exists: str = "ask") -> str:
+def alone(folder: Path, wait: float = 1.0) -> AbstractContextManager[bool]:
+    """Hold the model folder while something is written into it, see `utils.locks.hold`; ModelError where another does.
+
+    A kernel that ends, or is killed, holds nothing any more.
+    """
+
+    def refuse(holder: Holder) -> ModelError:
+        return ModelError(
+            f"The model {folder.name} in {folder.parent} is being written at the moment, by {holder}. Wait until that "
+            "has ended, or stop it there, and run this cell again; or write another model_name."
+        )
+
+    return hold(folder, refuse, wait)
+
+
+def open_folder(folder: Path, parameters: Mapping, split: pd.DataFrame, if_model_exists: str = STOP) -> str:
     """Make the model folder ready for a training, or say that its training is already done.
 
     "new", "unfinished" (same parameters and data: the training goes on) or "finished" (same: use it). `parameters` are
     {"overrides": {form: {field: value}}}, `split` is the split table (file, sha256, group, role) of this run. Where the
     folder holds something else, a model with other parameters or data, or files that are no model, `if_model_exists`
-    "ask" refuses by a ModelError, "replace" moves it to <name>.<date>. Nothing is ever deleted.
+    `STOP` refuses by a ModelError, `RENAME` moves it to <name>.<date>. Nothing is ever deleted.
     """
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         differences = _differences(folder, parameters, split)
@@ -54,11 +70,10 @@ def open_folder(folder: Path, parameters: Mapping, split: pd.DataFrame, if_model
                 return "unfinished"
             _remove_leftovers(folder)
             return "finished"
-        if if_model_exists != "replace":
+        if EARLIER.get(if_model_exists, if_model_exists) != RENAME:
             raise ModelError(
                 f"The folder {folder} already holds something else: {'; '.join(differences)}. Choose another "
-                'model_name, or set if_model_exists to "replace": the old folder is then kept under a name with '
-                "today's date."
+                f'model_name, or choose "{RENAME}" in the field if_model_exists (folded away under Advanced).'
             )
     _begin(folder, parameters, split)
     return "new"

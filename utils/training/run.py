@@ -10,12 +10,15 @@ import keras
 import tensorflow as tf
 
 from utils.training import model_folder
-from utils.training.checkpoints import TrainingState, load_weights
+from utils.training.checkpoints import TrainingState, load_weights, mend
 from utils.training.fit import TrainingStopped, fit, joined
 from utils.training.stages import Stage
 
 if TYPE_CHECKING:
     from utils.data.project import Project
+
+WENT_ON = " It went on where it had been stopped."
+DAMAGED = " What was saved of it before had lost files, so that it was trained anew."
 
 
 @dataclass(frozen=True)
@@ -65,16 +68,23 @@ def run(
     Raises
     ------
     ModelError
-        Something else is in the folder.
+        Something else is in the folder, or another page is at work in it.
     TrainingStopped
         The user stopped it; the best weights so far are in the model folder, and the checkpoint to go on from.
     """
+    with model_folder.alone(project.folder):
+        return _run(project, parameters, prepare, callbacks, stages, settle)
+
+
+def _run(project, parameters, prepare, callbacks, stages, settle) -> str:
+    """See `run`; nobody else writes the folder."""
     existing = parameters["overrides"]["data"]["if_model_exists"]
     found = model_folder.open_folder(project.folder, parameters, project.split, existing)
     if found == "finished":
         return (
             f"The model {project.folder.name} is already trained with these data and parameters: it is used as it is."
         )
+    damaged = found == "unfinished" and mend(project.folder / model_folder.UNFINISHED)
     forms = parameters["overrides"]
     if settle:
         forms, chosen = settle()
@@ -98,7 +108,7 @@ def run(
     done = f"Trained for {epochs}; the best weights, of epoch {state.best_epoch}, are in {project.folder}."
     if keep_last and state.epoch >= training["number_of_epochs"]:
         done = f"Trained for {epochs}; the weights of the last are in {project.folder}."
-    return done + (" It went on where it had been stopped." if found == "unfinished" else "")
+    return done + ((DAMAGED if damaged else WENT_ON) if found == "unfinished" else "")
 
 
 def _fit(
