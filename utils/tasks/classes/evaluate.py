@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from utils.data.crops import Crop
-from utils.metrics.calibration import expected_calibration_error
 from utils.metrics.classes import (
     CLASSES,
     GROUPS,
@@ -25,6 +24,7 @@ from utils.metrics.classes import (
 )
 from utils.metrics.intervals import Judgement, difference
 from utils.tasks.classes.batches import seen_by_forest
+from utils.tasks.classes.calibration import calibration_errors
 from utils.tasks.classes.decision import trained_forest
 from utils.tasks.classes.predict import Classifier
 from utils.tasks.opponents import difference_verdict
@@ -115,8 +115,7 @@ class ClassScoring:
         """See `Task`."""
         scores, comparison = evaluation.scores, evaluation.comparison
         return {
-            "temperature": evaluation.predictor.description["temperature"],
-            "expected_calibration_error": expected_calibration_error(scores.y_true, scores.p),
+            **calibration_errors(evaluation),
             "scores": scores.table.to_dict("records"),
             "confusion_matrix": scores.confusion,
             "group_confusion": scores.group_confusion,
