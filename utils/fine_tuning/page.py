@@ -14,11 +14,13 @@ from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 from utils.data.splits import read_split
 from utils.data.uneven import plane_features
 from utils.fine_tuning.comparison import TUNED, UNCHANGED, Before, Comparison
-from utils.fine_tuning.curve import laws_of
+from utils.fine_tuning.curve import fitting_sizes, laws_of
 from utils.fine_tuning.power_law import PowerLaw, images_needed, sentence
+from utils.forms.fields import AUTOMATIC
 from utils.metrics.intervals import Judgement, in_words, paired_difference
 from utils.pages.colours import BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILION
 from utils.pages.figures import WIDTH, as_image
+from utils.pages.notes import note
 from utils.pages.page import in_groups
 from utils.tasks.task import TestSet
 from utils.training import model_folder
@@ -26,6 +28,7 @@ from utils.training.stages import SCRATCH
 
 if TYPE_CHECKING:
     from utils.fine_tuning.tuning import Tuning
+    from utils.forms.form import Form
 
 DIFFERENT = 2.0  # standard deviations of the old images from which a property counts as different
 MUCH_LOWER = 0.05  # a loss of score that matters
@@ -33,6 +36,15 @@ COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY_BLUE)
 MARKERS = "osD^vP"  # strategies differ in more than their colour
 APART = 1.035  # factor between strategies along the logarithmic axis: their error bars stay apart
 AHEAD = 2.0  # the law is drawn up to so many times the largest number measured
+
+
+def settle_sizes(tuning: "Tuning", curve: "Form") -> None:
+    """Show in the form `curve`, and say, the sizes of the learning curve where it leaves them to the data."""
+    sizes, reason = fitting_sizes(tuning)
+    listed, each = ", ".join(map(str, sizes)), "" if tuning.task.class_ids(tuning.project) is None else " of each class"
+    curve.settle({"sizes": (listed, reason)})
+    if curve.sizes == AUTOMATIC:
+        note(f"Learning curve: models of {listed} images{each}. {reason}" if sizes else reason)
 
 
 def source_note(tuning: "Tuning") -> str:
