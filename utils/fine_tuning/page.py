@@ -56,9 +56,11 @@ def source_note(tuning: "Tuning") -> str:
         count = int((read_split(start.folder / model_folder.SPLIT)["role"] != "test").sum())
         made = f" It was made from {count} images."
     channels = len(start.description["channels"])
+    tried = "" if start.folder is None else model_folder.no_result(start.folder)
+    tried = f"\n\n**Warning:** the starting model was {tried[0].lower()}{tried[1:]}" if tried else ""
     return (
         f"**The starting model** {start.name} is a {task.noun} for images of {channels} "
-        f"channel{'s' if channels > 1 else ''} that knows: {', '.join(names)}.{made} It is never changed.\n\n"
+        f"channel{'s' if channels > 1 else ''} that knows: {', '.join(names)}.{made} It is never changed.{tried}\n\n"
         f"{_head(tuning)}"
     )
 
@@ -175,12 +177,12 @@ def curve_drawing(tuning: "Tuning", before: Before, target: float) -> Callable[[
 
 def images_required(tuning: "Tuning", table: pd.DataFrame, target: float) -> list[str]:
     """How many images each strategy needs for the score asked for, in words."""
-    laws = laws_of(table)
+    laws, tried = laws_of(table), model_folder.no_result(tuning.project.folder)
+    said = [f"**{tried}**"] if tried else []
     if not laws:
-        return [
-            "Fewer than three sizes: too few to say how many images a score needs. Write more into the field sizes."
-        ]
-    return [
+        few = "Fewer than three sizes: too few to say how many images a score needs."
+        return [*said, f"{few} Write more into the field sizes, or annotate more images."]
+    return said + [
         f"**{name.capitalize()}:** {sentence(images_needed(law, target), law, target, tuning.task.unit)}"
         for name, law in laws.items()
     ]

@@ -19,7 +19,7 @@ from utils.paths import resolve
 from utils.samples import CLASSIFICATION, EXTRA, REAL, SAMPLES, sample_of
 from utils.tasks.results import check_channels
 from utils.tasks.task import Evaluation, Task, TestSet
-from utils.training.model_folder import PARAMETERS, SPLIT, read_model
+from utils.training.model_folder import NO_RESULT, PARAMETERS, SPLIT, no_result, read_model
 
 
 def find_test_set(
@@ -188,11 +188,12 @@ def evaluate(task: Task, folder: Path, test_set: TestSet, **beside: Any) -> Eval
         Further arguments of `Task.evaluation`.
     """
     evaluation = task.evaluation(task.load(folder), test_set, **beside)
-    write_csv(folder / "evaluation.csv", meaningful(evaluation.scores.per_image))
+    remark = {"remark": NO_RESULT} if no_result(folder) else {}
+    write_csv(folder / "evaluation.csv", meaningful(evaluation.scores.per_image).assign(**remark))
     origin = {"test_images": test_set.origin, "independent": test_set.independent}
     counted = {"number_of_images": len(test_set.examples)}
     further = task.further_scores(evaluation)
     if evaluation.classical is not None:
         further = {**further, "classical": evaluation.classical.to_dict("records")}
-    write_json(folder / "scores.json", {"headline": evaluation.headline, **origin, **counted, **further})
+    write_json(folder / "scores.json", {"headline": evaluation.headline, **remark, **origin, **counted, **further})
     return evaluation
