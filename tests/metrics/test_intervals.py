@@ -92,7 +92,11 @@ def test_the_score_is_the_mean_of_the_statistics_of_the_sums(judged, seed):
         several = judgement.statistic(np.stack([sums, 3 * sums]))
         np.testing.assert_allclose(several[0], several[1])
         low, high = judgement.estimate.ends
-        np.testing.assert_allclose([*low, *high], [judgement.headline[end] for end in ("low", "high")], equal_nan=True)
+        shown = [judgement.headline[end] for end in ("low", "high")]
+        if "AP" in judgement.headline["name"]:  # may be narrower by what the scores at higher IoU say
+            assert not (shown[0] < low[0] - 1e-9 or shown[1] > high[0] + 1e-9)
+        else:
+            np.testing.assert_allclose([*low, *high], shown, equal_nan=True)
         if np.isfinite(low[0]):
             assert 0 <= low[0] < judgement.value <= high[0] <= 1
 

@@ -143,6 +143,7 @@ def object_score_table(scores: ObjectScores) -> pd.DataFrame:
     """
     groups, pooled = scores.per_image["group"].tolist(), scores.counts.sum(axis=0)
     low, high = estimate(scores.counts, lambda sums: scores_from_counts(sums)["AP"], groups).ends
+    low, high = np.maximum.accumulate(low[::-1])[::-1], np.minimum.accumulate(high)  # AP falls with the threshold
     table = pd.DataFrame({"iou_threshold": IOU_THRESHOLDS, **scores_from_counts(pooled)})
     table.insert(2, "AP low", low)
     table.insert(3, "AP high", high)
