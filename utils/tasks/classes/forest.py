@@ -169,7 +169,7 @@ class Forest:
         return nodes
 
     def probabilities(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
-        """Calibrated probabilities float32 (n, n_classes) of images (Y, X, C) as read."""
+        """Probabilities float32 (n, n_classes) of images (Y, X, C) as read, see `calibrate`."""
         return calibrated(self.predict_proba(arrays), self.calibration).astype(np.float32)
 
     def save(self, path: Path) -> None:
