@@ -51,7 +51,8 @@ def predict_all(model: Path, folders: list[Path], results: Path) -> pd.DataFrame
     Returns
     -------
     DataFrame
-        Columns folder, results, rows (of the table of results), problem (empty where all went well).
+        Columns folder, results, rows (of the table of results), problem (empty where all went well), remark (why all of
+        it is no result, usually empty).
 
     Raises
     ------
@@ -65,10 +66,10 @@ def predict_all(model: Path, folders: list[Path], results: Path) -> pd.DataFrame
     task, _ = read_task(model)
     earlier, rows = earlier_summary(results / "summary.csv", folders), []
     for folder, name in zip(folders, result_names(folders), strict=True):
-        row = {"folder": str(folder), "results": name, "rows": 0, "problem": ""}
+        row = {"folder": str(folder), "results": name, "rows": 0, "problem": "", "remark": ""}
         try:
             predicted = task.predict(model, folder, results / name, tqdm)
-            row |= {"rows": len(predicted.table), "problem": " ".join(predicted.warnings)}
+            row |= {"rows": len(predicted.table), "problem": " ".join(predicted.warnings), "remark": predicted.remark}
         except (UserError, OSError) as error:
             row["problem"] = str(error)
         rows.append(row)
@@ -93,7 +94,8 @@ def main() -> int:
         print(f"{error.title}: {error}", file=sys.stderr)
         return 1
     for _, row in table.iterrows():
-        print(f"{row['folder']}: {row['rows']} rows in {arguments.results / row['results']} {row['problem']}".rstrip())
+        told = " ".join(one for one in (row["problem"], row["remark"]) if one)
+        print(f"{row['folder']}: {row['rows']} rows in {arguments.results / row['results']} {told}".rstrip())
     return int((table["problem"] != "").any())
 
 

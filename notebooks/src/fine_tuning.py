@@ -212,14 +212,16 @@ training
 
 # %% [markdown]
 # **Learning curve.** Models are trained on few, then on more of your annotated images, each size several times with
-# other images. *Sizes* are images of each class for a classifier, images in all for U-Net and StarDist; leave the field
-# empty if you need no curve, which takes most of the time.
+# other images. *Sizes* are images of each class for a classifier, images in all for U-Net and StarDist; *automatic*
+# takes those that your images suffice for. Leave the field empty if you need no curve, which takes most of the time.
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: learning curve
 class Curve(Form):
-    sizes = Sizes("2, 5, 10, 20, 40", help="numbers of annotated images, separated by commas; leave empty for no curve")
+    sizes = Sizes(
+        "automatic", help="numbers of annotated images, such as 2, 5, 10; automatic = what fits; empty = none"
+    )
     repeats = Int(3, min=1, max=20, help="models of each size; 3 to 5 show how much depends on chance")
     target_score = Float(
         0.9, min=0.01, max=1, help="the score that you need: how many images does it take? Usually 0.8 to 0.95"
@@ -275,6 +277,7 @@ if not starting_model:
 tuning = open_tuning(*open_start(starting_model), forms.parameters(data, strategy, training, curve, evaluation))
 project, task = tuning.project, tuning.task
 sizes = sizes_of(tuning, curve.values())
+words.settle_sizes(tuning, curve)
 display(Markdown(words.source_note(tuning)))
 display(Markdown(words.data_note(tuning)))
 show(task.show_data(project))

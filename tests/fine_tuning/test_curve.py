@@ -18,6 +18,7 @@ from utils.fine_tuning import curve
 from utils.fine_tuning.curve import (
     Point,
     check_sizes,
+    fitting_sizes,
     nested_orders,
     points_of,
     project_of,
@@ -161,6 +162,37 @@ def test_sizes_that_cannot_be_had_are_refused_with_the_field(tmp_path):
         run_curve(tuning, CURVE)
     with pytest.raises(FormError, match="field sizes"):
         sizes_of(tuning, CURVE | {"sizes": "two"})
+
+
+AUTOMATIC_SIZES = CURVE | {"sizes": "automatic"}
+
+
+@pytest.mark.parametrize("n", [5, 8, 12, 23, 36, 60])
+@pytest.mark.parametrize("classes", [None, 2])
+def test_sizes_that_nobody_asked_for_never_stop_a_run(n, classes, tmp_path):
+    """The mistake: fine-tuning stopped at once on 23 and on 36 images, by the sizes that stood in the form."""
+    groups = [str(i) for i in range(n)]
+    ids = None if classes is None else [i % classes for i in range(n)]
+    roles = ["test" if i % 5 == 4 else "training" for i in range(n)]
+    tuning = made_up(tmp_path, groups, ids, roles)
+    sizes, reason = fitting_sizes(tuning)
+    most = roles.count("training") // (classes or 1)
+    assert sizes == sizes_of(tuning, AUTOMATIC_SIZES) == sizes_of(tuning, CURVE | {"sizes": ", ".join(map(str, sizes))})
+    assert sizes[-1] == min(most, 40)
+    assert len(sizes) >= min(3, most - 1)
+    assert str(most) in reason
+    assert {one.size for one in points_of(tuning, AUTOMATIC_SIZES)} == set(sizes)
+
+
+def test_where_there_can_be_no_curve_that_is_said(tmp_path):
+    lonely = made_up(tmp_path, ["a", "b", "c"], [0, 1, 1], ["training"] * 3)
+    together = made_up(tmp_path, ["a"] * 6, None, ["training"] * 6)
+    untested = replace(lonely, test_set=replace(lonely.test_set, independent=False))
+    for tuning, words in ((lonely, "only one"), (together, "of one group"), (untested, "Set percentage_test above 0")):
+        sizes, reason = fitting_sizes(tuning)
+        assert sizes == sizes_of(tuning, AUTOMATIC_SIZES) == points_of(tuning, AUTOMATIC_SIZES) == []
+        assert "no learning curve" in reason
+        assert words in reason
 
 
 def test_without_sizes_there_is_no_curve(tmp_path):

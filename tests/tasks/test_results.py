@@ -3,13 +3,16 @@
 import errno
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.tasks.thresholds.task import Otsu, ThresholdResults
 from tests.test_locks import another
 from utils.errors import DataError
+from utils.files import write_json
 from utils.images.image import write_tiff
-from utils.tasks.results import distinct_names, predict_folder
+from utils.tasks.results import REMARK_FILE, distinct_names, predict_folder
+from utils.training.model_folder import NO_RESULT, PARAMETERS, no_result
 
 CLASSES = [{"id": i, "name": str(i), "value": i, "group": None} for i in range(2)]
 RNG = np.random.default_rng(0)
@@ -141,3 +144,45 @@ def test_names_that_would_overwrite_each_other(tmp_path):
     assert len(told) == 2
     with pytest.raises(DataError, match="All images share their names"):
         distinct_names(paths[:4])
+
+
+def with_preset(folder, preset):
+    """A model folder that knows its preset, as far as a prediction looks at it."""
+    write_json(folder / PARAMETERS, {"overrides": {"training": {"preset": preset}}})
+    return folder
+
+
+def test_what_a_model_to_try_out_predicts_is_said_to_be_no_result_in_every_file(images, tmp_path):
+    def by(preset):
+        model = Fails({"channels": ["one"], "classes": CLASSES})
+        folder = with_preset(tmp_path / preset, preset)
+        return predict_folder(ThresholdResults(model, folder, images, tmp_path / "out"))
+
+    tried = by("Try out")
+    assert "this is no result" in tried.remark
+    assert (tried.table["remark"] == NO_RESULT).all()
+    (written,) = (pd.read_csv(path) for path in (tmp_path / "out").glob("*.csv"))
+    assert (written["remark"] == NO_RESULT).all()
+    assert written.columns[-1] == "remark"  # programs that count columns find the others where they were
+    assert "this is no result" in (tmp_path / "out" / REMARK_FILE).read_text()
+    real = by("Default")
+    assert real.remark == ""
+    assert "remark" not in real.table
+    assert not (tmp_path / "out" / REMARK_FILE).exists()
+
+
+@pytest.mark.parametrize("content", ["", "no json", "[]", "{}", '{"overrides": {"training": {}}}', '{"overrides": []}'])
+def test_a_model_whose_preset_is_not_known_has_no_remark(content, tmp_path):
+    assert no_result(tmp_path / "missing") == ""
+    (tmp_path / PARAMETERS).write_text(content)
+    assert no_result(tmp_path) == ""
+
+
+def test_rows_and_tables_of_a_model_to_try_out_get_the_same_column(tmp_path):
+    results = ThresholdResults(Fails({"channels": ["one"], "classes": CLASSES}), tmp_path, tmp_path, tmp_path)
+    rows = [{"file": "a.tif"}, pd.DataFrame({"file": ["a.tif", "b.tif"]})]
+    assert results.remarked(rows)[0] == rows[0]
+    results.remark = "because"
+    row, table = results.remarked(rows)
+    assert list(row) == list(table) == ["file", "remark"]
+    assert list(table["remark"]) == [NO_RESULT] * 2

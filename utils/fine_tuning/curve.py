@@ -20,7 +20,7 @@ from utils.errors import DataError
 from utils.files import file_sha256, write_csv
 from utils.fine_tuning.power_law import PowerLaw, fit_law
 from utils.fine_tuning.tuning import Tuning, train_part
-from utils.forms.fields import FEWEST, parse_sizes
+from utils.forms.fields import AUTOMATIC, FEWEST, parse_sizes
 from utils.pages.bar import progress_bar
 from utils.training.model_folder import alone
 from utils.training.progress import BAR, Rounds
@@ -28,6 +28,8 @@ from utils.training.stages import SCRATCH
 
 FILE, FOLDER = "curve.csv", "curve"  # in the model folder
 KEYS = ["strategy", "size", "repeat"]
+USUAL_SIZES = (2, 5, 10, 20, 40)  # that a curve has where nobody asks for others
+FEW_SIZES = 3  # a fitted law needs as many
 COLUMNS = dict.fromkeys(["strategy", "test"], "str") | {"score": "float"}
 COLUMNS |= dict.fromkeys(["size", "repeat", "training images", "validation images"], "int")
 
@@ -58,7 +60,7 @@ def _groups_and_classes(tuning: Tuning) -> tuple[list[str], list[int] | None]:
 
 
 def sizes_of(tuning: Tuning, curve: Mapping) -> list[int]:
-    """Sizes that the form `curve` asks for, none where the field is empty.
+    """Sizes that the form `curve` asks for, none where the field is empty; those of `fitting_sizes` where automatic.
 
     Raises
     ------
@@ -69,6 +71,8 @@ def sizes_of(tuning: Tuning, curve: Mapping) -> list[int]:
     """
     if not curve["sizes"].strip():
         return []
+    if curve["sizes"] == AUTOMATIC:
+        return fitting_sizes(tuning)[0]
     if not (tuning.test_set.independent or tuning.test_set.doubt):
         raise DataError(
             "A learning curve needs test images that no model was trained on, and there are none. Set percentage_test "
@@ -78,6 +82,34 @@ def sizes_of(tuning: Tuning, curve: Mapping) -> list[int]:
     groups, ids = _groups_and_classes(tuning)
     check_sizes(sizes, groups, ids, None if ids is None else [one["name"] for one in tuning.classes])
     return sizes
+
+
+def fitting_sizes(tuning: Tuning) -> tuple[list[int], str]:
+    """Sizes that the labelled images suffice for, and why these, in a sentence; none where there can be no curve."""
+    groups, ids = _groups_and_classes(tuning)
+    names = None if ids is None else [one["name"] for one in tuning.classes]
+    try:
+        sizes_of(tuning, {"sizes": str(FEWEST)})
+    except DataError as error:
+        return [], f"There is no learning curve: {error}"
+    most = len(groups) if names is None else min(ids.count(i) for i in range(len(names)))
+    of = "labelled images" if names is None else "labelled images of the rarest class"
+    return sizes_up_to(most), f"There are {most} {of} besides those set aside for testing."
+
+
+def sizes_up_to(most: int) -> list[int]:
+    """Sizes of a learning curve of at most `most` images, ascending: the usual ones that fit, and `most` itself.
+
+    Examples
+    --------
+    >>> sizes_up_to(100), sizes_up_to(18), sizes_up_to(11), sizes_up_to(6), sizes_up_to(3)
+    ([2, 5, 10, 20, 40], [2, 5, 10, 18], [2, 5, 11], [2, 3, 6], [2, 3])
+    """
+    if most > USUAL_SIZES[-1]:
+        return list(USUAL_SIZES)
+    fitting = [size for size in USUAL_SIZES if 1.3 * size <= most] + [most]  # two that are nearly alike tell one thing
+    spread = [round(FEWEST * (most / FEWEST) ** share) for share in (0, 0.5, 1)]
+    return sorted({*(spread if len(fitting) < FEW_SIZES else fitting)})
 
 
 def points_of(tuning: Tuning, curve: Mapping) -> list[Point]:

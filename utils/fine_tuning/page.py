@@ -14,11 +14,13 @@ from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 from utils.data.splits import read_split
 from utils.data.uneven import plane_features
 from utils.fine_tuning.comparison import TUNED, UNCHANGED, Before, Comparison
-from utils.fine_tuning.curve import laws_of
+from utils.fine_tuning.curve import fitting_sizes, laws_of
 from utils.fine_tuning.power_law import PowerLaw, images_needed, sentence
+from utils.forms.fields import AUTOMATIC
 from utils.metrics.intervals import Judgement, in_words, paired_difference
 from utils.pages.colours import BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILION
 from utils.pages.figures import WIDTH, as_image
+from utils.pages.notes import note
 from utils.pages.page import in_groups
 from utils.tasks.task import TestSet
 from utils.training import model_folder
@@ -26,6 +28,7 @@ from utils.training.stages import SCRATCH
 
 if TYPE_CHECKING:
     from utils.fine_tuning.tuning import Tuning
+    from utils.forms.form import Form
 
 DIFFERENT = 2.0  # standard deviations of the old images from which a property counts as different
 MUCH_LOWER = 0.05  # a loss of score that matters
@@ -33,6 +36,15 @@ COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY_BLUE)
 MARKERS = "osD^vP"  # strategies differ in more than their colour
 APART = 1.035  # factor between strategies along the logarithmic axis: their error bars stay apart
 AHEAD = 2.0  # the law is drawn up to so many times the largest number measured
+
+
+def settle_sizes(tuning: "Tuning", curve: "Form") -> None:
+    """Show in the form `curve`, and say, the sizes of the learning curve where it leaves them to the data."""
+    sizes, reason = fitting_sizes(tuning)
+    listed, each = ", ".join(map(str, sizes)), "" if tuning.task.class_ids(tuning.project) is None else " of each class"
+    curve.settle({"sizes": (listed, reason)})
+    if curve.sizes == AUTOMATIC:
+        note(f"Learning curve: models of {listed} images{each}. {reason}" if sizes else reason)
 
 
 def source_note(tuning: "Tuning") -> str:
@@ -44,9 +56,11 @@ def source_note(tuning: "Tuning") -> str:
         count = int((read_split(start.folder / model_folder.SPLIT)["role"] != "test").sum())
         made = f" It was made from {count} images."
     channels = len(start.description["channels"])
+    tried = "" if start.folder is None else model_folder.no_result(start.folder)
+    tried = f"\n\n**Warning:** the starting model was {tried[0].lower()}{tried[1:]}" if tried else ""
     return (
         f"**The starting model** {start.name} is a {task.noun} for images of {channels} "
-        f"channel{'s' if channels > 1 else ''} that knows: {', '.join(names)}.{made} It is never changed.\n\n"
+        f"channel{'s' if channels > 1 else ''} that knows: {', '.join(names)}.{made} It is never changed.{tried}\n\n"
         f"{_head(tuning)}"
     )
 
@@ -163,12 +177,12 @@ def curve_drawing(tuning: "Tuning", before: Before, target: float) -> Callable[[
 
 def images_required(tuning: "Tuning", table: pd.DataFrame, target: float) -> list[str]:
     """How many images each strategy needs for the score asked for, in words."""
-    laws = laws_of(table)
+    laws, tried = laws_of(table), model_folder.no_result(tuning.project.folder)
+    said = [f"**{tried}**"] if tried else []
     if not laws:
-        return [
-            "Fewer than three sizes: too few to say how many images a score needs. Write more into the field sizes."
-        ]
-    return [
+        few = "Fewer than three sizes: too few to say how many images a score needs."
+        return [*said, f"{few} Write more into the field sizes, or annotate more images."]
+    return said + [
         f"**{name.capitalize()}:** {sentence(images_needed(law, target), law, target, tuning.task.unit)}"
         for name, law in laws.items()
     ]

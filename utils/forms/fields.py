@@ -24,12 +24,12 @@ SIZES_RULE = f"must be whole numbers of at least {FEWEST} with commas between th
 
 
 class Sizes(Unicode):
-    """A field for sizes of a learning curve, see `utils.forms.fields.parse_sizes`; it may be empty."""
+    """A field for sizes of a learning curve, see `parse_sizes`; empty: no curve, `AUTOMATIC`: those that fit."""
 
     def validate(self, obj: Any, value: Any) -> str:
         """Refuse, by a TraitError, what is no list of sizes."""
         try:
-            parse_sizes(value or str(FEWEST))
+            parse_sizes(str(FEWEST) if value in ("", AUTOMATIC) else value)
         except FormError:
             raise TraitError(SIZES_RULE) from None
         return super().validate(obj, value)

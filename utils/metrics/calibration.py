@@ -15,6 +15,8 @@ from utils.metrics.confusion import ratio
 BINS = 10
 PRIOR_SD = 1.0  # of log(temperature): seven times sharper or flatter is hardly believed
 LARGEST_LOG = 5.0  # the temperature is looked for between exp(-5) and exp(5)
+FEWEST_IMAGES = 30  # validation images from which a temperature helps: tests/benchmarks/README.md
+CHANCES = 400  # draws of what chance makes of probabilities that are right
 
 
 def fit_temperature(logits: np.ndarray, y: np.ndarray) -> float:
@@ -59,6 +61,11 @@ def apply(logits: np.ndarray, temperature: float) -> np.ndarray:
     return softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=1).astype(np.float32)
 
 
+def undone(p: np.ndarray, temperature: float) -> np.ndarray:
+    """Probabilities (n, n_classes) as they were before `apply` with this temperature."""
+    return softmax(temperature * np.log(np.maximum(p, np.finfo(np.float32).tiny)), axis=1)
+
+
 def calibration_curve(y: np.ndarray, p: np.ndarray, bins: int = BINS) -> pd.DataFrame:
     """How often the predicted class is right, by the probability that it was given.
 
@@ -95,3 +102,26 @@ def expected_calibration_error(y: np.ndarray, p: np.ndarray, bins: int = BINS) -
     curve = calibration_curve(y, p, bins)
     off = np.abs(curve["accuracy"] - curve["probability"])
     return float(ratio((curve["images"] * off).sum(), curve["images"].sum()))
+
+
+def error_by_chance(p: np.ndarray, bins: int = BINS, seed: int = 0) -> tuple[float, float]:
+    """Expected calibration error that probabilities (n, n_classes) have by chance where they are right.
+
+    Mean, and the value that is passed in 5 % of draws: of few images it is far above 0. NaN without any image.
+    """
+    if not len(p):
+        return np.nan, np.nan
+    sure = np.asarray(p, dtype=np.float64).max(axis=1)
+    number = np.clip(np.ceil(bins * sure).astype(int) - 1, 0, bins - 1)
+    right = np.random.default_rng(seed).random((CHANCES, len(sure))) < sure
+    off = np.stack([(right - sure) @ (number == one) for one in np.unique(number)])
+    errors = np.abs(off).sum(axis=0) / len(sure)
+    return float(errors.mean()), float(np.quantile(errors, 0.95))
+
+
+def brier(y: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """Half the squared distance (n,) of probabilities (n, n_classes) from what is true, 0 (right and sure) to 1.
+
+    Brier GW (1950) Mon Weather Rev 78:1, doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2.
+    """
+    return ((np.asarray(p, dtype=np.float64) - np.eye(p.shape[1])[y]) ** 2).sum(axis=1) / 2

@@ -17,7 +17,7 @@ import pandas as pd
 
 from utils.errors import DataError
 from utils.metrics.confusion import confusion_matrix, ratio, scores_from_confusion
-from utils.metrics.intervals import bootstrap
+from utils.metrics.intervals import Estimate, estimate, mean_of
 
 TOTALS = ("accuracy", "balanced_accuracy", "macro_f1")
 PER_CLASS = ("precision", "recall", "f1")
@@ -39,7 +39,7 @@ class ClassScores:
         for groups of classes, in the order of `group_names`, or None.
     table
         level ("classes" or "groups"), class ("" for scores of all classes), score (of TOTALS; of PER_CLASS; or
-        "images", the number of test images), value, low, high (95 % bootstrap interval, NaN where there is none).
+        "images", the number of test images), value, low, high (95 % interval, NaN where there is none).
     y_true, p, classes
         Class ids (n,), probabilities, float32 (n, n_classes), and the class table as in model.json.
     """
@@ -74,7 +74,7 @@ def roll_up(p: np.ndarray, classes: Sequence[dict]) -> np.ndarray:
 
 
 def one_hot_confusions(y_true: np.ndarray, y_pred: np.ndarray, n_classes: int) -> np.ndarray:
-    """Confusion matrix of each image, float32 (n, n_classes, n_classes), rows = truth: what the bootstrap sums up."""
+    """Confusion matrix of each image, float32 (n, n_classes, n_classes), rows = truth: what scores sum up."""
     confusions = np.zeros((len(y_true), n_classes, n_classes), np.float32)
     confusions[np.arange(len(y_true)), y_true, y_pred] = 1
     return confusions
@@ -97,12 +97,31 @@ def scores_of_confusion(cm: np.ndarray) -> np.ndarray:
     return np.concatenate([totals, precision, recall, f1], axis=-1)
 
 
-def _level_table(
-    level: str, names: Sequence[str], confusions: np.ndarray, groups: Sequence[str], n: int, seed: int
-) -> pd.DataFrame:
+def recalls(cm: np.ndarray) -> np.ndarray:
+    """Recall of each class, whose mean is the balanced accuracy, of confusion matrices: (..., n_classes)."""
+    n_classes = cm.shape[-1]
+    return scores_of_confusion(cm)[..., len(TOTALS) + n_classes : len(TOTALS) + 2 * n_classes]
+
+
+def estimates(confusions: np.ndarray, groups: Sequence[str]) -> tuple[list[Estimate], Estimate]:
+    """Each of TOTALS, then precision, recall and F1 of each class, with what their intervals need.
+
+    From the confusion matrix of each image (n, n_classes, n_classes) and its group (of images).
+    """
+    scores, n_classes = estimate(confusions, scores_of_confusion, groups), confusions.shape[-1]
+    recall, f1 = (len(TOTALS) + PER_CLASS.index(name) * n_classes for name in ("recall", "f1"))
+    return [
+        scores.of([TOTALS.index("accuracy")]),
+        mean_of(scores.of(range(recall, f1))),
+        mean_of(scores.of(range(f1, f1 + n_classes))),
+    ], scores.of(range(len(TOTALS), f1 + n_classes))
+
+
+def _level_table(level: str, names: Sequence[str], confusions: np.ndarray, groups: Sequence[str]) -> pd.DataFrame:
     """Score table of one level, classes or groups of classes, from the confusion matrix of each image."""
     cm = confusions.sum(axis=0, dtype=np.float64)
-    low, high = bootstrap(confusions, scores_of_confusion, groups=groups, n=n, seed=seed)
+    totals, by_class = estimates(confusions, groups)
+    low, high = (np.concatenate(ends) for ends in zip(*(one.ends for one in (*totals, by_class)), strict=True))
     rows = [("", score) for score in TOTALS] + [(name, score) for score in PER_CLASS for name in names]
     scores = pd.DataFrame(rows, columns=["class", "score"])
     scores = scores.assign(value=scores_of_confusion(cm), low=low, high=high)
@@ -127,8 +146,6 @@ def class_scores(
     y_true: np.ndarray,
     p: np.ndarray,
     classes: Sequence[dict],
-    n: int = 2000,
-    seed: int = 0,
 ) -> ClassScores:
     """Score the probabilities that a classifier gives to the images of a test set.
 
@@ -138,15 +155,13 @@ def class_scores(
     Parameters
     ----------
     names, groups
-        File and group of each image (patient, slide, day): whole groups are drawn by the bootstrap.
+        File and group of each image (patient, slide, day), which counts as one where it has several images.
     y_true, p
         Class ids (n,), 0 .. n_classes - 1, and probabilities (n, n_classes), the largest of which makes the predicted
         class.
     classes
         Class table as in model.json, without background, in the order of the ids; either all classes have a group or
         none.
-    n, seed
-        Number of bootstrap draws, and their seed.
 
     Raises
     ------
@@ -164,14 +179,14 @@ def class_scores(
         probability=p.max(axis=1),
         correct=y_true == y_pred,
     )
-    tables = [_level_table(CLASSES, class_names, one_hot_confusions(y_true, y_pred, len(classes)), groups, n, seed)]
+    tables = [_level_table(CLASSES, class_names, one_hot_confusions(y_true, y_pred, len(classes)), groups)]
     if rolled_up := group_names(classes):
         true, predicted = groups_of_classes(classes)[y_true], roll_up(p, classes).argmax(axis=1)
         group_confusion = confusion_matrix(true, predicted, len(rolled_up))
         per_image["true class group"] = np.take(rolled_up, true)
         per_image["predicted class group"] = np.take(rolled_up, predicted)
         one_hot = one_hot_confusions(true, predicted, len(rolled_up))
-        tables.append(_level_table(GROUPS, rolled_up, one_hot, groups, n, seed))
+        tables.append(_level_table(GROUPS, rolled_up, one_hot, groups))
     table = pd.concat(tables, ignore_index=True)
     return ClassScores(per_image, confusion, group_confusion, table, y_true, p, classes)
 

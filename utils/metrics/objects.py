@@ -21,7 +21,7 @@ from stardist.matching import label_overlap, matching
 
 from utils.errors import DataError
 from utils.metrics.confusion import NOT_COUNTED, confusion_matrix, ratio
-from utils.metrics.intervals import bootstrap
+from utils.metrics.intervals import estimate
 
 IOU_THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 SCORES = ("AP", "precision", "recall", "F1", "PQ")
@@ -135,14 +135,15 @@ def _class_confusion(
     return confusion_matrix(y_true - 1, y_pred - 1, max(one["id"] for one in classes))
 
 
-def object_score_table(scores: ObjectScores, n: int = 2000, seed: int = 0) -> pd.DataFrame:
-    """Scores at each IoU threshold, pooled over the objects of all images, AP with its 95 % bootstrap interval.
+def object_score_table(scores: ObjectScores) -> pd.DataFrame:
+    """Scores at each IoU threshold, pooled over the objects of all images, AP with its 95 % interval.
 
-    One row per threshold: iou_threshold, AP, AP low, AP high, precision, recall, F1, PQ, TP, FP, FN. The interval (of
-    `n` draws) is NaN where the test set has fewer than three images (or groups, where a group has several images).
+    One row per threshold: iou_threshold, AP, AP low, AP high, precision, recall, F1, PQ, TP, FP, FN. The interval is
+    NaN where the test set has fewer than three images (or groups, where a group has several images).
     """
     groups, pooled = scores.per_image["group"].tolist(), scores.counts.sum(axis=0)
-    low, high = bootstrap(scores.counts, lambda sums: scores_from_counts(sums)["AP"], groups=groups, n=n, seed=seed)
+    low, high = estimate(scores.counts, lambda sums: scores_from_counts(sums)["AP"], groups).ends
+    low, high = np.maximum.accumulate(low[::-1])[::-1], np.minimum.accumulate(high)  # AP falls with the threshold
     table = pd.DataFrame({"iou_threshold": IOU_THRESHOLDS, **scores_from_counts(pooled)})
     table.insert(2, "AP low", low)
     table.insert(3, "AP high", high)

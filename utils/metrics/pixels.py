@@ -12,7 +12,7 @@ import pandas as pd
 
 from utils.errors import DataError
 from utils.metrics.confusion import confusion_matrix, foreground_iou_from_confusion, ratio, scores_from_confusion
-from utils.metrics.intervals import bootstrap
+from utils.metrics.intervals import estimate, mean_of
 
 READABLE = {
     "mean_foreground_iou": "Mean foreground IoU",
@@ -68,7 +68,7 @@ def summands(confusions: np.ndarray) -> np.ndarray:
 
 
 def totals_of_sums(sums: np.ndarray, n_classes: int) -> np.ndarray:
-    """Totals in the order of `total_names` from sums (..., 3 + n + n * n); used alike for the set and its bootstrap."""
+    """Totals in the order of `total_names` from sums (..., 3 + n + n * n); used alike for the set and its parts."""
     pooled = scores_from_confusion(sums[..., 3 + n_classes :].reshape(*sums.shape[:-1], n_classes, n_classes))
     share_mae = sums[..., 3 : 3 + n_classes] / sums[..., 2:3]
     foreground = pooled.dice[..., 1:]
@@ -138,17 +138,22 @@ def pixel_scores(
     return PixelScores(pd.DataFrame(rows), dict(zip(total_names(names), totals.tolist(), strict=True)), stacked)
 
 
-def pixel_score_table(scores: PixelScores, n: int = 2000, seed: int = 0) -> pd.DataFrame:
-    """Totals of a test set with their 95 % bootstrap intervals of `n` draws.
+def dices(sums: np.ndarray, n_classes: int) -> np.ndarray:
+    """Dice of the classes but background, whose mean is the mean Dice, of sums as in `totals_of_sums`."""
+    return totals_of_sums(sums, n_classes)[..., 3 : 2 + n_classes]
+
+
+def pixel_score_table(scores: PixelScores) -> pd.DataFrame:
+    """Totals of a test set with their 95 % intervals.
 
     Columns score, value, low, high, in the order of ``scores.totals``; low and high are NaN where the test set has
     fewer than three images (or groups, where a group has several images).
     """
-    n_classes = scores.confusions.shape[-1]
-    groups = scores.per_image["group"].tolist()
-    low, high = bootstrap(
-        summands(scores.confusions), lambda sums: totals_of_sums(sums, n_classes), groups=groups, n=n, seed=seed
-    )
+    n_classes, groups = scores.confusions.shape[-1], scores.per_image["group"].tolist()
+    most = np.array([100.0 if name.startswith("share_mae_") else 1.0 for name in scores.totals])
+    found = estimate(summands(scores.confusions), lambda sums: totals_of_sums(sums, n_classes), groups, most)
+    low, high = found.ends
+    low[1:2], high[1:2] = mean_of(found.of(range(3, 2 + n_classes))).ends
     columns = {"score": list(scores.totals), "value": list(scores.totals.values()), "low": low, "high": high}
     return pd.DataFrame(columns)
 

@@ -54,7 +54,8 @@ def write_report(
     warnings
         What the reader must know before trusting the scores.
     headline
-        The score shown big: name, value (0 to 1), and where known low, high and meaning, as from `Task.headline`.
+        The score shown big: name, value (0 to 1), and where known low, high and meaning, as from `Task.headline`, and
+        a remark.
 
     Raises
     ------
@@ -102,6 +103,7 @@ def _headline(headline: Mapping[str, object]) -> dict[str, str]:
         "value": in_words(headline["value"]),
         "interval": f"{low:.2f} to {high:.2f}" if known else "",
         "meaning": str(headline.get("meaning", "")),
+        "remark": str(headline.get("remark", "")),
     }
 
 

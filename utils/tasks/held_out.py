@@ -19,7 +19,15 @@ from utils.paths import resolve
 from utils.samples import CLASSIFICATION, EXTRA, REAL, SAMPLES, sample_of
 from utils.tasks.results import check_channels
 from utils.tasks.task import Evaluation, Task, TestSet
-from utils.training.model_folder import DESCRIPTION, PARAMETERS, SPLIT, alone, read_model
+from utils.training.model_folder import (
+    DESCRIPTION,
+    NO_RESULT,
+    PARAMETERS,
+    SPLIT,
+    alone,
+    no_result,
+    read_model,
+)
 
 SECONDS_TO_WAIT = 10  # for another page that writes its scores
 
@@ -190,6 +198,7 @@ def evaluate(task: Task, folder: Path, test_set: TestSet, **beside: Any) -> Eval
         Further arguments of `Task.evaluation`.
     """
     evaluation = task.evaluation(task.load(folder), test_set, **beside)
+    remark = {"remark": NO_RESULT} if no_result(folder) else {}
     origin = {"test_images": test_set.origin, "independent": test_set.independent}
     counted = {"number_of_images": len(test_set.examples)}
     further = task.further_scores(evaluation)
@@ -197,8 +206,8 @@ def evaluate(task: Task, folder: Path, test_set: TestSet, **beside: Any) -> Eval
         further = {**further, "classical": evaluation.classical.to_dict("records")}
     with alone(folder, wait=SECONDS_TO_WAIT):
         _check_unchanged(folder, evaluation.predictor)
-        write_csv(folder / "evaluation.csv", meaningful(evaluation.scores.per_image))
-        write_json(folder / "scores.json", {"headline": evaluation.headline, **origin, **counted, **further})
+        write_csv(folder / "evaluation.csv", meaningful(evaluation.scores.per_image).assign(**remark))
+        write_json(folder / "scores.json", {"headline": evaluation.headline, **remark, **origin, **counted, **further})
     return evaluation
 
 

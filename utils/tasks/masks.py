@@ -242,7 +242,7 @@ class Masks(NetworkTask):
             The images that the network was trained on: the `opponents` learn from the same ones and are scored on the
             same test images. Empty: no opponents.
         seed
-            Of the opponents, and of the intervals of the differences.
+            Of the opponents.
         """
         plain, classes = super().evaluation(predictor, test_set), predictor.classes
         plain = replace(plain, headline=_as_known(plain.headline, test_set.examples))
@@ -250,7 +250,7 @@ class Masks(NetworkTask):
             return plain
         rivals = self.opponents(training, classes, seed)
         judged = {name: self.judge(rival, test_set.examples, classes) for name, rival in rivals.items()}
-        return replace(plain, classical=compare_methods(self.judgement(plain.scores), judged, seed))
+        return replace(plain, classical=compare_methods(self.judgement(plain.scores), judged))
 
     def judge(self, predictor: Any, examples: Sequence[Example], classes: Sequence[dict]) -> Judgement:
         """See `NetworkTask`."""

@@ -21,15 +21,13 @@ ELSEWHERE = {  # where a biologist finds a method
 }
 
 
-def compare_methods(network: Judgement, others: Mapping[str, Judgement], seed: int = 0) -> pd.DataFrame:
+def compare_methods(network: Judgement, others: Mapping[str, Judgement]) -> pd.DataFrame:
     """Compare a network with other methods on the same test images.
 
     Parameters
     ----------
     network, others
         By the same score, of the same images in the same order; the others by the name of the method.
-    seed
-        Of the draws of images that the intervals are from.
 
     Returns
     -------
@@ -39,7 +37,7 @@ def compare_methods(network: Judgement, others: Mapping[str, Judgement], seed: i
         is NaN.
     """
     rows = [(NETWORK, network.value, np.nan, np.nan, np.nan)]
-    rows += [(name, one.value, *paired_difference(network, one, seed=seed)) for name, one in others.items()]
+    rows += [(name, one.value, *paired_difference(network, one)) for name, one in others.items()]
     table = pd.DataFrame(rows, columns=["method", "value", "difference", "low", "high"])
     table.insert(1, "score", network.headline["name"])
     return table

@@ -103,8 +103,16 @@ def show_prediction(task: Task, chosen: "Chosen", figure: bool = True, **options
     predicted = task.predict(*chosen[:3], progress=progress_bar, **options)
     for warning in predicted.warnings:
         note(warning)
+    _remark(predicted.remark)
     shown = predicted.table.loc[:, [not name.startswith("p_") for name in predicted.table.columns]]
     display(tidy(shown.head(MOST_ROWS)))
     if figure:
         show(task.result_figure(chosen.results, predicted.table))
     note(f"Everything is in {chosen.results}; above are the first rows{' and pictures' * figure}.", chosen.results)
+    _remark(predicted.remark)
+
+
+def _remark(remark: str) -> None:
+    """Say above and below what a model to try out predicted that it is no result."""
+    if remark:
+        display(Markdown(f"**{remark}**"))

@@ -14,18 +14,13 @@ from utils.pages.report import write_report
 from utils.pages.score_figures import learning_curves
 from utils.tasks.automatic import TRIALS, trial_table
 from utils.tasks.task import Evaluation, Task, TestSet
-from utils.training.model_folder import HISTORY, PARAMETERS, SPLIT, read_model
+from utils.training.model_folder import HISTORY, NO_RESULT, PARAMETERS, SPLIT, no_result, read_model
 
 
 def cautions(folder: Path, test_set: TestSet) -> list[str]:
     """Sentences on why the score of a model must not be taken for a result; usually none."""
-    found = [] if test_set.independent else [test_set.doubt or f"Tested on {test_set.origin}."]
-    parameters = json.loads((folder / PARAMETERS).read_text(encoding="utf-8"))["overrides"]
-    if parameters.get("training", {}).get("preset") == "Try out":
-        found.append(
-            'Made with the preset "Try out", to see how everything works: this is no result. Train with another preset.'
-        )
-    return found
+    doubts = "" if test_set.independent else test_set.doubt or f"Tested on {test_set.origin}."
+    return [one for one in (doubts, no_result(folder)) if one]
 
 
 def verdict(evaluation: Evaluation, folder: Path) -> str:
@@ -87,6 +82,6 @@ def write(
         parameters=parameters,
         warnings=[*cautions(folder, test_set), *task.cautions(evaluation), *warnings],
         versions=description["versions"],
-        headline=evaluation.headline,
+        headline={**evaluation.headline, "remark": NO_RESULT if no_result(folder) else ""},
     )
     return path

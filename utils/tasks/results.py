@@ -17,15 +17,17 @@ import pandas as pd
 from utils.data.problems import remarked
 from utils.data.unread import unread
 from utils.errors import DataError, UserError, log_exception
-from utils.files import atomic, meaningful
+from utils.files import atomic, meaningful, write_text
 from utils.locks import Holder, hold
 from utils.paths import set_aside, shown_path
+from utils.training.model_folder import NO_RESULT, no_result
 
 OBJECTS = "objects.csv"
 COUNTS = "counts.csv"
 FIRST_COLUMNS = ["file", "plane"]
 DIGITS = "%.7g"  # of a number with a fraction: more than is measured, and a third of the size
 ORIGIN = "prediction.json"
+REMARK_FILE = "this_is_no_result.txt"
 NAME_ERRORS = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}  # of a system that has no file of such a name
 OUT_OF_MEMORY = "ResourceExhaustedError"  # TensorFlow's
 LONGEST_REASON = 100  # characters of an error that nobody foresaw; all of it is in the log
@@ -118,10 +120,14 @@ def check_channels(array: np.ndarray, path: Path, description: dict) -> None:
 
 @dataclass
 class Predicted:
-    """Table of what was found in a folder, and what went wrong or looks doubtful, one sentence each."""
+    """Table of what was found in a folder, and what went wrong or looks doubtful, one sentence each.
+
+    `remark`: a sentence on why all of it is no result; usually empty.
+    """
 
     table: pd.DataFrame
     warnings: list[str] = field(default_factory=list)
+    remark: str = ""
 
 
 @dataclass
@@ -186,6 +192,12 @@ class Results(ABC):
         self.axes, self.progress, self.pixel_size = axes, progress, pixel_size
         self.description: Mapping = predictor.description
         self.warnings: list[str] = []
+        self.remark = no_result(model)
+
+    def remarked(self, rows: Sequence) -> list:
+        """Rows (dicts or frames) of a table, with a last column "remark" where they are of a model to try out."""
+        told = {"remark": NO_RESULT} if self.remark else {}
+        return [{**one, **told} if isinstance(one, dict) else one.assign(**told) for one in rows]
 
     @abstractmethod
     def files(self) -> list:
@@ -227,7 +239,16 @@ class Results(ABC):
             "axes": self.axes,
             "classes": self.predictor.classes,
             **given,
+            **({"remark": self.remark} if self.remark else {}),
         }
+
+    def write_remark(self) -> None:
+        """Write `remark` to a file beside the results; that of an earlier prediction goes where there is none."""
+        path = self.folder / REMARK_FILE
+        if self.remark:
+            write_text(path, f"{self.remark}\nThe model is {shown_path(self.model)}.\n")
+        else:
+            path.unlink(missing_ok=True)
 
 
 def predict_folder(results: Results) -> Predicted:
@@ -260,6 +281,8 @@ def _predict_all(results: Results) -> Predicted:
             continue
         if not rows:
             results.begin(files)
+            results.write_remark()
+        found.rows = results.remarked(found.rows)
         rows += found.rows
         sizes.append(found.pixel_size_um)
         remarks.append((found.path, found.remarks))
@@ -270,7 +293,7 @@ def _predict_all(results: Results) -> Predicted:
     results.end(table)
     doubts = pixel_size_doubts(sizes, results.description.get("pixel_size_um"))
     results.warnings += [*map(str, remarked(remarks)), *results.not_read()]
-    return Predicted(table, results.warnings + doubts)
+    return Predicted(table, results.warnings + doubts, results.remark)
 
 
 def _why_left_out(error: Exception, file: Path | Sequence[Path]) -> str:

@@ -37,6 +37,24 @@ NOT_COMPARED = {"data": PLACES | {"group_rule"}}
 # Fields that earlier versions did not have, with the value that does what they did.
 ADDED = {"data": {"pixel_size": 0}, "augmentation": {"empty": AUTOMATIC}}
 COMPARED_FORMS = ("data", "augmentation", "training", "strategy")
+TRY_OUT = "Try out"  # preset whose models are for looking, not for use
+NO_RESULT = f"{TRY_OUT}: this is no result"  # column "remark" of tables
+
+
+def no_result(folder: Path) -> str:
+    """Say that the model in `folder` was made to try out how everything works; "" where it was not, or none is known.
+
+    To be said wherever something of the model is used: beside its score and beside all that it predicts.
+    """
+    try:
+        preset = json.loads((folder / PARAMETERS).read_text(encoding="utf-8"))["overrides"]["training"]["preset"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    if preset != TRY_OUT:
+        return ""
+    return (
+        f'Made with the preset "{TRY_OUT}", to see how everything works: this is no result. Train with another preset.'
+    )
 
 
 def alone(folder: Path, wait: float = 1.0) -> AbstractContextManager[bool]:

@@ -32,7 +32,7 @@ def random_scores(crops, right=(), seed=0):
     p = np.random.default_rng(seed).dirichlet([0.5] * 3, len(crops)).astype(np.float32)
     y, names = np.array([one.class_id for one in crops]), [one.name for one in crops]
     p[list(right)] = np.eye(3)[y[list(right)]]
-    return class_scores(names, names, y, p, CLASSES, n=50)
+    return class_scores(names, names, y, p, CLASSES)
 
 
 def pictures(ax):
@@ -145,7 +145,7 @@ def test_confusions_of_classes_and_groups():
         assert [int(text.split("\n")[-1]) for text in texts(figure.axes[0])] == cm.ravel().tolist()
     plain = [one | {"group": None} for one in CLASSES]
     names = scores.per_image["file"].tolist()
-    assert len(confusions(class_scores(names, names, scores.y_true, scores.p, plain, n=5))) == 1
+    assert len(confusions(class_scores(names, names, scores.y_true, scores.p, plain))) == 1
 
 
 def test_calibration_figure_shows_the_curve_and_all_images():

@@ -119,5 +119,14 @@ def test_calibration_finds_the_votes_that_a_rare_class_lacks():
     np.testing.assert_allclose(calibrated(p, plain), p, atol=0.12)
 
 
+def test_few_images_fit_no_temperature():
+    rng = np.random.default_rng(1)
+    y = rng.integers(0, 2, 60)
+    p = np.abs(np.eye(2)[y] - rng.uniform(0.1, 0.45, (60, 1)))  # always right, and hardly sure of it
+    few, many = (calibrate(p[:n], y[:n], np.array([n, n]), np.ones(2)) for n in (29, 60))
+    assert few[0] == 1
+    assert many[0] < 0.8
+
+
 def test_without_an_image_to_judge_by_the_votes_stay():
     np.testing.assert_allclose(calibrate(np.zeros((0, 2)), np.zeros(0, int), np.array([3, 3]), np.ones(2)), [1, 0, 0])

@@ -129,11 +129,16 @@ def test_temperature_is_fitted_on_validation_images_only(trained, monkeypatch):
     project, _, given = trained
     fitted = []
     monkeypatch.setattr(train, "fit_temperature", lambda logits, y: fitted.append(y) or 2.0)
+    few = model_folder.read_model(project.folder)
+    assert few["temperature"] == 1
+    assert few["calibration"] == {"validation_images": len(project.examples("validation")), "fitted": False}
+    monkeypatch.setattr(train, "FEWEST_IMAGES", len(project.examples("validation")))
     moved = Project(project.dataset, project.roles, project.split, project.folder.with_name("warm"))
     short = {"overrides": given["overrides"] | {"training": given["overrides"]["training"] | {"number_of_epochs": 1}}}
     CLASSIFIER.train(moved, short)
     np.testing.assert_array_equal(fitted[0], [one.class_id for one in project.examples("validation")])
     assert model_folder.read_model(moved.folder)["temperature"] == 2.0
+    assert model_folder.read_model(moved.folder)["calibration"]["fitted"]
 
 
 def test_a_rate_that_falls_to_zero_keeps_the_last_weights(source, tmp_path):

@@ -21,6 +21,7 @@ from utils.tasks.pixels import page
 from utils.tasks.registry import UNET
 from utils.tasks.report import verdict
 from utils.training import model_folder
+from utils.training.model_folder import NO_RESULT
 
 TRAINING = SMALL | {"half_resolution": False}
 
@@ -51,6 +52,10 @@ def test_try_out_is_said_to_be_no_result(project, result):
     assert "this is no result" in verdict(result, project.folder)
     written = report.write(UNET, project.folder, result, ["one more"]).read_text()
     assert "this is no result" in written
+    assert "this is no result" in written.split('class="headline"')[1].split("</div>\n\n")[0]  # beside the score itself
+    evaluate(UNET, project.folder, result.test_set)
+    assert json.loads((project.folder / "scores.json").read_text())["remark"] == NO_RESULT
+    assert (pd.read_csv(project.folder / "evaluation.csv")["remark"] == NO_RESULT).all()
     assert "one more" in written
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from utils.data.crops import Crop
-from utils.metrics.calibration import expected_calibration_error
 from utils.metrics.classes import (
     CLASSES,
     GROUPS,
@@ -16,14 +15,16 @@ from utils.metrics.classes import (
     ClassScores,
     class_headline,
     class_scores,
+    estimates,
     group_names,
     groups_of_classes,
     one_hot_confusions,
+    recalls,
     roll_up,
-    scores_of_confusion,
 )
-from utils.metrics.intervals import Judgement, bootstrap_difference
+from utils.metrics.intervals import Judgement, difference
 from utils.tasks.classes.batches import seen_by_forest
+from utils.tasks.classes.calibration import calibration_errors
 from utils.tasks.classes.decision import trained_forest
 from utils.tasks.classes.predict import Classifier
 from utils.tasks.opponents import difference_verdict
@@ -114,8 +115,7 @@ class ClassScoring:
         """See `Task`."""
         scores, comparison = evaluation.scores, evaluation.comparison
         return {
-            "temperature": evaluation.predictor.description["temperature"],
-            "expected_calibration_error": expected_calibration_error(scores.y_true, scores.p),
+            **calibration_errors(evaluation),
             "scores": scores.table.to_dict("records"),
             "confusion_matrix": scores.confusion,
             "group_confusion": scores.group_confusion,
@@ -130,13 +130,8 @@ class ClassScoring:
     def judgement(self, scores: ClassScores) -> Judgement:
         """See `NetworkTask`: balanced accuracy."""
         confusions = one_hot_confusions(scores.y_true, scores.p.argmax(axis=1), len(scores.classes))
-        place = TOTALS.index("balanced_accuracy")
-        return Judgement(
-            class_headline(scores.table),
-            confusions,
-            lambda sums: scores_of_confusion(sums)[..., place],
-            scores.per_image["group"].tolist(),
-        )
+        groups = scores.per_image["group"].tolist()
+        return Judgement(class_headline(scores.table), confusions, recalls, groups)
 
 
 def scores_of(crops: Sequence[Crop], p: np.ndarray, classes: Sequence[dict]) -> ClassScores:
@@ -175,46 +170,33 @@ def per_class_table(table: pd.DataFrame, level: str = CLASSES) -> pd.DataFrame:
 
 
 def interval_caution(table: pd.DataFrame) -> str:
-    """Say which scores of classes depend on chance more than their intervals show; empty where none does.
-
-    A bootstrap only draws from the images that are there: where all of them are right, all draws are.
-    """
-    rows = table[(table["level"] == CLASSES) & (table["class"] != "")].set_index("class")
-    images, recall = (rows[rows["score"] == score] for score in ("images", "recall"))
-    few = images.loc[images["value"] < FEW_TEST_IMAGES, "value"]
-    notes = []
-    if len(few):
-        named = ", ".join(f"{name}: {n:.0f}" for name, n in few.items())
-        notes.append(f"Classes with fewer than {FEW_TEST_IMAGES} test images ({named}) are too small to judge by.")
-    if (recall["low"] == recall["high"]).any():
-        notes.append(
-            "An interval without width, such as 1.00 to 1.00, only says that none of the test images was wrong (or "
-            "right): with none among 30, up to 10 % of new images may still be (rule of three: 3 / 30)."
-        )
-    return " ".join(notes)
+    """Say which classes have too few test images to judge by; empty where none has."""
+    images = table[(table["level"] == CLASSES) & (table["class"] != "") & (table["score"] == "images")]
+    few = images[images["value"] < FEW_TEST_IMAGES]
+    if not len(few):
+        return ""
+    named = ", ".join(f"{name}: {n:.0f}" for name, n in zip(few["class"], few["value"], strict=True))
+    return f"Classes with fewer than {FEW_TEST_IMAGES} test images ({named}) are too small to judge by."
 
 
 def compare_classifiers(
-    one: ClassScores,
-    other: ClassScores,
-    names: Sequence[str] = ("network", "random forest"),
-    n: int = 2000,
-    seed: int = 0,
+    one: ClassScores, other: ClassScores, names: Sequence[str] = ("network", "random forest")
 ) -> pd.DataFrame:
     """Two classifiers on the same test images, with the interval of the difference between them.
 
-    The same images are drawn for both: what makes an image hard for one mostly makes it hard for the other, so that
-    their difference is known better than either score. Columns: level, score (of TOTALS), one for each of `names`,
-    difference (first minus second), low, high (95 % interval of the difference from `n` bootstrap draws, NaN for fewer
-    than three groups of images). ValueError if the two were not scored on the same images.
+    What makes an image hard for one mostly makes it hard for the other, so that their difference is known better than
+    either score. Columns: level, score (of TOTALS), one for each of `names`, difference (first minus second), low, high
+    (95 % interval of the difference, NaN for fewer than three groups of images). ValueError if the two were not scored
+    on the same images.
     """
     if one.per_image["file"].tolist() != other.per_image["file"].tolist() or (one.y_true != other.y_true).any():
         raise ValueError("the two classifiers were not scored on the same images")
     groups, tables = one.per_image["group"].tolist(), []
     for level in (CLASSES, GROUPS) if group_names(one.classes) else (CLASSES,):
-        pair = [_confusions(scores, level) for scores in (one, other)]
-        first, second = (_totals(each.sum(axis=0, dtype=np.float64)) for each in pair)
-        low, high = bootstrap_difference(*pair, _totals, groups=groups, n=n, seed=seed)
+        totals = [estimates(_confusions(scores, level), groups)[0] for scores in (one, other)]
+        first, second = (np.concatenate([each.value for each in found]) for found in totals)
+        ends = [difference(*pair) for pair in zip(*totals, strict=True)]
+        low, high = (np.concatenate(end) for end in zip(*ends, strict=True))
         columns = {"level": level, "score": TOTALS, names[0]: first, names[1]: second}
         tables.append(pd.DataFrame(columns | {"difference": first - second, "low": low, "high": high}))
     return pd.concat(tables, ignore_index=True)
@@ -226,10 +208,6 @@ def _confusions(scores: ClassScores, level: str) -> np.ndarray:
         return one_hot_confusions(scores.y_true, scores.p.argmax(axis=1), len(scores.classes))
     true, p = groups_of_classes(scores.classes)[scores.y_true], roll_up(scores.p, scores.classes)
     return one_hot_confusions(true, p.argmax(axis=1), p.shape[1])
-
-
-def _totals(cm: np.ndarray) -> np.ndarray:
-    return scores_of_confusion(cm)[..., : len(TOTALS)]
 
 
 def classifier_verdict(comparison: pd.DataFrame) -> str:

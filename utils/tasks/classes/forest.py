@@ -17,6 +17,7 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.model_selection import StratifiedGroupKFold
 
 from utils.errors import ModelError
+from utils.metrics.calibration import FEWEST_IMAGES
 
 FOREST = "forest.npz"  # in a model folder
 PERCENTILES = (1, 5, 25, 50, 75, 90, 95, 99)
@@ -168,7 +169,7 @@ class Forest:
         return nodes
 
     def probabilities(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
-        """Calibrated probabilities float32 (n, n_classes) of images (Y, X, C) as read."""
+        """Probabilities float32 (n, n_classes) of images (Y, X, C) as read, see `calibrate`."""
         return calibrated(self.predict_proba(arrays), self.calibration).astype(np.float32)
 
     def save(self, path: Path) -> None:
@@ -271,7 +272,8 @@ def calibrate(p: np.ndarray, y: np.ndarray, counts: np.ndarray, balance: np.ndar
     """Calibration of a `Forest` from votes (n, n_classes) on images of classes `y` (n,) that it did not learn from.
 
     Trees of few images of a class vote against it: each class is shifted by a common power of how many there are
-    (`counts`), which is fitted with the temperature by the log-loss in which a class weighs `balance`.
+    (`counts`), which is fitted with the temperature by the log-loss in which a class weighs `balance`. Few images fit
+    no temperature (`utils.metrics.calibration.FEWEST_IMAGES`).
     """
     shift = -np.log(np.maximum(counts, 1) / max(counts.max(), 1))
     weights = balance[y] / balance[y].mean() if len(y) else np.zeros(0)
@@ -282,7 +284,11 @@ def calibrate(p: np.ndarray, y: np.ndarray, counts: np.ndarray, balance: np.ndar
         fit = -(weights * log_softmax(logits, axis=1)[np.arange(len(y)), y]).sum() if len(y) else 0.0
         return float(fit + 0.5 * (log_t_and_power @ log_t_and_power) / PRIOR_SD**2)
 
-    log_t, power = minimize(loss, [0.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-3, "fatol": 1e-4}).x
+    how = {"method": "Nelder-Mead", "options": {"xatol": 1e-3, "fatol": 1e-4}}
+    if len(y) < FEWEST_IMAGES:
+        log_t, power = 0.0, minimize(lambda one: loss(np.array([0.0, one[0]])), [0.0], **how).x[0]
+    else:
+        log_t, power = minimize(loss, [0.0, 0.0], **how).x
     return np.concatenate([[np.exp(log_t)], np.where(counts > 0, power * shift, -np.inf)])
 
 

@@ -25,6 +25,7 @@ from utils.pages.pictures import display_limits
 from utils.pages.score_figures import confusion_figure
 from utils.patching.augmentation import Augmentation, draw_image
 from utils.tasks.classes.batches import in_own_values, prepared
+from utils.tasks.classes.calibration import calibration_in_words
 from utils.tasks.classes.cells import OVERLAYS
 from utils.tasks.classes.checks import amount_problems, class_counts, shared_groups, size_note
 from utils.tasks.classes.decision import told
@@ -130,17 +131,8 @@ class ClassPage:
         return [
             *(f"**Who decides?** {one}" for one in who),
             *(f"**Is it worth it?** {one}" for one in worth),
-            self._calibration(evaluation),
+            calibration_in_words(evaluation),
         ]
-
-    def _calibration(self, evaluation: ClassEvaluation) -> str:
-        """How far the probabilities can be believed, in words."""
-        error = expected_calibration_error(evaluation.scores.y_true, evaluation.scores.p)
-        return (
-            f"**Can the probabilities be believed?** They differ from the share that is right by {100 * error:.0f} "
-            f"percentage points on average (expected calibration error); a temperature of "
-            f"{evaluation.predictor.description['temperature']:.2f}, fitted on validation images, makes them honest."
-        )
 
     def evaluation_figures(self, evaluation: ClassEvaluation) -> dict[str, Figure]:
         """See `Task`: confusions, worst mistakes, calibration, comparison with the forest."""

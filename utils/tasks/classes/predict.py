@@ -1,4 +1,4 @@
-"""A trained classifier with the preprocessing and the calibration that were saved with it."""
+"""A trained classifier with the preprocessing and the temperature that were saved with it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -83,7 +83,10 @@ class Classifier:
         return prepared(array, self.description)
 
     def probabilities(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
-        """Calibrated probabilities float32 (n, classes) of images (Y, X, C) as read, of any sizes."""
+        """Probabilities float32 (n, classes) of images (Y, X, C) as read, of any sizes.
+
+        Calibrated where there were validation images enough (`utils.metrics.calibration.FEWEST_IMAGES`).
+        """
         if self.share == 1 or not len(arrays):
             return self.of_network(arrays)
         if self.share == 0:
@@ -105,7 +108,7 @@ class Classifier:
         return np.concatenate(batches)
 
     def of_prepared(self, batch: np.ndarray) -> np.ndarray:
-        """Calibrated probabilities float32 (n, classes) of the network for prepared images float32 (n, Y, X, C)."""
+        """Probabilities float32 (n, classes) of the network for prepared images float32 (n, Y, X, C)."""
         return self._call(batch).numpy()
 
 

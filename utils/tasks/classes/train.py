@@ -11,7 +11,7 @@ from utils.data.crops import Crop
 from utils.data.project import Project, describe_images
 from utils.errors import ModelError
 from utils.images.normalise import BOTH, EACH_IMAGE, NORMALISATION, common_range
-from utils.metrics.calibration import apply, fit_temperature
+from utils.metrics.calibration import FEWEST_IMAGES, apply, fit_temperature
 from utils.patching.augmentation import Augmentation
 from utils.paths import resolve
 from utils.tasks.automatic import Choice, Progressively, number
@@ -133,13 +133,18 @@ class ClassTraining:
     def _publish(self, project, network, description, training, history) -> None:
         """Write the model folder from the trained network, with a temperature fitted on validation images only.
 
+        Where these are few the temperature is 1: one fitted on few images makes probabilities worse as often as better.
         Where the form says so, a forest is trained on the same images, and validation images choose who decides.
         """
         plain = self.untrained(description)
         plain.set_weights(network.get_weights())
         images, class_ids = arrays(project.examples("validation"), description)
         logits = keras.Model(plain.input, plain.get_layer("logits").output).predict(images, verbose=0)
-        description = description | {"temperature": float(fit_temperature(logits, class_ids))}
+        enough = len(class_ids) >= FEWEST_IMAGES
+        description = description | {
+            "temperature": float(fit_temperature(logits, class_ids)) if enough else 1.0,
+            "calibration": {"validation_images": len(class_ids), "fitted": enough},
+        }
         files = {}
         if (decides := training.get("decides", "network")) != "network":
             forest = trained_forest(project.examples("training"), description, training)

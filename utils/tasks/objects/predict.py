@@ -167,7 +167,7 @@ class ObjectResults(Results):
 
     def append(self, found: FoundObjects, rows: list[dict]) -> None:
         """See `Results`."""
-        self.table.append(found.objects)
+        self.table.append(self.remarked(found.objects))
         write_csv(self.folder / COUNTS, meaningful(pd.DataFrame(rows)))
         if found.without_rois:
             self.warnings.append(

@@ -12,6 +12,7 @@ from utils.metrics.intervals import Judgement
 from utils.metrics.pixels import (
     READABLE,
     PixelScores,
+    dices,
     mean_iou,
     pixel_headline,
     pixel_score_table,
@@ -61,11 +62,10 @@ class PixelScoring:
     def judgement(self, scores: PixelScores) -> Judgement:
         """See `Task`: mean foreground IoU of two classes, mean Dice of more."""
         n = scores.confusions.shape[-1]
-        place = 0 if n == 2 else 1
         return Judgement(
             pixel_headline(pixel_score_table(scores)),
             summands(scores.confusions),
-            lambda sums: totals_of_sums(sums, n)[..., place],
+            lambda sums: totals_of_sums(sums, n)[..., 0] if n == 2 else dices(sums, n),
             scores.per_image["group"].tolist(),
         )
 
