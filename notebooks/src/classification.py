@@ -132,6 +132,9 @@ class Data(AdvancedData):
         "", help="folder of an earlier model to go on from (3.4); leave empty to train from scratch"
     ).tag(path=True)
     percentage_test = Int(20, min=0, max=80, help="% of images kept aside for section 5; 10 to 30 (not for a sample)")
+    test_in_turn = Automatic(
+        Bool(), help="few images: test on all of them in turn, by 5 more trainings; automatic: fewer than 30"
+    )
     percentage_validation = Automatic(
         Int(10, min=1, max=80), help="% of the rest that watches over the training; 10 to 25, more of few images"
     )
@@ -231,7 +234,8 @@ from utils.tasks import page
 from utils.tasks.classes.task import Classification
 
 task = Classification()
-project = task.open(data.values(), training.seed)
+given = overrides.get("evaluation", {})
+project = page.open_project(task, data.values(), training.seed, training.preset, given)
 test = task.sample_test_set(project, data.training_source)
 page.settle(task, project, data, training)
 page.show_project(task, project, training.values(), test)

@@ -146,6 +146,9 @@ class Data(AdvancedData):
         path=True, names=("automatic", "2D_versatile_fluo", "2D_versatile_he", "2D_paper_dsb2018", "2D_demo")
     )
     percentage_test = Int(20, min=0, max=80, help="% of images kept aside for section 5; 10 to 30 (not for a sample)")
+    test_in_turn = Automatic(
+        Bool(), help="few images: test on all of them in turn, by 5 more trainings; automatic: fewer than 30"
+    )
 
 
 data = Data(**overrides.get("data", {}))
@@ -240,7 +243,8 @@ from utils.tasks import page
 from utils.tasks.objects.task import StarDist
 
 task = StarDist()
-project = page.open_project(task, data.values(), training.seed)
+given = overrides.get("evaluation", {})
+project = page.open_project(task, data.values(), training.seed, training.preset, given)
 page.settle(task, project, data, training)
 page.show_project(task, project, training.values())
 

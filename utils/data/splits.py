@@ -6,12 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from utils.errors import DataError
 from utils.files import file_sha256, write_csv
 
 FEW, MANY = 10, 30  # images, between which the share that watches over a training falls
 ROLES = ("training", "validation", "test")
+FOLD = "fold"  # column of a split table: in which part an image is tested, where all images are tested in turn
+FOLDS = 5  # such parts, at most
 DRAWS = 100  # random orders of the groups, of which the one closest to the percentages is taken
 ALLOCATIONS = 20  # beginnings of which the best result is taken; fewer where there are many groups
 GROUPS_SEEN = 20_000  # in all draws together
@@ -63,8 +67,7 @@ def split(
     rest = np.flatnonzero(roles == 0)
     roles[rest[_draw(sizes[rest], percentage_validation, len(rest) - 1, rng)]] = len(filled) - 1
     if amounts is not None:
-        held = np.zeros((len(names), 1 + amounts.shape[1]), int)
-        np.add.at(held, inverse, np.column_stack([np.ones(len(amounts), int), amounts]))
+        held = _held_by_groups(inverse, len(names), amounts)
         if not _is_fair(_held(roles, held, len(filled))):
             shares = [part / 100 for part in (percentage_test, percentage_validation)][1 - len(filled) :]
             roles = _shared_out(held, shares, rng)
@@ -127,6 +130,47 @@ def stratified_split(
             f"Add images, or {change}set percentage_test to 0."
         )
     return np.array(filled)[roles][inverse]
+
+
+def folds(groups: Sequence[str], amounts: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
+    """Divide images into parts of about the same size, by whole groups: number of the part of each image, from 1.
+
+    Where n groups hold a thing, it is in n parts, or in all of them; see `allocate`.
+
+    Parameters
+    ----------
+    groups
+        Group of each image.
+    amounts
+        (n, things), whole numbers: how much an image holds of each thing to be learned; parts hold about as much.
+    n_folds
+        Number of parts, at most as many as groups.
+    seed
+        The same groups and seed give the same parts, in whatever order the images come.
+    """
+    names, inverse = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    held = _held_by_groups(inverse, len(names), amounts)
+    there = held.sum(axis=0) > 0
+    weights = np.where(np.arange(there.sum()) == 0, IMAGES_FIRST * there.sum(), 1.0)
+    shares = [1 / left for left in range(n_folds, 1, -1)]
+    return allocate(held[:, there], shares, np.random.default_rng(seed), weights=weights)[inverse] + 1
+
+
+def with_copies(groups: Sequence[str], sha256: Sequence[str]) -> np.ndarray:
+    """Groups in which images of the same content are together, too: the first name of those joined, for each image."""
+    names, numbers = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    _, contents = np.unique(np.asarray(sha256, dtype=str), return_inverse=True)
+    links = coo_array((np.ones(len(numbers)), (numbers, len(names) + contents)), shape=[len(names) + len(numbers)] * 2)
+    joined = connected_components(links, directed=False)[1][: len(names)]
+    first = {number: name for number, name in zip(joined[::-1], names[::-1], strict=True)}
+    return np.array([first[number] for number in joined])[numbers]
+
+
+def _held_by_groups(inverse: np.ndarray, n_groups: int, amounts: np.ndarray) -> np.ndarray:
+    """Number of images and amount of each thing (groups, 1 + things); `inverse` (n,): number of each image's group."""
+    held = np.zeros((n_groups, 1 + amounts.shape[1]), int)
+    np.add.at(held, inverse, np.column_stack([np.ones(len(amounts), int), amounts]))
+    return held
 
 
 def automatic_percentage(n: int) -> int:

@@ -18,6 +18,7 @@ from utils.pages.bar import progress_bar
 from utils.patching.augmentation import Augmentation
 from utils.patching.batches import automatic_steps, sources
 from utils.tasks.automatic import Progressively, number
+from utils.tasks.cross_validation import effort
 from utils.tasks.objects.checks import object_sizes
 from utils.tasks.objects.network import (
     TrainingObjects,
@@ -89,7 +90,7 @@ class ObjectTraining:
         batch = values["batch_size"], patch, DRAWING
         pace = project.measure((str(network), *batch), lambda: seconds_per_step(build(network).keras_model, *batch))
         steps = automatic_steps(project.examples("training"), patch, values["batch_size"])
-        add_length(values, steps, patch, WORK, pace)
+        add_length(values, steps, patch, WORK, pace, effort(project, values["preset"]))
 
     def describe(self, project: Project, training: Mapping) -> dict:
         """See `Task`."""
