@@ -154,7 +154,7 @@ def turn_choice(project: "Project") -> Choice:
     return Choice("data", FIELD, project.folds is not None, project.in_turn)
 
 
-def test_note(project: "Project", preset: str) -> str:
+def turn_note(project: "Project", preset: str) -> str:
     """Markdown on what the model will be tested, and what that costs; empty where nobody asked."""
     if project.folds is None:
         return f"**Test:** {project.in_turn}" if project.in_turn else ""
@@ -182,7 +182,7 @@ class _Share(keras.callbacks.Callback):
         self.bar.update(self.done + (epoch + 1) / self.params["epochs"] - self.bar.n)
 
 
-def test_parts(task: "NetworkTask", project: "Project", forms: Mapping) -> None:
+def answer_parts(task: "NetworkTask", project: "Project", forms: Mapping) -> None:
     """Train a model for each part that was not tested yet, and keep what it and its opponents find there.
 
     Parameters
@@ -252,7 +252,7 @@ class Answers(NamedTuple):
 
 
 def read_answers(folder: Path, test_set: "TestSet") -> Answers:
-    """What `test_parts` kept of the images of a test set; ModelError where it is missing or damaged."""
+    """What `answer_parts` kept of the images of a test set; ModelError where it is missing or damaged."""
     found: dict[str, dict[str, dict[str, np.ndarray]]] = {}
     epochs = np.zeros(len(test_set.examples), int)
     sha256 = [file_sha256(one.image.path) for one in test_set.examples]

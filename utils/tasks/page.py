@@ -17,7 +17,7 @@ from utils.pages.notes import note
 from utils.pages.page import show_tables, tidy
 from utils.tasks import report
 from utils.tasks.automatic import TRIALS, trial_table
-from utils.tasks.cross_validation import in_turn, test_note
+from utils.tasks.cross_validation import in_turn, turn_note
 from utils.tasks.task import Checks, Evaluation, NetworkTask, Task, TestSet, alike
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def open_project(
 def show_project(task: Task, project: "Project", training: dict, test_set: TestSet | None = None) -> None:
     """Section 3.2: what was found, as text, table and figure; `training` are values of that form."""
     display(Markdown(task.overview(project, training)))
-    if told := test_note(project, training["preset"]):
+    if told := turn_note(project, training["preset"]):
         display(Markdown(with_labels(told)))
     if isinstance(task, NetworkTask) and len(table := task.fingerprint_table(project)):
         show_tables({"What the images are like": table})

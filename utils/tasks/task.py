@@ -21,7 +21,7 @@ from utils.metrics.intervals import Judgement
 from utils.pages.page import overlays
 from utils.paths import resolve
 from utils.tasks.automatic import Choice, asked_for, complete, kept_choices, leave_open, rows, settled
-from utils.tasks.cross_validation import test_parts
+from utils.tasks.cross_validation import answer_parts
 from utils.tasks.results import Predicted, Results, predict_folder
 from utils.tasks.trials import try_out
 from utils.training.run import Ingredients, run
@@ -422,7 +422,7 @@ class NetworkTask(Task):
             return self.ingredients(project, forms, description | self._reasons(project, choices), starting)
 
         in_turn = project.folds is not None and not project.fold
-        first = (lambda: test_parts(self, project, asked)) if in_turn else None
+        first = (lambda: answer_parts(self, project, asked)) if in_turn else None
         return run(project, parameters, prepare, callbacks, settle=settle if choices else None, first=first)
 
     def _reasons(self, project: "Project", choices: Sequence[Choice]) -> dict:
