@@ -94,7 +94,7 @@ note(samples.descriptions(["mitosis", "mitosis_new_marker"]))
 # **Groups of classes**: several classes can be rolled up for the report, for example all phases after anaphase.
 #
 # **Few images** (fewer than 30, or groups): all are tested in turn, each by a model that was trained without it
-# ([cross-validation](../README.md#glossary)); section 3.2 says how much longer that takes. *Test in turn* says otherwise.
+# ([cross-validation](../README.md#glossary)); section 3.2 says how much longer that takes. *Test in turn* changes it.
 #
 # **Training**: choose a [preset](../README.md#glossary): it says how much time may be spent. *Try out* takes a minute
 # or two and shows how everything works, but its result is no result. *Quick on a CPU* gives a good model in minutes,
@@ -335,8 +335,8 @@ page.show_trials(project)
 # %% [markdown]
 # ## 5. Evaluate
 #
-# Few images were all tested in turn, before your model was trained: *Test source* may stay empty, and the text below the
-# score says whose score it is.
+# Few images were all tested in turn, before your model was trained: *Test source* may stay empty, and the text below
+# the score says whose score it is.
 #
 # How good is the model on images that it has never seen? Leave *Test source* empty to use the images set aside (or the
 # test images of the sample). [Balanced accuracy](../README.md#glossary) is the share of each class that is named

@@ -91,7 +91,7 @@ note(samples.descriptions(["nuclei_real", "tissue", "tissue_new_stain", "nuclei"
 # names look like, or that every image stands alone; until then the report does not call the test independent.
 #
 # **Few images** (fewer than 30, or groups): all are tested in turn, each by a model that was trained without it
-# ([cross-validation](../README.md#glossary)); section 3.2 says how much longer that takes. *Test in turn* says otherwise.
+# ([cross-validation](../README.md#glossary)); section 3.2 says how much longer that takes. *Test in turn* changes it.
 #
 # **Training**: choose a [preset](../README.md#glossary): it says how much time may be spent. *Try out* takes a minute
 # or two and shows how everything works, but its result is no result. *Quick on a CPU* gives a good model in minutes,
@@ -326,8 +326,8 @@ page.show_trials(project)
 # %% [markdown]
 # ## 5. Evaluate
 #
-# Few images were all tested in turn, before your model was trained: *Test source* may stay empty, and the text below the
-# score says whose score it is.
+# Few images were all tested in turn, before your model was trained: *Test source* may stay empty, and the text below
+# the score says whose score it is.
 #
 # How good is the model on images that it has never seen? Leave *Test source* empty to use the images set aside (or the
 # test images of the sample). [IoU](../README.md#glossary) is the area that model and annotation have in common, divided

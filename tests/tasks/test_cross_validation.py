@@ -18,7 +18,7 @@ from utils.fine_tuning.comparison import old_test_set
 from utils.images.image import write_tiff
 from utils.tasks import cross_validation, page, report
 from utils.tasks.automatic import AUTOMATIC
-from utils.tasks.cross_validation import ALONE, Effort, effort, in_turn, of_fold, turn_choice, turn_note
+from utils.tasks.cross_validation import effort, in_turn, of_fold, turn_choice, turn_note
 from utils.tasks.held_out import evaluate, find_test_set
 from utils.tasks.pixels.task import UNet
 from utils.tasks.registry import CLASSIFIER, STARDIST, UNET
@@ -119,7 +119,7 @@ def test_when_images_are_set_aside(tmp_path, how, said):
     assert said in project.in_turn
     assert said in turn_note(project, QUICK)
     assert turn_choice(project).value is False
-    assert effort(project, QUICK) == ALONE
+    assert effort(project, QUICK) == 1
 
 
 def test_it_can_be_asked_for_with_any_preset(tmp_path):
@@ -370,12 +370,15 @@ def test_the_time_that_is_given_is_that_of_all_trainings(tmp_path):
     project = opened(UNET, written(tmp_path), tmp_path)
     k = project.folds.max()
     inner = of_fold(UNET, project, {"percentage_validation": 20}, 0, 1)
-    for preset, share in ((QUICK, cross_validation.ROUNDS[QUICK]), ("Default", 1)):
-        assert effort(project, preset) == Effort(1, 1 + k * share)
-        assert effort(inner, preset) == Effort(share, 1 + k * share)
+    assert (effort(project, QUICK), effort(project, "Default")) == (1 + k / 2, 1 + k)
+    assert (effort(inner, QUICK), effort(inner, "Default")) == (1, 1)
     values = {"preset": QUICK, "time_for_training": 30}
-    rounds = [epochs_choice(values, 100, 10, 0.1, effort(one, QUICK)).value for one in (project, inner)]
-    assert 1.2 * (rounds[0] + k * rounds[1]) * 10 * 0.1 == pytest.approx(30 * 60, rel=0.02)
+    chosen = epochs_choice(values, 100, 10, 0.1, effort(project, QUICK)).value
+    asked = {"data": {}, "training": {**values, "number_of_epochs": AUTOMATIC}}
+    others = cross_validation._with_rounds(asked, {"training": {"number_of_epochs": chosen}})
+    assert 1.2 * (chosen + k * others["training"]["number_of_epochs"]) * 10 * 0.1 == pytest.approx(30 * 60, rel=0.02)
+    asked["training"]["number_of_epochs"] = 7
+    assert cross_validation._with_rounds(asked, {"training": asked["training"]})["training"]["number_of_epochs"] == 7
     said = epochs_choice(values | {"time_for_training": AUTOMATIC}, 100, 10, 0.1, effort(project, QUICK))
     assert said.value == 100, "the model that is kept gets what the preset says"
     assert "takes about" in said.reason

@@ -57,6 +57,11 @@ class Project:
         """Images with the given role."""
         return [example for example, its in zip(self.dataset.examples, self.roles, strict=True) if its == role]
 
+    @property
+    def uses(self) -> np.ndarray:
+        """What each image is used for, in words (n,): its role, or the part in which it is tested."""
+        return self.roles if self.folds is None else np.array([f"part {number}" for number in self.folds])
+
     def measure(self, what: Hashable, how: Callable[[], Any]) -> Any:
         """Result of `how()` on the images with their present roles, worked out only the first time it is asked for."""
         key = self.roles.tobytes(), what

@@ -4,13 +4,13 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import pandas as pd
 
-from utils.data.project import percentage_of_validation
+from utils.data.project import Project, percentage_of_validation
 from utils.data.splits import FOLD, FOLDS, folds, with_copies
 from utils.errors import DataError, ModelError
 from utils.files import atomic, file_sha256
@@ -22,38 +22,31 @@ from utils.tasks.automatic import Choice
 from utils.training.model_folder import HISTORY, UNFINISHED, was_split_so
 from utils.training.progress import BAR
 
-if TYPE_CHECKING:
-    from utils.data.project import Project
-    from utils.tasks.task import Evaluation, NetworkTask, TestSet
 
 FIELD = "test_in_turn"  # of the form data
 FOLDER = "cross_validation"  # within the model folder
 ENOUGH = 30  # images (or groups, where there are groups) from which on those set aside say enough
 FEWEST = 3  # one to test on, one to learn from, one to watch over the training
 TRY_OUT = "Try out"
-ROUNDS = {"Quick on a CPU": 0.5, TRY_OUT: 0.5}  # of a model that tests a part, by those of the model that is kept
+SHARES = {
+    "Quick on a CPU": 0.5,
+    TRY_OUT: 0.5,
+}  # rounds of a model that tests a part, by those of the model that is kept
 ARRAYS = "arrays"
 
 
-class Effort(NamedTuple):
-    """Rounds of a training, and of all trainings together, by those of the model that is kept."""
-
-    own: float = 1.0
-    whole: float = 1.0
+def share_of_rounds(preset: str) -> float:
+    """Rounds of training of a model that tests a part, by those of the model that is kept, where nobody types them."""
+    return SHARES.get(preset, 1.0)
 
 
-ALONE = Effort()
+def effort(project: Project, preset: str) -> float:
+    """How much longer all trainings of a project take than that of its model."""
+    in_turn = project.folds is not None and not project.fold
+    return 1 + share_of_rounds(preset) * int(project.folds.max()) if in_turn else 1.0
 
 
-def effort(project: "Project", preset: str) -> Effort:
-    """How long this project is trained: presets that bound the time bound that of the models for the test, too."""
-    if project.folds is None:
-        return ALONE
-    share = ROUNDS.get(preset, 1.0)
-    return Effort(share if project.fold else 1.0, 1 + share * project.folds.max())
-
-
-def in_turn(task: "NetworkTask", project: "Project", data: Mapping, seed: int, preset: str, named: str) -> "Project":
+def in_turn(task: Any, project: Project, data: Mapping, seed: int, preset: str, named: str) -> Project:
     """Decide whether all images are tested in turn.
 
     Parameters
@@ -92,13 +85,13 @@ def in_turn(task: "NetworkTask", project: "Project", data: Mapping, seed: int, p
         return replace(project, in_turn=f"Not possible: {error}")
 
 
-def _units(project: "Project") -> tuple[int, str]:
+def _units(project: Project) -> tuple[int, str]:
     """Number of groups, where somebody defined any, else of images, and what they are called."""
     groups = project.split["group"]
     return groups.nunique(), "groups" if named_groups(project.split["file"], groups) else "images"
 
 
-def _why_not(project: "Project", data: Mapping, preset: str) -> str:
+def _why_not(project: Project, data: Mapping, preset: str) -> str:
     """Why images are rather set aside, in words; empty where they are better tested in turn."""
     n, unit = _units(project)
     if n >= ENOUGH:
@@ -110,7 +103,7 @@ def _why_not(project: "Project", data: Mapping, preset: str) -> str:
     return ""
 
 
-def _divided(task: "NetworkTask", project: "Project", data: Mapping, seed: int) -> "Project":
+def _divided(task: Any, project: Project, data: Mapping, seed: int) -> Project:
     """The project with parts in which all images are tested; DataError where they cannot be."""
     joined = with_copies(project.split["group"], project.split["sha256"])
     held, (n, unit) = task.held(project), _units(project)
@@ -134,14 +127,14 @@ def _divided(task: "NetworkTask", project: "Project", data: Mapping, seed: int) 
     return _with_roles(task, whole, np.arange(len(numbers)), data, seed)
 
 
-def of_fold(task: "NetworkTask", project: "Project", data: Mapping, seed: int, fold: int) -> "Project":
+def of_fold(task: Any, project: Project, data: Mapping, seed: int, fold: int) -> Project:
     """A project of its own, which lies among the checkpoints, to test one part with what is learned from the others."""
     chosen = np.flatnonzero(project.folds != fold)
     place = project.folder / UNFINISHED / FOLDER / str(fold)
     return replace(_with_roles(task, project, chosen, data, seed), folder=place, fold=fold)
 
 
-def _with_roles(task: "NetworkTask", project: "Project", chosen: np.ndarray, data: Mapping, seed: int) -> "Project":
+def _with_roles(task: Any, project: Project, chosen: np.ndarray, data: Mapping, seed: int) -> Project:
     """The project with the `chosen` images for training and validation, the others for the test."""
     roles = np.full(len(project.roles), "test", dtype="<U10")
     roles[chosen] = task.split(project, chosen, percentage_of_validation(data, len(chosen)), seed)
@@ -149,17 +142,17 @@ def _with_roles(task: "NetworkTask", project: "Project", chosen: np.ndarray, dat
     return replace(project, roles=roles, split=split, measured={})
 
 
-def turn_choice(project: "Project") -> Choice:
+def turn_choice(project: Project) -> Choice:
     """What `in_turn` decided, for the form."""
     return Choice("data", FIELD, project.folds is not None, project.in_turn)
 
 
-def turn_note(project: "Project", preset: str) -> str:
+def turn_note(project: Project, preset: str) -> str:
     """Markdown on what the model will be tested, and what that costs; empty where nobody asked."""
     if project.folds is None:
         return f"**Test:** {project.in_turn}" if project.in_turn else ""
-    times, k = effort(project, preset).whole, project.folds.max()
-    less = " for half as many rounds" if ROUNDS.get(preset, 1.0) < 1 else ""
+    times, k = effort(project, preset), project.folds.max()
+    less = " for half as many rounds" if share_of_rounds(preset) < 1 else ""
     return (
         f"**Test on all images in turn.** {project.in_turn} That is {k} trainings{less} before that of your model, "
         f"which learns from all images: together about {times:g} times as long as one training (the minutes stand "
@@ -182,23 +175,25 @@ class _Share(keras.callbacks.Callback):
         self.bar.update(self.done + (epoch + 1) / self.params["epochs"] - self.bar.n)
 
 
-def answer_parts(task: "NetworkTask", project: "Project", forms: Mapping) -> None:
+def answer_parts(task: Any, project: Project, asked: Mapping, forms: Mapping) -> None:
     """Train a model for each part that was not tested yet, and keep what it and its opponents find there.
 
     Parameters
     ----------
     task, project
         With `folds`; its folder was opened.
-    forms
+    asked
         {form: {field: value}} with `AUTOMATIC` where it is left to the data: all is chosen anew for each part, from
         the images that its model learns from.
+    forms
+        The same with what was chosen for the model that is kept: of it, the rounds that there is time for.
 
     Raises
     ------
     TrainingStopped, DataError, ModelError
         As `NetworkTask.train`; parts that are finished stay so.
     """
-    numbers = range(1, project.folds.max() + 1)
+    asked, numbers = _with_rounds(asked, forms), range(1, project.folds.max() + 1)
     done = [fold for fold in numbers if _place(project.folder, fold).is_file()]
     if len(done) == len(numbers):
         return
@@ -206,15 +201,23 @@ def answer_parts(task: "NetworkTask", project: "Project", forms: Mapping) -> Non
     with progress_bar(desc=f"Testing on all images in turn ({len(numbers)} parts)", **options) as bar:
         for fold in numbers:
             if fold not in done:
-                _test_part(task, project, forms, fold, _Share(bar, len(done)))
+                _answer_part(task, project, asked, fold, _Share(bar, len(done)))
                 done.append(fold)
 
 
-def _test_part(task: "NetworkTask", project: "Project", forms: Mapping, fold: int, callback) -> None:
-    seed, data = forms["training"]["seed"], forms["data"]
-    inner = of_fold(task, project, data, seed, fold)
-    own = {**data, "if_model_exists": "replace", FIELD: False}  # the folder it lies in was asked for already
-    task.train(inner, {"overrides": {**forms, "data": own}}, [callback])
+def _with_rounds(asked: Mapping, forms: Mapping) -> dict:
+    """What is asked of the models that test a part: as many rounds for each, whatever else the computer does."""
+    training, n = asked["training"], forms["training"]["number_of_epochs"]
+    if training["number_of_epochs"] == AUTOMATIC:
+        training = {**training, "number_of_epochs": max(1, round(share_of_rounds(training["preset"]) * n))}
+    data = {**asked["data"], "if_model_exists": "replace", FIELD: False}  # the folder they lie in was asked for already
+    return {**asked, "data": data, "training": training}
+
+
+def _answer_part(task: Any, project: Project, asked: Mapping, fold: int, callback: keras.callbacks.Callback) -> None:
+    seed = asked["training"]["seed"]
+    inner = of_fold(task, project, asked["data"], seed, fold)
+    task.train(inner, {"overrides": asked}, [callback])
     found = task.answers(task.load(inner.folder), inner.examples("test"), inner.examples("training"), seed)
     tested = inner.split.loc[inner.roles == "test", "sha256"]
     _keep(_place(project.folder, fold), found, tested, len(pd.read_csv(inner.folder / HISTORY)))
@@ -251,7 +254,7 @@ class Answers(NamedTuple):
     epochs: np.ndarray
 
 
-def read_answers(folder: Path, test_set: "TestSet") -> Answers:
+def read_answers(folder: Path, test_set: Any) -> Answers:
     """What `answer_parts` kept of the images of a test set; ModelError where it is missing or damaged."""
     found: dict[str, dict[str, dict[str, np.ndarray]]] = {}
     epochs = np.zeros(len(test_set.examples), int)
@@ -271,39 +274,41 @@ def read_answers(folder: Path, test_set: "TestSet") -> Answers:
         ) from error
 
 
-def evaluation_in_turn(task: "NetworkTask", folder: Path, test_set: "TestSet") -> "Evaluation":
+def evaluation_in_turn(task: Any, folder: Path, test_set: Any) -> Any:
     """Score what models found in images that they had not seen, of all parts together, and of each part."""
     predictor, kept = task.load(folder), read_answers(folder, test_set)
-    evaluation = task.evaluation_of(task.recalled(predictor, test_set.examples, kept.found), test_set)
-    return replace(evaluation, folds=_fold_table(task, predictor, test_set, kept))
-
-
-def _fold_table(task: "NetworkTask", predictor: Any, test_set: "TestSet", kept: Answers) -> pd.DataFrame:
-    """A row for each part: fold, images, epochs, and the headline score of each method."""
     recalled = task.recalled(predictor, test_set.examples, kept.found)
+    table = _fold_table(task, recalled, predictor.classes, test_set, kept.epochs)
+    whose = _whose(table, len(pd.read_csv(folder / HISTORY)))
+    return replace(task.evaluation_of(recalled, test_set), folds=table, whose=whose)
+
+
+def _fold_table(
+    task: Any, recalled: Mapping[str, Any], classes: Sequence[dict], test_set: Any, epochs: np.ndarray
+) -> pd.DataFrame:
+    """A row for each part: fold, images, epochs, and the headline score of each method."""
     rows = []
     for fold in sorted(set(test_set.folds.tolist())):
         chosen = np.flatnonzero(test_set.folds == fold)
         examples = [test_set.examples[i] for i in chosen]
-        scores = {name: task.judge(one, examples, predictor.classes).value for name, one in recalled.items()}
-        rows.append({FOLD: fold, "images": len(chosen), "epochs": kept.epochs[chosen[0]], **scores})
+        scores = {name: task.judge(one, examples, classes).value for name, one in recalled.items()}
+        rows.append({FOLD: fold, "images": len(chosen), "epochs": epochs[chosen[0]], **scores})
     return pd.DataFrame(rows)
 
 
-def fold_tables(evaluation: "Evaluation") -> dict[str, pd.DataFrame]:
+def _whose(table: pd.DataFrame, epochs: int) -> str:
+    """Sentence on whose score that of all parts together is; `epochs` are those of the model that is kept."""
+    few, most = table["epochs"].min(), table["epochs"].max()
+    rounds = f"{most} epochs" if few == most else f"{few} to {most} epochs"
+    return (
+        f"This is the score of {len(table)} models like this one, each trained on the other images only, for {rounds}; "
+        f"the model that you keep was trained on all images, for {epochs} epochs, and was itself not tested."
+    )
+
+
+def fold_tables(evaluation: Any) -> dict[str, pd.DataFrame]:
     """Caption -> table of the parts, for page and report; none where images were set aside."""
     if evaluation.folds is None:
         return {}
     name = evaluation.headline["name"]
     return {f"{name} of each part (fold), by models that were trained on the other parts": evaluation.folds}
-
-
-def what_was_tested(evaluation: "Evaluation") -> str:
-    """Sentence on whose score this is; empty where it is that of the model itself."""
-    if evaluation.folds is None:
-        return ""
-    return (
-        f"This is the score of {len(evaluation.folds)} models like this one, each trained on the other images only, "
-        f"over {evaluation.folds['epochs'].min()} epochs or more; the model that you keep was trained on all images "
-        "and was itself not tested."
-    )

@@ -18,7 +18,7 @@ from utils.files import file_sha256, meaningful, write_csv, write_json
 from utils.groups import ASK, Grouping, alike, groupings, named_groups
 from utils.paths import resolve
 from utils.samples import CLASSIFICATION, EXTRA, REAL, SAMPLES, sample_of
-from utils.tasks.cross_validation import evaluation_in_turn, what_was_tested
+from utils.tasks.cross_validation import evaluation_in_turn
 from utils.tasks.results import check_channels
 from utils.tasks.task import Evaluation, Task, TestSet
 from utils.training.model_folder import PARAMETERS, SPLIT, read_model
@@ -221,7 +221,7 @@ def evaluate(task: Task, folder: Path, test_set: TestSet, **beside: Any) -> Eval
     write_csv(folder / "evaluation.csv", meaningful(evaluation.scores.per_image.assign(**per_image)))
     origin = {"test_images": test_set.origin, "independent": test_set.independent}
     if in_turn:
-        origin |= {"whose": what_was_tested(evaluation), "folds": evaluation.folds.to_dict("records")}
+        origin |= {"whose": evaluation.whose, "folds": evaluation.folds.to_dict("records")}
     counted = {"number_of_images": len(test_set.examples)}
     further = task.further_scores(evaluation)
     if evaluation.classical is not None:

@@ -354,7 +354,7 @@ def _read_so(examples: Sequence[Stored], reading: Reading, annotation: str, igno
 
 def with_roles(copies: pd.DataFrame, project: Project) -> pd.DataFrame:
     """Table of duplicates with what each image is used for, those across roles first: they make the score too good."""
-    role = dict(zip((one.name for one in project.dataset.examples), project.roles, strict=True))
+    role = dict(zip((one.name for one in project.dataset.examples), project.uses, strict=True))
     table = copies.assign(role_a=copies["file_a"].map(role), role_b=copies["file_b"].map(role))
     across = (table["role_a"] != table["role_b"]).sort_values(ascending=False, kind="stable").index
     return table.loc[across]

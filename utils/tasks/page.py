@@ -108,7 +108,8 @@ def conclude(task: Task, evaluation: Evaluation, folder: Path, project: "Project
         if doubtful is not None:
             display(tidy(doubtful.head(DOUBTFUL)))
         checks = with_lookalikes(checks, task, project, evaluation.test_set)
-        display(Markdown(f"**{LOOKALIKES}: {len(checks.tables[LOOKALIKES]) or 'none'}**"))
+        if evaluation.test_set.folds is None:
+            display(Markdown(f"**{LOOKALIKES}: {len(checks.tables[LOOKALIKES]) or 'none'}**"))
         warnings = checks.warnings
     elif task.needs_masks:
         note("This list is made for the model of section 4 only; here you evaluated another one.")

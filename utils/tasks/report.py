@@ -13,7 +13,7 @@ from utils.metrics.intervals import in_words, interval_note
 from utils.pages.report import write_report
 from utils.pages.score_figures import learning_curves
 from utils.tasks.automatic import TRIALS, trial_table
-from utils.tasks.cross_validation import fold_tables, what_was_tested
+from utils.tasks.cross_validation import fold_tables
 from utils.tasks.task import Evaluation, Task, TestSet
 from utils.training.model_folder import HISTORY, PARAMETERS, SPLIT, read_model
 
@@ -32,12 +32,11 @@ def cautions(folder: Path, test_set: TestSet) -> list[str]:
 def verdict(evaluation: Evaluation, folder: Path) -> str:
     """Markdown with the headline score, its interval, where the test images come from, and what to be wary of."""
     best, test_set = evaluation.headline, evaluation.test_set
-    whose = f" {what_was_tested(evaluation)}" if evaluation.folds is not None else ""
     interval = f" (95 % interval {best['low']:.2f} to {best['high']:.2f})" if best["low"] == best["low"] else ""
     warnings = "".join(f"\n\n**Warning:** {caution}" for caution in cautions(folder, test_set))
     return (
         f"## {best['name']}: {in_words(best['value'])}{interval}\n\n{best['meaning']}\n\n"
-        f"Scored on {len(test_set.examples)} images: {test_set.origin}.{whose} "
+        f"Scored on {len(test_set.examples)} images: {test_set.origin}. {evaluation.whose} "
         f"{interval_note([one.group for one in test_set.examples])}{warnings}"
     )
 
@@ -84,7 +83,7 @@ def write(
         path,
         title=f"{task.title} {folder.name}",
         summary=f"{about}\n\nThe scores are from {len(test_set.examples)} images: {test_set.origin}. "
-        f"{what_was_tested(evaluation)}",
+        f"{evaluation.whose}",
         tables={**listed, "Images the model was made from": counts.reset_index(), **trials, **scores},
         figures={
             **added,

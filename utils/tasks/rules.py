@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from utils.data.splits import automatic_percentage
 from utils.images.normalise import EACH_IMAGE, TOGETHER
 from utils.tasks.automatic import AUTOMATIC, FOR_TRIALS, Choice, Progressively
-from utils.tasks.cross_validation import ALONE, Effort
 from utils.training.pace import in_words
 
 CLEARLY = 0.02  # balanced accuracy by which one range of brightness tells more than the other
@@ -97,7 +96,7 @@ def steps_for_work(preset: str, steps: int, pixels: int, work: Mapping) -> int:
     return max(1, min(steps, int(work[preset] / pixels / FEWEST_ROUNDS))) if preset in work else steps
 
 
-def epochs_choice(training: Mapping, rounds: int, steps: int, pace: float, effort: Effort = ALONE) -> Choice:
+def epochs_choice(training: Mapping, rounds: int, steps: int, pace: float, effort: float = 1.0) -> Choice:
     """Rounds of training: those of the preset, or as many as fit into the time that is given.
 
     Parameters
@@ -109,17 +108,16 @@ def epochs_choice(training: Mapping, rounds: int, steps: int, pace: float, effor
     pace
         Seconds of a step.
     effort
-        Where images are tested in turn; the time that is given is that of all trainings together.
+        How much longer all trainings take where images are tested in turn; the time that is given is that of all.
     """
     minutes = training["time_for_training"]
     why = f'the preset "{training["preset"]}"' if minutes == AUTOMATIC else f"the {minutes:g} minutes that you gave"
     if minutes != AUTOMATIC:
-        rounds = 60 * minutes / ((1 + FOR_TRIALS) * pace * steps) / effort.whole
-    rounds = max(1, round(effort.own * rounds))
+        rounds = max(1, round(60 * minutes / ((1 + FOR_TRIALS) * pace * steps * effort)))
     took = in_words(rounds * steps * pace)
     more = "up to a fifth more where trials are needed"
-    tests = in_words((effort.whole - 1) * rounds * steps * pace)
-    in_turn = f" The test on all images in turn takes {tests} besides." if effort.whole > effort.own == 1 else ""
+    tests = in_words((effort - 1) * rounds * steps * pace)
+    in_turn = f" The test on all images in turn takes {tests} besides." if effort > 1 else ""
     return Choice(
         "training",
         "number_of_epochs",
@@ -134,7 +132,7 @@ def add_length(
     patch: tuple[int, int],
     work: Mapping,
     pace: float,
-    effort: Effort = ALONE,
+    effort: float = 1.0,
 ) -> None:
     """Add batches of a round, of which the images ask for `steps`, and rounds; the others as above."""
     preset, pixels = values["preset"], values["batch_size"] * patch[0] * patch[1]

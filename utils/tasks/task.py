@@ -106,6 +106,8 @@ class Evaluation:
         Of `utils.tasks.opponents.compare_methods`, where methods from before deep learning were scored, too.
     folds
         Of images tested in turn: a row for each part with fold, images, epochs and the score of each method.
+    whose
+        A sentence on whose score it is, where it is not that of the model.
     """
 
     test_set: TestSet
@@ -115,6 +117,7 @@ class Evaluation:
     predictor: Any
     classical: pd.DataFrame | None = None
     folds: pd.DataFrame | None = None
+    whose: str = ""
 
 
 @dataclass(frozen=True)
@@ -422,7 +425,7 @@ class NetworkTask(Task):
             return self.ingredients(project, forms, description | self._reasons(project, choices), starting)
 
         in_turn = project.folds is not None and not project.fold
-        first = (lambda: answer_parts(self, project, asked)) if in_turn else None
+        first = (lambda: answer_parts(self, project, asked, forms)) if in_turn else None
         return run(project, parameters, prepare, callbacks, settle=settle if choices else None, first=first)
 
     def _reasons(self, project: "Project", choices: Sequence[Choice]) -> dict:

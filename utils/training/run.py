@@ -57,9 +57,9 @@ def run(
     parameters
         {"overrides": {form: {field: value}}} with the forms data, augmentation and training.
     prepare, stages, settle, first
-        Called only if there is something to train: after `first`, `settle`, which returns the forms with a value for
-        every field that says "automatic", and rows on what was chosen (form, field, value, reason); `prepare` last,
-        after the seed was set. Without `stages` all layers learn for the epochs and with the learning rate of the form.
+        Called only if there is something to train: `settle` returns the forms with a value for every field that says
+        "automatic", and rows on what was chosen (form, field, value, reason); then `first`, what comes before this
+        training; `prepare` last, after the seed was set. Without `stages` all layers learn for the epochs and with the learning rate of the form.
     callbacks
         For display.
 
@@ -77,11 +77,11 @@ def run(
             f"The model {project.folder.name} is already trained with these data and parameters: it is used as it is."
         )
     forms = parameters["overrides"]
-    if first:
-        first()
     if settle:
         forms, chosen = settle()
         model_folder.keep_choices(project.folder, {"overrides": forms}, chosen)
+    if first:
+        first()
     training = forms["training"]
     whole = [Stage("", training["number_of_epochs"], training["initial_learning_rate"])]
     planned = stages() if stages else whole
