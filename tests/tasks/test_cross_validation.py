@@ -251,9 +251,8 @@ def test_scores_are_of_all_images_together_and_of_each_part(tested):
 
 def test_page_and_report_say_whose_score_it_is(tested):
     task, project, given, result = tested
-    whose = "the model that you keep was trained on all images and was itself not tested"
     for said in (report.verdict(result, project.folder), report.write(task, project.folder, result, []).read_text()):
-        assert whose in said
+        assert "the model that you keep was trained on all images, for 1 epoch, and was itself not tested" in said
         assert "3 models like this one" in said
         assert "and its group" in said
     assert any("each part" in caption for caption in report.score_tables(task, result))
@@ -358,8 +357,6 @@ def test_parts_together_have_the_scores_of_all_images_at_once(kind, request, tmp
     pd.testing.assert_frame_equal(*(getattr(one, beside[0]) for one in (result, whole)))
     assert set(result.folds["epochs"]) == {7}
     assert result.folds.iloc[:, 3:].notna().all(axis=None)
-    assert task.evaluation_figures(result).keys() == task.evaluation_figures(whole).keys()
-    report.write(task, folder, result, [])
     assert "itself not tested" in report.verdict(result, folder)
 
 

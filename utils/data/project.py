@@ -15,7 +15,7 @@ from utils.data.examples import Dataset, Example, load_examples
 from utils.data.mask_checks import MasksInDoubt
 from utils.data.problems import raise_errors
 from utils.data.review import read_review
-from utils.data.splits import automatic_percentage, split, split_table, stratified_split
+from utils.data.splits import percentage_of_validation, split, split_table, stratified_split
 from utils.errors import DataError
 from utils.files import file_sha256
 from utils.images.normalise import NORMALISATION
@@ -143,12 +143,6 @@ def _place(text: str | None) -> Path | None:
 
 def _percentage_test(data: Mapping) -> int:
     return 0 if sample_of(data["training_source"]) else data["percentage_test"]
-
-
-def percentage_of_validation(data: Mapping, n: int) -> int:
-    """Share of `n` images that watches over the training, by the values of the form `data`."""
-    asked = data["percentage_validation"]
-    return automatic_percentage(n) if asked == "automatic" else asked
 
 
 def _project(dataset, groups, roles, annotation, folder) -> Project:

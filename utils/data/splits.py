@@ -1,7 +1,7 @@
 """Which images train, which validate and which test: whole images, whole groups, written down."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -176,6 +176,12 @@ def _held_by_groups(inverse: np.ndarray, n_groups: int, amounts: np.ndarray) -> 
 def automatic_percentage(n: int) -> int:
     """Percentage of `n` images that watches over a training: of few images a tenth would say little."""
     return 25 if n < FEW else 15 if n < MANY else 10
+
+
+def percentage_of_validation(data: Mapping, n: int) -> int:
+    """Percentage of `n` images that watches over a training, by the values of the form `data`."""
+    asked = data["percentage_validation"]
+    return automatic_percentage(n) if asked == "automatic" else asked
 
 
 def _check_number_of_groups(n_images: int, n_groups: int, percentage_test: float) -> None:

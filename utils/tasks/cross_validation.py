@@ -4,14 +4,13 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import numpy as np
 import pandas as pd
 
-from utils.data.project import Project, percentage_of_validation
-from utils.data.splits import FOLD, FOLDS, folds, with_copies
+from utils.data.splits import FOLD, FOLDS, folds, percentage_of_validation, with_copies
 from utils.errors import DataError, ModelError
 from utils.files import atomic, file_sha256
 from utils.forms.fields import AUTOMATIC
@@ -22,6 +21,8 @@ from utils.tasks.automatic import Choice
 from utils.training.model_folder import HISTORY, UNFINISHED, was_split_so
 from utils.training.progress import BAR
 
+if TYPE_CHECKING:
+    from utils.data.project import Project
 
 FIELD = "test_in_turn"  # of the form data
 FOLDER = "cross_validation"  # within the model folder
@@ -40,13 +41,13 @@ def share_of_rounds(preset: str) -> float:
     return SHARES.get(preset, 1.0)
 
 
-def effort(project: Project, preset: str) -> float:
+def effort(project: "Project", preset: str) -> float:
     """How much longer all trainings of a project take than that of its model."""
     in_turn = project.folds is not None and not project.fold
     return 1 + share_of_rounds(preset) * int(project.folds.max()) if in_turn else 1.0
 
 
-def in_turn(task: Any, project: Project, data: Mapping, seed: int, preset: str, named: str) -> Project:
+def in_turn(task: Any, project: "Project", data: Mapping, seed: int, preset: str, named: str) -> "Project":
     """Decide whether all images are tested in turn.
 
     Parameters
@@ -85,13 +86,13 @@ def in_turn(task: Any, project: Project, data: Mapping, seed: int, preset: str, 
         return replace(project, in_turn=f"Not possible: {error}")
 
 
-def _units(project: Project) -> tuple[int, str]:
+def _units(project: "Project") -> tuple[int, str]:
     """Number of groups, where somebody defined any, else of images, and what they are called."""
     groups = project.split["group"]
     return groups.nunique(), "groups" if named_groups(project.split["file"], groups) else "images"
 
 
-def _why_not(project: Project, data: Mapping, preset: str) -> str:
+def _why_not(project: "Project", data: Mapping, preset: str) -> str:
     """Why images are rather set aside, in words; empty where they are better tested in turn."""
     n, unit = _units(project)
     if n >= ENOUGH:
@@ -103,7 +104,7 @@ def _why_not(project: Project, data: Mapping, preset: str) -> str:
     return ""
 
 
-def _divided(task: Any, project: Project, data: Mapping, seed: int) -> Project:
+def _divided(task: Any, project: "Project", data: Mapping, seed: int) -> "Project":
     """The project with parts in which all images are tested; DataError where they cannot be."""
     joined = with_copies(project.split["group"], project.split["sha256"])
     held, (n, unit) = task.held(project), _units(project)
@@ -127,14 +128,14 @@ def _divided(task: Any, project: Project, data: Mapping, seed: int) -> Project:
     return _with_roles(task, whole, np.arange(len(numbers)), data, seed)
 
 
-def of_fold(task: Any, project: Project, data: Mapping, seed: int, fold: int) -> Project:
+def of_fold(task: Any, project: "Project", data: Mapping, seed: int, fold: int) -> "Project":
     """A project of its own, which lies among the checkpoints, to test one part with what is learned from the others."""
     chosen = np.flatnonzero(project.folds != fold)
     place = project.folder / UNFINISHED / FOLDER / str(fold)
     return replace(_with_roles(task, project, chosen, data, seed), folder=place, fold=fold)
 
 
-def _with_roles(task: Any, project: Project, chosen: np.ndarray, data: Mapping, seed: int) -> Project:
+def _with_roles(task: Any, project: "Project", chosen: np.ndarray, data: Mapping, seed: int) -> "Project":
     """The project with the `chosen` images for training and validation, the others for the test."""
     roles = np.full(len(project.roles), "test", dtype="<U10")
     roles[chosen] = task.split(project, chosen, percentage_of_validation(data, len(chosen)), seed)
@@ -142,12 +143,12 @@ def _with_roles(task: Any, project: Project, chosen: np.ndarray, data: Mapping, 
     return replace(project, roles=roles, split=split, measured={})
 
 
-def turn_choice(project: Project) -> Choice:
+def turn_choice(project: "Project") -> Choice:
     """What `in_turn` decided, for the form."""
     return Choice("data", FIELD, project.folds is not None, project.in_turn)
 
 
-def turn_note(project: Project, preset: str) -> str:
+def turn_note(project: "Project", preset: str) -> str:
     """Markdown on what the model will be tested, and what that costs; empty where nobody asked."""
     if project.folds is None:
         return f"**Test:** {project.in_turn}" if project.in_turn else ""
@@ -175,7 +176,7 @@ class _Share(keras.callbacks.Callback):
         self.bar.update(self.done + (epoch + 1) / self.params["epochs"] - self.bar.n)
 
 
-def answer_parts(task: Any, project: Project, asked: Mapping, forms: Mapping) -> None:
+def answer_parts(task: Any, project: "Project", asked: Mapping, forms: Mapping) -> None:
     """Train a model for each part that was not tested yet, and keep what it and its opponents find there.
 
     Parameters
@@ -214,7 +215,7 @@ def _with_rounds(asked: Mapping, forms: Mapping) -> dict:
     return {**asked, "data": data, "training": training}
 
 
-def _answer_part(task: Any, project: Project, asked: Mapping, fold: int, callback: keras.callbacks.Callback) -> None:
+def _answer_part(task: Any, project: "Project", asked: Mapping, fold: int, callback: keras.callbacks.Callback) -> None:
     seed = asked["training"]["seed"]
     inner = of_fold(task, project, asked["data"], seed, fold)
     task.train(inner, {"overrides": asked}, [callback])
@@ -296,13 +297,17 @@ def _fold_table(
     return pd.DataFrame(rows)
 
 
+def _epochs(n: int) -> str:
+    return "1 epoch" if n == 1 else f"{n} epochs"
+
+
 def _whose(table: pd.DataFrame, epochs: int) -> str:
     """Sentence on whose score that of all parts together is; `epochs` are those of the model that is kept."""
     few, most = table["epochs"].min(), table["epochs"].max()
-    rounds = f"{most} epochs" if few == most else f"{few} to {most} epochs"
+    rounds = _epochs(most) if few == most else f"{few} to {_epochs(most)}"
     return (
         f"This is the score of {len(table)} models like this one, each trained on the other images only, for {rounds}; "
-        f"the model that you keep was trained on all images, for {epochs} epochs, and was itself not tested."
+        f"the model that you keep was trained on all images, for {_epochs(epochs)}, and was itself not tested."
     )
 
 

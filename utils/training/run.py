@@ -59,7 +59,8 @@ def run(
     prepare, stages, settle, first
         Called only if there is something to train: `settle` returns the forms with a value for every field that says
         "automatic", and rows on what was chosen (form, field, value, reason); then `first`, what comes before this
-        training; `prepare` last, after the seed was set. Without `stages` all layers learn for the epochs and with the learning rate of the form.
+        training; `prepare` last, after the seed was set. Without `stages` all layers learn for the epochs and with the
+        learning rate of the form.
     callbacks
         For display.
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from utils.data.crops import Crop
-from utils.data.project import Project
 from utils.metrics.calibration import expected_calibration_error
 from utils.metrics.classes import (
     CLASSES,
@@ -30,6 +30,9 @@ from utils.tasks.classes.predict import Classifier
 from utils.tasks.opponents import difference_verdict
 from utils.tasks.task import Evaluation, TestSet
 from utils.training.stages import kept_classes
+
+if TYPE_CHECKING:
+    from utils.data.project import Project
 
 READABLE = {
     "accuracy": "Accuracy (share of images with the right class)",
@@ -150,7 +153,7 @@ class ClassScoring:
         forest = trained_forest(training, predictor.description, how)
         return forest.probabilities([seen_by_forest(one.image.array, predictor.description) for one in crops])
 
-    def held(self, project: Project) -> np.ndarray:
+    def held(self, project: "Project") -> np.ndarray:
         """See `NetworkTask`."""
         ids = [one.class_id for one in project.dataset.examples]
         return np.eye(len(project.dataset.classes), dtype=int)[ids]
