@@ -19,7 +19,6 @@ from utils.pages.bar import progress_bar
 from utils.samples import sample_of
 from utils.tasks.automatic import Choice
 from utils.training.model_folder import HISTORY, UNFINISHED, was_split_so
-from utils.training.progress import BAR
 
 if TYPE_CHECKING:
     from utils.data.project import Project
@@ -34,6 +33,7 @@ SHARES = {
     TRY_OUT: 0.5,
 }  # rounds of a model that tests a part, by those of the model that is kept
 ARRAYS = "arrays"
+BAR = "{desc} {percentage:3.0f} % {bar} {remaining} left"
 
 
 def share_of_rounds(preset: str) -> float:
