@@ -45,6 +45,13 @@ def test_classes_are_spread_evenly():
         assert np.bincount(found[ids == class_id], minlength=6)[1:].tolist() == [each] * 5
 
 
+def test_parts_are_equal_where_no_class_suffices_for_all():
+    ids = np.repeat(np.arange(7), 4)
+    found = folds([str(i) for i in range(28)], np.eye(7, dtype=int)[ids], 5, 0)
+    assert all(len(set(found[ids == i])) == 4 for i in range(7))
+    assert sorted(np.bincount(found)[1:].tolist()) == [5, 5, 6, 6, 6]
+
+
 def test_the_order_of_the_images_does_not_matter():
     rng = np.random.default_rng(1)
     groups, held = random_table(rng, 12, 3)

@@ -135,7 +135,7 @@ def stratified_split(
 def folds(groups: Sequence[str], amounts: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
     """Divide images into parts of about the same size, by whole groups: number of the part of each image, from 1.
 
-    Where n groups hold a thing, it is in n parts, or in all of them; see `allocate`.
+    Where n groups hold a thing, it is in about n parts, or in all of them; the search is that of `allocate`.
 
     Parameters
     ----------
@@ -150,10 +150,10 @@ def folds(groups: Sequence[str], amounts: np.ndarray, n_folds: int, seed: int) -
     """
     names, inverse = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     held = _held_by_groups(inverse, len(names), amounts)
-    there = held.sum(axis=0) > 0
-    weights = np.where(np.arange(there.sum()) == 0, IMAGES_FIRST * there.sum(), 1.0)
-    shares = [1 / left for left in range(n_folds, 1, -1)]
-    return allocate(held[:, there], shares, np.random.default_rng(seed), weights=weights)[inverse] + 1
+    held = held[:, held.sum(axis=0) > 0]
+    weights = np.where(np.arange(held.shape[1]) == 0, IMAGES_FIRST * held.shape[1], 1.0)
+    wanted = np.tile(held.sum(axis=0) / n_folds, (n_folds, 1))
+    return _best(held, wanted, np.random.default_rng(seed), weights, untrained=0.0)[inverse] + 1
 
 
 def with_copies(groups: Sequence[str], sha256: Sequence[str]) -> np.ndarray:
@@ -280,12 +280,24 @@ def allocate(
     weights
         (classes,): how much each matters for the shares; None: all alike.
     """
-    wanted, weights = _wanted(counts, shares, vital), np.ones(counts.shape[1]) if weights is None else weights
+    weights = np.ones(counts.shape[1]) if weights is None else weights
+    return _best(counts, _wanted(counts, shares, vital), rng, weights, vital)
+
+
+def _best(
+    counts: np.ndarray,
+    wanted: np.ndarray,
+    rng: np.random.Generator,
+    weights: np.ndarray,
+    vital: Sequence[int] = (),
+    untrained: float = UNTRAINED,
+) -> np.ndarray:
+    """Roles (groups,) that hold about what is `wanted` (roles, classes); the rest as in `allocate` and `_cost`."""
     starts = [_greedy(counts, wanted, rng)]
     for _ in range(min(ALLOCATIONS, GROUPS_SEEN // len(counts)) // 2):
         starts += [_greedy(counts, wanted, rng), rng.integers(len(wanted), size=len(counts))]
-    draws = [_mend(roles, counts, wanted, vital, weights) for roles in starts]
-    return min(draws, key=lambda roles: _cost(_held(roles, counts, len(wanted)), wanted, vital, weights))
+    draws = [_mend(roles, counts, wanted, vital, weights, untrained) for roles in starts]
+    return min(draws, key=lambda roles: _cost(_held(roles, counts, len(wanted)), wanted, vital, weights, untrained))
 
 
 def _wanted(counts: np.ndarray, shares: Sequence[float], vital: Sequence[int] = ()) -> np.ndarray:
@@ -320,26 +332,38 @@ def _held(roles: np.ndarray, counts: np.ndarray, n_roles: int) -> np.ndarray:
 
 
 def _cost(
-    held: np.ndarray, wanted: np.ndarray, vital: Sequence[int] = (), weights: np.ndarray | float = 1
+    held: np.ndarray,
+    wanted: np.ndarray,
+    vital: Sequence[int] = (),
+    weights: np.ndarray | float = 1,
+    untrained: float = UNTRAINED,
 ) -> np.ndarray:
-    """How bad it is that the roles hold `held` (..., roles, classes) images; below `ABSENT` nothing is missing."""
+    """How bad it is that the roles hold `held` (..., roles, classes) images; below `ABSENT` nothing is missing.
+
+    `untrained` is for each class that the first role lacks.
+    """
     absent = (held == 0) & (wanted > 0)
     empty = (held.sum(axis=-1) == 0).sum(axis=-1) + absent[..., -1, list(vital)].sum(axis=-1)
     off = (((held - wanted) / wanted.sum(axis=0)) ** 2 * weights).sum(axis=(-1, -2))
-    return UNTRAINED * absent[..., 0, :].sum(axis=-1) + EMPTY * empty + ABSENT * absent.sum(axis=(-1, -2)) + off
+    return untrained * absent[..., 0, :].sum(axis=-1) + EMPTY * empty + ABSENT * absent.sum(axis=(-1, -2)) + off
 
 
 def _mend(
-    roles: np.ndarray, counts: np.ndarray, wanted: np.ndarray, vital: Sequence[int], weights: np.ndarray
+    roles: np.ndarray,
+    counts: np.ndarray,
+    wanted: np.ndarray,
+    vital: Sequence[int],
+    weights: np.ndarray,
+    untrained: float = UNTRAINED,
 ) -> np.ndarray:
     """Move one group after the other, each time the best move of all; many groups only while something is missing."""
     for _ in range(MOVES):
         held = _held(roles, counts, len(wanted))
-        cost = _cost(held, wanted, vital, weights)
+        cost = _cost(held, wanted, vital, weights, untrained)
         if cost < ABSENT and len(counts) > FEW_GROUPS:
             break
         switch = np.eye(len(wanted))[None] - np.eye(len(wanted))[roles][:, None]  # (groups, new role, role)
-        costs = _cost(held + switch[..., None] * counts[:, None, None], wanted, vital, weights)
+        costs = _cost(held + switch[..., None] * counts[:, None, None], wanted, vital, weights, untrained)
         if costs.min() > cost - 1e-9:  # rounding: the same roles must not count as better
             break
         group, role = np.unravel_index(costs.argmin(), costs.shape)

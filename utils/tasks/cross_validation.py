@@ -28,10 +28,9 @@ FOLDER = "cross_validation"  # within the model folder
 ENOUGH = 30  # images (or groups, where there are groups) from which on those set aside say enough
 FEWEST = 3  # one to test on, one to learn from, one to watch over the training
 TRY_OUT = "Try out"
-SHARES = {
-    "Quick on a CPU": 0.5,
-    TRY_OUT: 0.5,
-}  # rounds of a model that tests a part, by those of the model that is kept
+# Rounds of a model that tests a part, by those of the model that is kept: of U-Nets for 12 stained images, half of them
+# cost 0.005 of the IoU, a fifth 0.04.
+SHARES = {"Quick on a CPU": 0.5, TRY_OUT: 0.5}
 ARRAYS = "arrays"
 BAR = "{desc} {percentage:3.0f} % {bar} {remaining} left"
 
@@ -115,7 +114,8 @@ def _divided(task: Any, project: "Project", data: Mapping, seed: int) -> "Projec
         )
     numbers = folds(joined, held, min(FOLDS, len(set(joined))), seed)
     k = numbers.max()
-    why = f"There are only {n} {unit}: all are tested, in {k} parts, each by a model trained without them."
+    few = "only " if n < ENOUGH else ""
+    why = f"There are {few}{n} {unit}: all are tested, in {k} parts, each by a model trained without them."
     whole = replace(project, folds=numbers, in_turn=why)
     for fold in range(1, k + 1):
         inner = of_fold(task, whole, data, seed, fold)
