@@ -238,7 +238,7 @@ from utils.tasks.classes.task import Classification
 
 task = Classification()
 given = overrides.get("evaluation", {})
-project = page.open_project(task, data.values(), training.seed, training.preset, given)
+project = page.open_project(task, data.asked(), training.seed, training.preset, given)
 test = task.sample_test_set(project, data.training_source)
 page.settle(task, project, data, training)
 page.show_project(task, project, training.values(), test)

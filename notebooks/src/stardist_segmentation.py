@@ -247,7 +247,7 @@ from utils.tasks.objects.task import StarDist
 
 task = StarDist()
 given = overrides.get("evaluation", {})
-project = page.open_project(task, data.values(), training.seed, training.preset, given)
+project = page.open_project(task, data.asked(), training.seed, training.preset, given)
 page.settle(task, project, data, training)
 page.show_project(task, project, training.values())
 

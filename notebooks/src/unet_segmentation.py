@@ -242,7 +242,7 @@ from utils.tasks.pixels.task import UNet
 
 task = UNet()
 given = overrides.get("evaluation", {})
-project = page.open_project(task, data.values(), training.seed, training.preset, given)
+project = page.open_project(task, data.asked(), training.seed, training.preset, given)
 page.settle(task, project, data, training)
 page.show_project(task, project, training.values())
 
