@@ -318,6 +318,21 @@ def test_file_names_that_look_like_groups_are_doubted(tested, tmp_path):
     assert "3 patients: P0, P1, P2" in found.doubt
 
 
+def test_a_start_from_a_model_that_knows_the_images_is_doubted(tested, tmp_path):
+    task, project, *_ = tested
+    folder = tmp_path / "copy"
+    shutil.copytree(project.folder, folder)
+    kept = json.loads((folder / "parameters.json").read_text())
+    kept["overrides"]["data"]["starting_model"] = str(project.folder)
+    (folder / "parameters.json").write_text(json.dumps(kept))
+    found = find_test_set(task, folder)
+    assert not found.independent
+    assert "has learned from 6 of the test images" in found.doubt
+    kept["overrides"]["data"]["starting_model"] = str(tmp_path / "gone")
+    (folder / "parameters.json").write_text(json.dumps(kept))
+    assert find_test_set(task, folder).independent
+
+
 def test_a_model_tested_in_turn_has_no_old_test_images_for_fine_tuning(tested):
     task, project, *_ = tested
     start = SimpleNamespace(folder=project.folder, name="before")

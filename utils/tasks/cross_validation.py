@@ -1,10 +1,12 @@
 """Few images are tested in turn: divided into parts, each tested by a model that was trained on the other parts."""
 
 import shutil
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from zipfile import BadZipFile
 
 import keras
 import numpy as np
@@ -268,7 +270,7 @@ def read_answers(folder: Path, test_set: Any) -> Answers:
                     _, method, name, place = key.split("/")
                     found.setdefault(method, {}).setdefault(place, {})[name] = kept[key]
         return Answers({method: [by_image[one] for one in sha256] for method, by_image in found.items()}, epochs)
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
         raise ModelError(
             f"{folder / FOLDER}, which holds what was found in the images tested in turn, is missing or damaged. Copy "
             "the whole model folder again, name test images in test_source, or train again."

@@ -48,8 +48,24 @@ def find_test_set(
     """
     known = read_split(folder / SPLIT), _data_parameters(folder), read_model(folder, task.name)
     if not test_source and FOLD in known[0]:
-        return _in_turn(task, *known)
-    return choose_test_set(task, *known, test_source, test_target, class_table)
+        found = _in_turn(task, *known)
+    else:
+        found = choose_test_set(task, *known, test_source, test_target, class_table)
+    return _doubted_where_started(found, known[1]["starting_model"])
+
+
+def _doubted_where_started(test_set: TestSet, starting_model: str) -> TestSet:
+    """The test set, not called independent where the model that the training started from has learned from it."""
+    split = resolve(starting_model) / SPLIT if starting_model else None
+    if split is None or not split.is_file():
+        return test_set
+    table = read_split(split)
+    seen = set(table.loc[table["role"] != "test", "sha256"])
+    names = [one.name for one in test_set.examples if file_sha256(one.image.path) in seen]
+    if not names:
+        return test_set
+    doubt = f"The starting model {starting_model} has learned from {len(names)} of the test images"
+    return replace(test_set, independent=False, doubt=f"{doubt} ({listing(names)}): the score may be too good.")
 
 
 def choose_test_set(
@@ -177,7 +193,8 @@ def _check_origin(training_source: str, test_source: str) -> None:
 
 
 def _data_parameters(folder: Path) -> dict:
-    needed, optional = ("training_source", "axes", "group_rule"), ("training_target", "class_table", "label_review")
+    needed = ("training_source", "axes", "group_rule")
+    optional = ("training_target", "class_table", "label_review", "starting_model")
     try:
         data = json.loads((folder / PARAMETERS).read_text(encoding="utf-8"))["overrides"]["data"]
         given = {name: data[name] for name in needed} | {name: data.get(name, "") for name in optional}
