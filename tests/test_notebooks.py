@@ -120,6 +120,7 @@ def small(folder, source, **overrides) -> dict:
             "training_target": str(source / "masks"),
             "model_path": str(folder / "models"),
             "model_name": "small",
+            "test_in_turn": False,
         }
         | overrides.get("data", {}),
         "training": {"number_of_epochs": 2, **training},
@@ -162,6 +163,21 @@ def test_a_run_from_top_to_bottom_writes_everything(ran):
     assert [one["method"] for one in scores["classical"]] == ["network", "Otsu threshold", "pixel forest"]
     assert "Is it worth it?" in page(folder)
     assert "Traceback" not in page(folder)
+
+
+@pytest.mark.slow
+def test_few_images_are_tested_in_turn_on_the_page_and_the_run_can_be_repeated(tmp_path):
+    source = write_data(tmp_path / "data", 6)
+    run.execute("unet_segmentation", small(tmp_path, source, data={"test_in_turn": "automatic"}), tmp_path)
+    model = tmp_path / "models" / "small"
+    written = " ".join(page(tmp_path).split())
+    for said in ("Test on all images in turn.", "about 6 times as long", "itself not tested", "of each part (fold)"):
+        assert said in written
+    assert sorted(path.name for path in model.iterdir()) == sorted([*MODEL_FILES, "cross_validation"])
+    given = json.loads((model / "parameters.json").read_text())["overrides"]
+    assert given["data"]["test_in_turn"] is True
+    run.execute("unet_segmentation", given | {"prediction": {"result_folder": str(tmp_path / "again")}}, tmp_path)
+    assert "already trained" in page(tmp_path)
 
 
 def test_parameters_json_repeats_the_run(ran):

@@ -94,6 +94,9 @@ note(samples.descriptions(["mitosis", "mitosis_new_marker"]))
 #
 # **Groups of classes**: several classes can be rolled up for the report, for example all phases after anaphase.
 #
+# **Few images** (fewer than 30, or groups): all are tested in turn, each by a model that was trained without it
+# ([cross-validation](../README.md#glossary)); section 3.2 says how much longer that takes. *Test in turn* changes it.
+#
 # **Training**: the [preset](../README.md#glossary) says how much time may be spent; it stands at the one that suits
 # this computer. *Try out* takes a minute or two and shows how everything works, but its result is no result. *Quick on
 # a CPU* gives a good model in minutes, whatever the number of images. *Default* takes longer and is meant for a
@@ -131,6 +134,9 @@ class Data(AdvancedData):
         "", help="folder of an earlier model to go on from (3.4); leave empty to train from scratch"
     ).tag(path=True)
     percentage_test = Int(20, min=0, max=80, help="% of images kept aside for section 5; 10 to 30 (not for a sample)")
+    test_in_turn = Automatic(
+        Bool(), help="few images: test on all of them in turn, by 5 more trainings; automatic: fewer than 30"
+    )
     percentage_validation = Automatic(
         Int(10, min=1, max=80), help="% of the rest that watches over the training; 10 to 25, more of few images"
     )
@@ -230,7 +236,8 @@ from utils.tasks import page
 from utils.tasks.classes.task import Classification
 
 task = Classification()
-project = task.open(data.values(), training.seed)
+given = overrides.get("evaluation", {})
+project = page.open_project(task, data.asked(), training.seed, training.preset, given)
 test = task.sample_test_set(project, data.training_source)
 page.settle(task, project, data, training)
 page.show_project(task, project, training.values(), test)
@@ -326,6 +333,9 @@ page.show_trials(project)
 
 # %% [markdown]
 # ## 5. Evaluate
+#
+# Few images were all tested in turn, before your model was trained: *Test source* may stay empty, and the text below
+# the score says whose score it is.
 #
 # How good is the model on images that it has never seen? Leave *Test source* empty to use the images set aside (or the
 # test images of the sample). [Balanced accuracy](../README.md#glossary) is the share of each class that is named

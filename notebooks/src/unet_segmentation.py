@@ -91,6 +91,9 @@ note(samples.descriptions(["nuclei_real", "tissue", "tissue_new_stain", "nuclei"
 # **Group rule**: images of one patient, slide or day resemble each other and must stay together. Choose what your file
 # names look like, or that every image stands alone; until then the report does not call the test independent.
 #
+# **Few images** (fewer than 30, or groups): all are tested in turn, each by a model that was trained without it
+# ([cross-validation](../README.md#glossary)); section 3.2 says how much longer that takes. *Test in turn* changes it.
+#
 # **Training**: the [preset](../README.md#glossary) says how much time may be spent; it stands at the one that suits
 # this computer. *Try out* takes a minute or two and shows how everything works, but its result is no result. *Quick on
 # a CPU* gives a good model in minutes, whatever the number of images. *Default* takes longer and is meant for a
@@ -141,6 +144,9 @@ class Data(AdvancedData):
         path=True, names=("automatic",)
     )
     percentage_test = Int(20, min=0, max=80, help="% of images kept aside for section 5; 10 to 30 (not for a sample)")
+    test_in_turn = Automatic(
+        Bool(), help="few images: test on all of them in turn, by 5 more trainings; automatic: fewer than 30"
+    )
 
 
 data = Data(**overrides.get("data", {}))
@@ -234,7 +240,8 @@ from utils.tasks import page
 from utils.tasks.pixels.task import UNet
 
 task = UNet()
-project = page.open_project(task, data.values(), training.seed)
+given = overrides.get("evaluation", {})
+project = page.open_project(task, data.asked(), training.seed, training.preset, given)
 page.settle(task, project, data, training)
 page.show_project(task, project, training.values())
 
@@ -317,6 +324,9 @@ page.show_trials(project)
 
 # %% [markdown]
 # ## 5. Evaluate
+#
+# Few images were all tested in turn, before your model was trained: *Test source* may stay empty, and the text below
+# the score says whose score it is.
 #
 # How good is the model on images that it has never seen? Leave *Test source* empty to use the images set aside (or the
 # test images of the sample). [IoU](../README.md#glossary) is the area that model and annotation have in common, divided

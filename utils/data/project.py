@@ -15,7 +15,7 @@ from utils.data.examples import Dataset, Example, load_examples
 from utils.data.mask_checks import MasksInDoubt
 from utils.data.problems import raise_errors
 from utils.data.review import read_review
-from utils.data.splits import automatic_percentage, split, split_table, stratified_split
+from utils.data.splits import percentage_of_validation, split, split_table, stratified_split
 from utils.errors import DataError
 from utils.files import file_sha256
 from utils.images.normalise import NORMALISATION
@@ -35,6 +35,11 @@ class Project:
         Table file, sha256, group, role, annotation (checksum or class) as written to split.csv.
     folder
         Where the model will lie.
+    folds, fold
+        Where all images are tested in turn: the part (n,), from 1, that each image is tested in; and, of a model that
+        is trained for the test of one part only, the number of this part, else 0. See `utils.tasks.cross_validation`.
+    in_turn
+        Why all images are tested in turn, or why not, in words.
     measured
         See `measure`.
     """
@@ -43,11 +48,19 @@ class Project:
     roles: np.ndarray
     split: pd.DataFrame
     folder: Path
+    folds: np.ndarray | None = None
+    fold: int = 0
+    in_turn: str = ""
     measured: dict = field(default_factory=dict, repr=False, compare=False)
 
     def examples(self, role: str) -> list[Example] | list[Crop]:
         """Images with the given role."""
         return [example for example, its in zip(self.dataset.examples, self.roles, strict=True) if its == role]
+
+    @property
+    def uses(self) -> np.ndarray:
+        """What each image is used for, in words (n,): its role, or the part in which it is tested."""
+        return self.roles if self.folds is None else np.array([f"part {number}" for number in self.folds])
 
     def measure(self, what: Hashable, how: Callable[[], Any]) -> Any:
         """Result of `how()` on the images with their present roles, worked out only the first time it is asked for."""
@@ -89,7 +102,7 @@ def open_project(data: Mapping, seed: int = 0, annotation: str = "classes") -> P
     name_classes(dataset.classes, data.get("class_names", ""))
     groups = [example.group for example in dataset.examples]
     held = contents(dataset.examples, dataset.classes, annotation)
-    roles = split(groups, _percentage_test(data), _percentage_validation(data, len(groups)), seed, held.to_numpy())
+    roles = split(groups, _percentage_test(data), percentage_of_validation(data, len(groups)), seed, held.to_numpy())
     check_roles(held, groups, roles, [example.name for example in dataset.examples])
     return _project(
         dataset, groups, roles, [annotation_sha256(example, dataset.classes) for example in dataset.examples], folder
@@ -118,7 +131,7 @@ def open_crops(data: Mapping, seed: int = 0) -> Project:
         crops = read_review(resolve(data["label_review"]), crops)
     raise_errors(crops.problems)
     groups, ids = [one.group for one in crops.examples], [one.class_id for one in crops.examples]
-    roles = stratified_split(groups, ids, _percentage_test(data), _percentage_validation(data, len(ids)), seed)
+    roles = stratified_split(groups, ids, _percentage_test(data), percentage_of_validation(data, len(ids)), seed)
     names = [crops.classes[one]["name"] for one in ids]
     return _project(crops, groups, roles, names, folder)
 
@@ -130,11 +143,6 @@ def _place(text: str | None) -> Path | None:
 
 def _percentage_test(data: Mapping) -> int:
     return 0 if sample_of(data["training_source"]) else data["percentage_test"]
-
-
-def _percentage_validation(data: Mapping, n: int) -> int:
-    asked = data["percentage_validation"]
-    return automatic_percentage(n) if asked == "automatic" else asked
 
 
 def _project(dataset, groups, roles, annotation, folder) -> Project:

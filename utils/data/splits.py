@@ -1,17 +1,21 @@
 """Which images train, which validate and which test: whole images, whole groups, written down."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from utils.errors import DataError
 from utils.files import file_sha256, write_csv
 
 FEW, MANY = 10, 30  # images, between which the share that watches over a training falls
 ROLES = ("training", "validation", "test")
+FOLD = "fold"  # column of a split table: in which part an image is tested, where all images are tested in turn
+FOLDS = 5  # such parts, at most
 DRAWS = 100  # random orders of the groups, of which the one closest to the percentages is taken
 ALLOCATIONS = 20  # beginnings of which the best result is taken; fewer where there are many groups
 GROUPS_SEEN = 20_000  # in all draws together
@@ -63,8 +67,7 @@ def split(
     rest = np.flatnonzero(roles == 0)
     roles[rest[_draw(sizes[rest], percentage_validation, len(rest) - 1, rng)]] = len(filled) - 1
     if amounts is not None:
-        held = np.zeros((len(names), 1 + amounts.shape[1]), int)
-        np.add.at(held, inverse, np.column_stack([np.ones(len(amounts), int), amounts]))
+        held = _held_by_groups(inverse, len(names), amounts)
         if not _is_fair(_held(roles, held, len(filled))):
             shares = [part / 100 for part in (percentage_test, percentage_validation)][1 - len(filled) :]
             roles = _shared_out(held, shares, rng)
@@ -129,9 +132,56 @@ def stratified_split(
     return np.array(filled)[roles][inverse]
 
 
+def folds(groups: Sequence[str], amounts: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
+    """Divide images into parts of about the same size, by whole groups: number of the part of each image, from 1.
+
+    Where n groups hold a thing, it is in about n parts, or in all of them; the search is that of `allocate`.
+
+    Parameters
+    ----------
+    groups
+        Group of each image.
+    amounts
+        (n, things), whole numbers: how much an image holds of each thing to be learned; parts hold about as much.
+    n_folds
+        Number of parts, at most as many as groups.
+    seed
+        The same groups and seed give the same parts, in whatever order the images come.
+    """
+    names, inverse = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    held = _held_by_groups(inverse, len(names), amounts)
+    held = held[:, held.sum(axis=0) > 0]
+    weights = np.where(np.arange(held.shape[1]) == 0, IMAGES_FIRST * held.shape[1], 1.0)
+    wanted = np.tile(held.sum(axis=0) / n_folds, (n_folds, 1))
+    return _best(held, wanted, np.random.default_rng(seed), weights, untrained=0.0)[inverse] + 1
+
+
+def with_copies(groups: Sequence[str], sha256: Sequence[str]) -> np.ndarray:
+    """Groups in which images of the same content are together, too: the first name of those joined, for each image."""
+    names, numbers = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    _, contents = np.unique(np.asarray(sha256, dtype=str), return_inverse=True)
+    links = coo_array((np.ones(len(numbers)), (numbers, len(names) + contents)), shape=[len(names) + len(numbers)] * 2)
+    joined = connected_components(links, directed=False)[1][: len(names)]
+    first = {number: name for number, name in zip(joined[::-1], names[::-1], strict=True)}
+    return np.array([first[number] for number in joined])[numbers]
+
+
+def _held_by_groups(inverse: np.ndarray, n_groups: int, amounts: np.ndarray) -> np.ndarray:
+    """Number of images and amount of each thing (groups, 1 + things); `inverse` (n,): number of each image's group."""
+    held = np.zeros((n_groups, 1 + amounts.shape[1]), int)
+    np.add.at(held, inverse, np.column_stack([np.ones(len(amounts), int), amounts]))
+    return held
+
+
 def automatic_percentage(n: int) -> int:
     """Percentage of `n` images that watches over a training: of few images a tenth would say little."""
     return 25 if n < FEW else 15 if n < MANY else 10
+
+
+def percentage_of_validation(data: Mapping, n: int) -> int:
+    """Percentage of `n` images that watches over a training, by the values of the form `data`."""
+    asked = data["percentage_validation"]
+    return automatic_percentage(n) if asked == "automatic" else asked
 
 
 def _check_number_of_groups(n_images: int, n_groups: int, percentage_test: float) -> None:
@@ -230,12 +280,24 @@ def allocate(
     weights
         (classes,): how much each matters for the shares; None: all alike.
     """
-    wanted, weights = _wanted(counts, shares, vital), np.ones(counts.shape[1]) if weights is None else weights
+    weights = np.ones(counts.shape[1]) if weights is None else weights
+    return _best(counts, _wanted(counts, shares, vital), rng, weights, vital)
+
+
+def _best(
+    counts: np.ndarray,
+    wanted: np.ndarray,
+    rng: np.random.Generator,
+    weights: np.ndarray,
+    vital: Sequence[int] = (),
+    untrained: float = UNTRAINED,
+) -> np.ndarray:
+    """Roles (groups,) that hold about what is `wanted` (roles, classes); the rest as in `allocate` and `_cost`."""
     starts = [_greedy(counts, wanted, rng)]
     for _ in range(min(ALLOCATIONS, GROUPS_SEEN // len(counts)) // 2):
         starts += [_greedy(counts, wanted, rng), rng.integers(len(wanted), size=len(counts))]
-    draws = [_mend(roles, counts, wanted, vital, weights) for roles in starts]
-    return min(draws, key=lambda roles: _cost(_held(roles, counts, len(wanted)), wanted, vital, weights))
+    draws = [_mend(roles, counts, wanted, vital, weights, untrained) for roles in starts]
+    return min(draws, key=lambda roles: _cost(_held(roles, counts, len(wanted)), wanted, vital, weights, untrained))
 
 
 def _wanted(counts: np.ndarray, shares: Sequence[float], vital: Sequence[int] = ()) -> np.ndarray:
@@ -270,26 +332,38 @@ def _held(roles: np.ndarray, counts: np.ndarray, n_roles: int) -> np.ndarray:
 
 
 def _cost(
-    held: np.ndarray, wanted: np.ndarray, vital: Sequence[int] = (), weights: np.ndarray | float = 1
+    held: np.ndarray,
+    wanted: np.ndarray,
+    vital: Sequence[int] = (),
+    weights: np.ndarray | float = 1,
+    untrained: float = UNTRAINED,
 ) -> np.ndarray:
-    """How bad it is that the roles hold `held` (..., roles, classes) images; below `ABSENT` nothing is missing."""
+    """How bad it is that the roles hold `held` (..., roles, classes) images; below `ABSENT` nothing is missing.
+
+    `untrained` is for each class that the first role lacks.
+    """
     absent = (held == 0) & (wanted > 0)
     empty = (held.sum(axis=-1) == 0).sum(axis=-1) + absent[..., -1, list(vital)].sum(axis=-1)
     off = (((held - wanted) / wanted.sum(axis=0)) ** 2 * weights).sum(axis=(-1, -2))
-    return UNTRAINED * absent[..., 0, :].sum(axis=-1) + EMPTY * empty + ABSENT * absent.sum(axis=(-1, -2)) + off
+    return untrained * absent[..., 0, :].sum(axis=-1) + EMPTY * empty + ABSENT * absent.sum(axis=(-1, -2)) + off
 
 
 def _mend(
-    roles: np.ndarray, counts: np.ndarray, wanted: np.ndarray, vital: Sequence[int], weights: np.ndarray
+    roles: np.ndarray,
+    counts: np.ndarray,
+    wanted: np.ndarray,
+    vital: Sequence[int],
+    weights: np.ndarray,
+    untrained: float = UNTRAINED,
 ) -> np.ndarray:
     """Move one group after the other, each time the best move of all; many groups only while something is missing."""
     for _ in range(MOVES):
         held = _held(roles, counts, len(wanted))
-        cost = _cost(held, wanted, vital, weights)
+        cost = _cost(held, wanted, vital, weights, untrained)
         if cost < ABSENT and len(counts) > FEW_GROUPS:
             break
         switch = np.eye(len(wanted))[None] - np.eye(len(wanted))[roles][:, None]  # (groups, new role, role)
-        costs = _cost(held + switch[..., None] * counts[:, None, None], wanted, vital, weights)
+        costs = _cost(held + switch[..., None] * counts[:, None, None], wanted, vital, weights, untrained)
         if costs.min() > cost - 1e-9:  # rounding: the same roles must not count as better
             break
         group, role = np.unravel_index(costs.argmin(), costs.shape)

@@ -105,6 +105,8 @@ def old_test_set(tuning: "Tuning") -> tuple[TestSet | None, str]:
         found = find_test_set(tuning.task, start.folder)
     except (DataError, ModelError, OSError) as error:
         return None, f"The old test images are not there any more: {error}"
+    if found.folds is not None:
+        return None, f"The starting model {start.name} was tested in turn: it has learned from all images of its test."
     split = tuning.project.split
     used = set(split.loc[split["role"] != "test", "sha256"])
     rest = [one for one in found.examples if file_sha256(one.image.path) not in used]

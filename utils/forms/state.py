@@ -254,6 +254,11 @@ def remembered(form: Declaration) -> dict[str, Typed]:
     return _typed.setdefault(form.form_name, {})
 
 
+def typed(form_name: str) -> dict[str, str]:
+    """Texts by field that were typed in this session into a form, which may stand further down on the page."""
+    return {name: one.text for name, one in _typed.get(form_name, {}).items()}
+
+
 def remember(form: Declaration, texts: dict[str, str], found: bool = False) -> None:
     """Keep `texts` by field, the last one at the end; `found`: the form filled them in by itself."""
     for name, text in texts.items():

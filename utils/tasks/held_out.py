@@ -6,17 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from utils.data.crop_files import listing
 from utils.data.problems import raise_errors
 from utils.data.review import read_review
-from utils.data.splits import read_split
+from utils.data.splits import FOLD, read_split
 from utils.errors import DataError, ModelError
 from utils.files import file_sha256, meaningful, write_csv, write_json
-from utils.groups import ASK, alike, groupings, named_groups
+from utils.groups import ASK, Grouping, alike, groupings, named_groups
 from utils.paths import resolve
 from utils.samples import CLASSIFICATION, EXTRA, REAL, SAMPLES, sample_of
+from utils.tasks.cross_validation import evaluation_in_turn
 from utils.tasks.results import check_channels
 from utils.tasks.task import Evaluation, Task, TestSet
 from utils.training.model_folder import (
@@ -55,7 +57,25 @@ def find_test_set(
         Bad test data, or a test image that the model was trained on.
     """
     known = read_split(folder / SPLIT), _data_parameters(folder), read_model(folder, task.name)
-    return choose_test_set(task, *known, test_source, test_target, class_table)
+    if not test_source and FOLD in known[0]:
+        found = _in_turn(task, *known)
+    else:
+        found = choose_test_set(task, *known, test_source, test_target, class_table)
+    return _doubted_where_started(found, known[1]["starting_model"])
+
+
+def _doubted_where_started(test_set: TestSet, starting_model: str) -> TestSet:
+    """The test set, not called independent where the model that the training started from has learned from it."""
+    split = resolve(starting_model) / SPLIT if starting_model else None
+    if split is None or not split.is_file():
+        return test_set
+    table = read_split(split)
+    seen = set(table.loc[table["role"] != "test", "sha256"])
+    names = [one.name for one in test_set.examples if file_sha256(one.image.path) in seen]
+    if not names:
+        return test_set
+    doubt = f"The starting model {starting_model} has learned from {len(names)} of the test images"
+    return replace(test_set, independent=False, doubt=f"{doubt} ({listing(names)}): the score may be too good.")
 
 
 def choose_test_set(
@@ -101,6 +121,32 @@ def choose_test_set(
     return TestSet(examples, origin, independent=False)
 
 
+def _in_turn(task: Task, split: pd.DataFrame, data: Mapping, description: Mapping) -> TestSet:
+    """All images of a model, each of which was tested by another model that had not seen it."""
+    fold_of = dict(zip(split["sha256"], split[FOLD].astype(int), strict=True))
+    examples = _own(task, data, description, set(fold_of), "test")
+    numbers = np.array([fold_of[file_sha256(one.image.path)] for one in examples])
+    origin = "all of them in turn, each by a model that was trained without it"
+    found = TestSet(examples, origin, independent=True, folds=numbers)
+    if named_groups(split["file"], split["group"]):
+        return replace(found, origin=f"{origin} and its group")
+    seems = _groups_not_asked(task, split["file"], data)
+    doubt = (
+        f"The file names look like {seems}. The field group_rule does not say whether their images belong together, so "
+        "that an image may have been tested by a model that knew others of its group: this test cannot be called "
+        "independent."
+    )
+    return replace(found, independent=False, doubt=doubt) if seems else found
+
+
+def _groups_not_asked(task: Task, files: Sequence[str], data: Mapping) -> Grouping | None:
+    """Groups that file names look like, where the form does not say which images belong together."""
+    if data["group_rule"] != ASK:
+        return None
+    classes = None if task.needs_masks else [file.partition("/")[0] for file in files]
+    return next(iter(groupings(list(files), classes)), None)
+
+
 def _doubted(task: Task, test_set: TestSet, split: pd.DataFrame, data: Mapping) -> TestSet:
     """The test set, not called independent where its images seem to be of the same groups as those trained on."""
     seen, names = split[split["role"] != "test"], [one.name for one in test_set.examples]
@@ -109,11 +155,7 @@ def _doubted(task: Task, test_set: TestSet, split: pd.DataFrame, data: Mapping) 
     if shared := sorted(trained & tested):
         doubt = f"The groups {listing(shared)} have images both in training and among the test images"
         return replace(test_set, independent=False, doubt=f"{doubt}: the score may be too good.")
-    if trained or data["group_rule"] != ASK:
-        return test_set
-    files = [*seen["file"], *names]
-    classes = None if task.needs_masks else [file.partition("/")[0] for file in files]
-    for found in groupings(files, classes)[:1]:
+    if not trained and (found := _groups_not_asked(task, [*seen["file"], *names], data)):
         before, after = (set(map(alike, part)) for part in (found.group[: len(seen)], found.group[len(seen) :]))
         if before & after:
             doubt = (
@@ -161,7 +203,8 @@ def _check_origin(training_source: str, test_source: str) -> None:
 
 
 def _data_parameters(folder: Path) -> dict:
-    needed, optional = ("training_source", "axes", "group_rule"), ("training_target", "class_table", "label_review")
+    needed = ("training_source", "axes", "group_rule")
+    optional = ("training_target", "class_table", "label_review", "starting_model")
     try:
         data = json.loads((folder / PARAMETERS).read_text(encoding="utf-8"))["overrides"]["data"]
         given = {name: data[name] for name in needed} | {name: data.get(name, "") for name in optional}
@@ -195,18 +238,24 @@ def evaluate(task: Task, folder: Path, test_set: TestSet, **beside: Any) -> Eval
     test_set
         From `find_test_set`.
     beside
-        Further arguments of `Task.evaluation`.
+        Further arguments of `Task.evaluation`; not needed for images tested in turn, whose models are gone.
     """
-    evaluation = task.evaluation(task.load(folder), test_set, **beside)
+    in_turn, per_image = test_set.folds is not None, {}
+    if in_turn:
+        evaluation, per_image = evaluation_in_turn(task, folder, test_set), {FOLD: test_set.folds}
+    else:
+        evaluation = task.evaluation(task.load(folder), test_set, **beside)
     remark = {"remark": NO_RESULT} if no_result(folder) else {}
     origin = {"test_images": test_set.origin, "independent": test_set.independent}
+    if in_turn:
+        origin |= {"whose": evaluation.whose, "folds": evaluation.folds.to_dict("records")}
     counted = {"number_of_images": len(test_set.examples)}
     further = task.further_scores(evaluation)
     if evaluation.classical is not None:
         further = {**further, "classical": evaluation.classical.to_dict("records")}
     with alone(folder, wait=SECONDS_TO_WAIT):
         _check_unchanged(folder, evaluation.predictor)
-        write_csv(folder / "evaluation.csv", meaningful(evaluation.scores.per_image).assign(**remark))
+        write_csv(folder / "evaluation.csv", meaningful(evaluation.scores.per_image.assign(**per_image)).assign(**remark))
         write_json(folder / "scores.json", {"headline": evaluation.headline, **remark, **origin, **counted, **further})
     return evaluation
 

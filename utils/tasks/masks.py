@@ -37,8 +37,9 @@ from utils.pages.pictures import label_overlay, overlay
 from utils.paths import resolve
 from utils.samples import STARTING, sample_of
 from utils.tasks.automatic import Choice, Progressively
+from utils.tasks.cross_validation import turn_choice
 from utils.tasks.fingerprint import fingerprint_table, measured
-from utils.tasks.opponents import compare_methods
+from utils.tasks.opponents import NETWORK, compare_methods
 from utils.tasks.rules import augmentation_choices, normalisation_choice, validation_choice
 from utils.tasks.task import Checks, Evaluation, NetworkTask, Start, TestSet, warnings_of
 from utils.training.model_folder import DESCRIPTION, read_model
@@ -96,6 +97,10 @@ class Masks(NetworkTask):
         """See `NetworkTask`."""
         return self.contents(project, project.dataset.examples).iloc[:, 0].to_numpy() > 0
 
+    def held(self, project: Project) -> np.ndarray:
+        """See `NetworkTask`."""
+        return self.contents(project, project.dataset.examples).to_numpy()
+
     def contents(self, project: Project, examples: Sequence[Example]) -> pd.DataFrame:
         """What images hold, see `utils.data.contents.contents`."""
         return contents(examples, project.dataset.classes, self.annotation)
@@ -121,7 +126,7 @@ class Masks(NetworkTask):
         own_range = values["normalisation"] == EACH_IMAGE
         values.add(*augmentation_choices(fingerprint, no_class and own_range))
         self.add_network(project, values, fingerprint)
-        return [*values.choices, self._start_choice(project, forms, values, fingerprint)]
+        return [*values.choices, self._start_choice(project, forms, values, fingerprint), turn_choice(project)]
 
     def _start_choice(self, project: Project, forms: Mapping, training: Mapping, fingerprint: Mapping) -> Choice:
         """Start from the project's own model of nuclei where images are like it, and none of its own."""
@@ -229,6 +234,33 @@ class Masks(NetworkTask):
     def opponents(self, training: Sequence[Example], classes: Sequence[dict], seed: int) -> Mapping[str, Any]:
         """Name -> predictor of each method from before deep learning, all they choose chosen on `training` only."""
 
+    @abstractmethod
+    def answer(self, predictor: Any, array: np.ndarray) -> dict[str, np.ndarray]:
+        """What a predictor, or an opponent, finds in an image (Y, X, C), as arrays by name."""
+
+    @abstractmethod
+    def recall(self, predictor: Any, known: Mapping[int, Mapping]) -> Any:
+        """What gives the `known` answers, by the `id` of an image's array, in place of a predictor."""
+
+    def answers(
+        self, predictor: Any, examples: Sequence[Example], training: Sequence[Example], seed: int
+    ) -> dict[str, list[dict]]:
+        """See `NetworkTask`."""
+        methods = {NETWORK: predictor, **self.opponents(training, predictor.classes, seed)}
+        return {name: [self.answer(one, each.image.array) for each in examples] for name, one in methods.items()}
+
+    def recalled(
+        self, predictor: Any, examples: Sequence[Example], found: Mapping[str, Sequence[Mapping]]
+    ) -> dict[str, Any]:
+        """See `NetworkTask`."""
+        keys = [id(one.image.array) for one in examples]
+        return {name: self.recall(predictor, dict(zip(keys, answers, strict=True))) for name, answers in found.items()}
+
+    def evaluation_of(self, recalled: Mapping[str, Any], test_set: TestSet) -> Evaluation:
+        """See `NetworkTask`."""
+        rivals = {name: one for name, one in recalled.items() if name != NETWORK}
+        return self._beside(self.evaluation(recalled[NETWORK], test_set), rivals)
+
     def evaluation(
         self, predictor: Any, test_set: TestSet, training: Sequence[Example] = (), seed: int = 0
     ) -> Evaluation:
@@ -248,8 +280,12 @@ class Masks(NetworkTask):
         plain = replace(plain, headline=_as_known(plain.headline, test_set.examples))
         if not len(training):
             return plain
-        rivals = self.opponents(training, classes, seed)
-        judged = {name: self.judge(rival, test_set.examples, classes) for name, rival in rivals.items()}
+        return self._beside(plain, self.opponents(training, classes, seed))
+
+    def _beside(self, plain: Evaluation, rivals: Mapping[str, Any]) -> Evaluation:
+        """An evaluation with the scores of opponents on the same test images."""
+        examples, classes = plain.test_set.examples, plain.predictor.classes
+        judged = {name: self.judge(rival, examples, classes) for name, rival in rivals.items()}
         return replace(plain, classical=compare_methods(self.judgement(plain.scores), judged))
 
     def judge(self, predictor: Any, examples: Sequence[Example], classes: Sequence[dict]) -> Judgement:
@@ -318,7 +354,7 @@ def _read_so(examples: Sequence[Stored], reading: Reading, annotation: str, igno
 
 def with_roles(copies: pd.DataFrame, project: Project) -> pd.DataFrame:
     """Table of duplicates with what each image is used for, those across roles first: they make the score too good."""
-    role = dict(zip((one.name for one in project.dataset.examples), project.roles, strict=True))
+    role = dict(zip((one.name for one in project.dataset.examples), project.uses, strict=True))
     table = copies.assign(role_a=copies["file_a"].map(role), role_b=copies["file_b"].map(role))
     across = (table["role_a"] != table["role_b"]).sort_values(ascending=False, kind="stable").index
     return table.loc[across]

@@ -1,18 +1,23 @@
 """What the sections of a notebook show, whatever the task."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 from IPython.display import Markdown, display
 
 from utils.data.mask_checks import MasksInDoubt
 from utils.errors import with_labels
+from utils.forms.state import typed
 from utils.pages.bar import progress_bar
 from utils.pages.figures import show
 from utils.pages.notes import note
 from utils.pages.page import show_tables, tidy
 from utils.tasks import report
 from utils.tasks.automatic import TRIALS, trial_table
+from utils.tasks.cross_validation import in_turn, turn_note
 from utils.tasks.task import Checks, Evaluation, NetworkTask, Task, TestSet, alike
 
 if TYPE_CHECKING:
@@ -40,18 +45,30 @@ def settle(task: NetworkTask, project: "Project", *forms: "Form") -> None:
         form.on_change(choose)
 
 
-def open_project(task: Task, data: dict, seed: int = 0) -> "Project":
-    """Section 3.2: `Task.open`; where masks can be read in several ways they are shown before that is said."""
+def open_project(
+    task: Task, data: dict, seed: int = 0, preset: str = "", evaluation: Mapping[str, Any] = MappingProxyType({})
+) -> "Project":
+    """Section 3.2: `Task.open`; where masks can be read in several ways they are shown before that is said.
+
+    Few images are divided to be tested in turn (`utils.tasks.cross_validation`), by the values of the form `data`, the
+    preset, and whether test images are named: in the values given to the form `evaluation`, or typed there before.
+    """
     try:
-        return task.open(data, seed)
+        project = task.open(data, seed)
     except MasksInDoubt as doubt:
         show(task.show_doubt(doubt, data.get("ignore_value", "")))
         raise
+    if not isinstance(task, NetworkTask):
+        return project
+    named = {**evaluation, **typed("evaluation")}.get("test_source", "")
+    return in_turn(task, project, data, seed, preset, named)
 
 
 def show_project(task: Task, project: "Project", training: dict, test_set: TestSet | None = None) -> None:
     """Section 3.2: what was found, as text, table and figure; `training` are values of that form."""
     display(Markdown(task.overview(project, training)))
+    if told := turn_note(project, training["preset"]):
+        display(Markdown(with_labels(told)))
     if isinstance(task, NetworkTask) and len(table := task.fingerprint_table(project)):
         show_tables({"What the images are like": table})
     display(tidy(task.counts(project, test_set)))
@@ -68,6 +85,8 @@ def show_trials(project: "Project") -> None:
 
 def with_lookalikes(checks: Checks, task: Task, project: "Project", test_set: TestSet) -> Checks:
     """Checks with the pairs of `Task.lookalikes` added."""
+    if test_set.folds is not None:  # compared with each other in `Task.checks`
+        return Checks({**checks.tables, LOOKALIKES: pd.DataFrame()}, checks.warnings)
     pairs = task.lookalikes(project, test_set)
     return Checks({**checks.tables, LOOKALIKES: pairs}, checks.warnings + alike(pairs))
 
@@ -75,7 +94,7 @@ def with_lookalikes(checks: Checks, task: Task, project: "Project", test_set: Te
 def show_scores(task: Task, evaluation: Evaluation, folder: Path) -> None:
     """Section 5: verdict, tables and remarks of an evaluation of the model in `folder`."""
     display(Markdown(report.verdict(evaluation, folder)))
-    for caption, table in task.score_tables(evaluation).items():
+    for caption, table in report.score_tables(task, evaluation).items():
         show_tables({caption: table}, most=MOST_ROWS if "file" in table else None)
     for sentence in (*task.cautions(evaluation), *task.remarks(evaluation)):
         display(Markdown(with_labels(sentence)))
@@ -89,7 +108,8 @@ def conclude(task: Task, evaluation: Evaluation, folder: Path, project: "Project
         if doubtful is not None:
             display(tidy(doubtful.head(DOUBTFUL)))
         checks = with_lookalikes(checks, task, project, evaluation.test_set)
-        display(Markdown(f"**{LOOKALIKES}: {len(checks.tables[LOOKALIKES]) or 'none'}**"))
+        if evaluation.test_set.folds is None:
+            display(Markdown(f"**{LOOKALIKES}: {len(checks.tables[LOOKALIKES]) or 'none'}**"))
         warnings = checks.warnings
     elif task.needs_masks:
         note("This list is made for the model of section 4 only; here you evaluated another one.")

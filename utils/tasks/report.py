@@ -13,6 +13,7 @@ from utils.metrics.intervals import in_words, interval_note
 from utils.pages.report import write_report
 from utils.pages.score_figures import learning_curves
 from utils.tasks.automatic import TRIALS, trial_table
+from utils.tasks.cross_validation import fold_tables
 from utils.tasks.task import Evaluation, Task, TestSet
 from utils.training.model_folder import HISTORY, NO_RESULT, PARAMETERS, SPLIT, no_result, read_model
 
@@ -30,9 +31,14 @@ def verdict(evaluation: Evaluation, folder: Path) -> str:
     warnings = "".join(f"\n\n**Warning:** {caution}" for caution in cautions(folder, test_set))
     return (
         f"## {best['name']}: {in_words(best['value'])}{interval}\n\n{best['meaning']}\n\n"
-        f"Scored on {len(test_set.examples)} images: {test_set.origin}. "
+        f"Scored on {len(test_set.examples)} images: {test_set.origin}. {evaluation.whose} "
         f"{interval_note([one.group for one in test_set.examples])}{warnings}"
     )
+
+
+def score_tables(task: Task, evaluation: Evaluation) -> dict[str, pd.DataFrame]:
+    """Caption -> table of the scores, those of each part included where images are tested in turn."""
+    return task.score_tables(evaluation) | fold_tables(evaluation)
 
 
 def write(
@@ -65,13 +71,14 @@ def write(
     test_set, path = evaluation.test_set, folder / "report.html"
     added = {caption: shown for caption, shown in (more or {}).items() if isinstance(shown, Figure)}
     listed = {caption: shown for caption, shown in (more or {}).items() if caption not in added}
-    scores = {caption: table for caption, table in task.score_tables(evaluation).items() if len(table)}
+    scores = {caption: table for caption, table in score_tables(task, evaluation).items() if len(table)}
     trials = {TRIALS: table} if len(table := trial_table(folder)) else {}
     about = " ".join([task.summary(description, len(history)), *task.remarks(evaluation)]).replace("**", "")
     write_report(
         path,
         title=f"{task.title} {folder.name}",
-        summary=f"{about}\n\nThe scores are from {len(test_set.examples)} images: {test_set.origin}.",
+        summary=f"{about}\n\nThe scores are from {len(test_set.examples)} images: {test_set.origin}. "
+        f"{evaluation.whose}",
         tables={**listed, "Images the model was made from": counts.reset_index(), **trials, **scores},
         figures={
             **added,

@@ -96,7 +96,7 @@ def steps_for_work(preset: str, steps: int, pixels: int, work: Mapping) -> int:
     return max(1, min(steps, int(work[preset] / pixels / FEWEST_ROUNDS))) if preset in work else steps
 
 
-def epochs_choice(training: Mapping, rounds: int, steps: int, pace: float) -> Choice:
+def epochs_choice(training: Mapping, rounds: int, steps: int, pace: float, effort: float = 1.0) -> Choice:
     """Rounds of training: those of the preset, or as many as fit into the time that is given.
 
     Parameters
@@ -107,26 +107,40 @@ def epochs_choice(training: Mapping, rounds: int, steps: int, pace: float) -> Ch
         Of the preset; batches of a round.
     pace
         Seconds of a step.
+    effort
+        How much longer all trainings take where images are tested in turn; the time that is given is that of all.
     """
     minutes = training["time_for_training"]
     why = f'the preset "{training["preset"]}"' if minutes == AUTOMATIC else f"the {minutes:g} minutes that you gave"
     if minutes != AUTOMATIC:
-        rounds = max(1, round(60 * minutes / ((1 + FOR_TRIALS) * pace * steps)))
+        rounds = max(1, round(60 * minutes / ((1 + FOR_TRIALS) * pace * steps * effort)))
     took = in_words(rounds * steps * pace)
     more = "up to a fifth more where trials are needed"
+    tests = in_words((effort - 1) * rounds * steps * pace)
+    in_turn = f" The test on all images in turn takes {tests} besides." if effort > 1 else ""
     return Choice(
-        "training", "number_of_epochs", rounds, f"{took} on this computer for {steps} batches each, {more}: {why}."
+        "training",
+        "number_of_epochs",
+        rounds,
+        f"{took} on this computer for {steps} batches each, {more}: {why}.{in_turn}",
     )
 
 
-def add_length(values: Progressively, steps: int, patch: tuple[int, int], work: Mapping, pace: float) -> None:
+def add_length(
+    values: Progressively,
+    steps: int,
+    patch: tuple[int, int],
+    work: Mapping,
+    pace: float,
+    effort: float = 1.0,
+) -> None:
     """Add batches of a round, of which the images ask for `steps`, and rounds; the others as above."""
     preset, pixels = values["preset"], values["batch_size"] * patch[0] * patch[1]
     steps = steps_for_work(preset, steps, pixels, work)
     why = "A round shows as many pixels as the images have, in 50 to 200 batches; fewer where time is short."
     values.add(Choice("training", "number_of_steps", steps, why))
     steps = values["number_of_steps"]
-    values.add(epochs_choice(values, rounds_for_work(preset, steps * pixels, work), steps, pace))
+    values.add(epochs_choice(values, rounds_for_work(preset, steps * pixels, work), steps, pace, effort))
 
 
 def validation_choice(n: int) -> Choice:

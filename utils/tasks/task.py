@@ -21,6 +21,7 @@ from utils.metrics.intervals import Judgement
 from utils.pages.page import overlays
 from utils.paths import resolve
 from utils.tasks.automatic import Choice, asked_for, complete, kept_choices, leave_open, rows, settled
+from utils.tasks.cross_validation import answer_parts
 from utils.tasks.results import Predicted, Results, predict_folder
 from utils.tasks.trials import try_out
 from utils.training.run import Ingredients, run
@@ -74,6 +75,8 @@ class TestSet:
     doubt
         A sentence on why that may not be said, although no model has seen these images: others of the same patients,
         slides or days may be among those that it was trained on.
+    folds
+        Of images tested in turn: number of the part of each (n,), see `utils.tasks.cross_validation`.
     """
 
     __test__ = False  # not a class of tests
@@ -82,6 +85,7 @@ class TestSet:
     origin: str
     independent: bool
     doubt: str = ""
+    folds: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,10 @@ class Evaluation:
         The one score shown big: name, value, low, high, meaning.
     classical
         Of `utils.tasks.opponents.compare_methods`, where methods from before deep learning were scored, too.
+    folds
+        Of images tested in turn: a row for each part with fold, images, epochs and the score of each method.
+    whose
+        A sentence on whose score it is, where it is not that of the model.
     """
 
     test_set: TestSet
@@ -108,6 +116,8 @@ class Evaluation:
     headline: dict
     predictor: Any
     classical: pd.DataFrame | None = None
+    folds: pd.DataFrame | None = None
+    whose: str = ""
 
 
 @dataclass(frozen=True)
@@ -414,7 +424,9 @@ class NetworkTask(Task):
         def prepare() -> Ingredients:
             return self.ingredients(project, forms, description | self._reasons(project, choices), starting)
 
-        return run(project, parameters, prepare, callbacks, settle=settle if choices else None)
+        in_turn = project.folds is not None and not project.fold
+        first = (lambda: answer_parts(self, project, asked, forms)) if in_turn else None
+        return run(project, parameters, prepare, callbacks, settle=settle if choices else None, first=first)
 
     def _reasons(self, project: "Project", choices: Sequence[Choice]) -> dict:
         """What model.json keeps of what was chosen, and from what."""
@@ -437,6 +449,30 @@ class NetworkTask(Task):
         self, project: "Project", training: Mapping, augmentation: Mapping, seed: int = 0
     ) -> Figure:
         """Training images as they are and as the network may see them; `seed` chooses images and changes."""
+
+    # --- testing in turn, see `utils.tasks.cross_validation`
+
+    @abstractmethod
+    def held(self, project: "Project") -> np.ndarray:
+        """How much each image holds of each thing to be learned, whole numbers (n, things)."""
+
+    @abstractmethod
+    def answers(self, predictor: Any, examples: Sequence, training: Sequence, seed: int) -> dict[str, list[dict]]:
+        """What a predictor and its opponents find in images: method -> for each image arrays by name.
+
+        The opponents learn from `training`, the images that the predictor learned from.
+        """
+
+    @abstractmethod
+    def recalled(self, predictor: Any, examples: Sequence, found: Mapping[str, Sequence[Mapping]]) -> dict[str, Any]:
+        """What stands in for the predictor of each method: it knows the `answers` to these very images only.
+
+        Classes and thresholds that are told with the scores are those of `predictor`.
+        """
+
+    @abstractmethod
+    def evaluation_of(self, recalled: Mapping[str, Any], test_set: TestSet) -> Evaluation:
+        """`evaluation` of what `recalled` gave, the opponents beside it."""
 
     # --- fine-tuning
 

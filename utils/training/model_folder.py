@@ -31,11 +31,12 @@ CHOSEN = "automatic.json"  # what was chosen for fields that said so
 DONE = ".training.done"
 JUDGED = ("evaluation.csv", "scores.json", "report.html")  # made from the weights, worthless beside other weights
 # Fields that say where a model lies or what to do with an old one, not how it is trained; which images belong together
-# matters by the split only, which is compared itself.
+# matters by the split only, which is compared itself, as does whether all images are tested in turn.
 PLACES = {"model_name", "model_path", "if_model_exists", "training_source", "training_target"}
-NOT_COMPARED = {"data": PLACES | {"group_rule"}}
+NOT_COMPARED = {"data": PLACES | {"group_rule", "test_in_turn"}}
 # Fields that earlier versions did not have, with the value that does what they did.
 ADDED = {"data": {"pixel_size": 0}, "augmentation": {"empty": AUTOMATIC}}
+SAME = ["sha256", "annotation", "role", "fold"]  # columns of two splits that are the same
 COMPARED_FORMS = ("data", "augmentation", "training", "strategy")
 TRY_OUT = "Try out"  # preset whose models are for looking, not for use
 NO_RESULT = f"{TRY_OUT}: this is no result"  # column "remark" of tables
@@ -142,19 +143,34 @@ def chosen_before(folder: Path) -> list[dict]:
 
 def _differences(folder: Path, parameters: Mapping, split: pd.DataFrame) -> list[str]:
     """What differs between the run that wrote `folder` and this one, in words; empty where nothing does."""
-    columns = ["sha256", "annotation", "role"]
     try:
         old = json.loads((folder / PARAMETERS).read_text(encoding="utf-8"))["overrides"]
         chosen = {(one["form"], one["field"]) for one in chosen_before(folder)}
         differences = _changed_fields(old, json.loads(json.dumps(parameters["overrides"])), chosen)
-        old_split = pd.read_csv(folder / SPLIT, dtype=str, keep_default_na=False)[columns]
+        same_split = _same_split(folder, split)
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return ["it was not written by these notebooks, or is incomplete"]
     if not ((folder / UNFINISHED).is_dir() or (folder / DESCRIPTION).is_file()):
         return ["it is incomplete"]
-    if sorted(map(tuple, old_split.values)) != sorted(map(tuple, split[columns].astype(str).values)):
+    if not same_split:
         differences.append("it was trained on other images, masks or another split")
     return differences
+
+
+def was_split_so(folder: Path, split: pd.DataFrame) -> bool:
+    """Whether the run that wrote `folder` had these images and masks in these roles; False where there was none."""
+    try:
+        return _same_split(folder, split)
+    except (OSError, ValueError, LookupError):
+        return False
+
+
+def _same_split(folder: Path, split: pd.DataFrame) -> bool:
+    old = pd.read_csv(folder / SPLIT, dtype=str, keep_default_na=False)
+    if not set(SAME[:3]) <= set(old):
+        raise ValueError(f"{folder / SPLIT} is no split of these notebooks")
+    old, new = (one.reindex(columns=SAME, fill_value="").astype(str) for one in (old, split))
+    return sorted(map(tuple, old.values)) == sorted(map(tuple, new.values))
 
 
 def _changed_fields(old: Mapping, new: Mapping, chosen: set[tuple[str, str]]) -> list[str]:

@@ -49,6 +49,7 @@ def run(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     stages: Callable[[], Sequence[Stage]] | None = None,
     settle: Callable[[], tuple[Mapping, Sequence[Mapping]]] | None = None,
+    first: Callable[[], None] | None = None,
 ) -> str:
     """Train, or go on with it, or say that it is done, in one sentence; afterwards the model folder is complete.
 
@@ -58,10 +59,11 @@ def run(
         From `utils.data.project`.
     parameters
         {"overrides": {form: {field: value}}} with the forms data, augmentation and training.
-    prepare, stages, settle
-        Called only if there is something to train: first `settle`, which returns the forms with a value for every field
-        that says "automatic", and rows on what was chosen (form, field, value, reason); `prepare` last, after the
-        seed was set. Without `stages` all layers learn for the epochs and with the learning rate of the form.
+    prepare, stages, settle, first
+        Called only if there is something to train: `settle` returns the forms with a value for every field that says
+        "automatic", and rows on what was chosen (form, field, value, reason); then `first`, what comes before this
+        training; `prepare` last, after the seed was set. Without `stages` all layers learn for the epochs and with the
+        learning rate of the form.
     callbacks
         For display.
 
@@ -89,6 +91,8 @@ def _run(project, parameters, prepare, callbacks, stages, settle) -> str:
     if settle:
         forms, chosen = settle()
         model_folder.keep_choices(project.folder, {"overrides": forms}, chosen)
+    if first:
+        first()
     training = forms["training"]
     whole = [Stage("", training["number_of_epochs"], training["initial_learning_rate"])]
     planned = stages() if stages else whole

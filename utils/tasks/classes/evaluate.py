@@ -1,7 +1,8 @@
 """How good a classifier is on images that neither its training nor its calibration has seen, and what is worth it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,9 @@ from utils.tasks.opponents import difference_verdict
 from utils.tasks.task import Evaluation, TestSet
 from utils.training.stages import kept_classes
 
+if TYPE_CHECKING:
+    from utils.data.project import Project
+
 READABLE = {
     "accuracy": "Accuracy (share of images with the right class)",
     "balanced_accuracy": "Balanced accuracy (mean recall of the classes)",
@@ -54,6 +58,45 @@ class ClassEvaluation(Evaluation):
     network: ClassScores | None = None
     forest: ClassScores | None = None
     comparison: pd.DataFrame | None = None
+
+
+MODEL, NETWORK, FOREST = "model", "network", "random forest"  # that answer, where images are tested in turn
+
+
+class Recalled:
+    """Probabilities that were found for images before, in place of a `Classifier`.
+
+    Parameters
+    ----------
+    predictor
+        The model that is kept: its classes and description are told, and what it looks at can be shown.
+    known
+        `id` of an image's array -> method -> probabilities (n_classes,).
+    method
+        Whose probabilities are those of the model.
+    """
+
+    forest = True
+
+    def __init__(self, predictor: Classifier, known: Mapping[int, Mapping[str, np.ndarray]], method: str = MODEL):
+        self.known, self.method = known, method
+        self.classes, self.description = predictor.classes, predictor.description
+        self.network, self.prepare = predictor.network, predictor.prepare
+
+    def probabilities(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        """Probabilities (n, n_classes) of images that are known."""
+        return self._of(self.method, arrays)
+
+    def of_network(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        """The same by the network alone."""
+        return self._of(NETWORK, arrays)
+
+    def of_forest(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        """The same by the forest alone."""
+        return self._of(FOREST, arrays)
+
+    def _of(self, method: str, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        return np.stack([self.known[id(one)][method] for one in arrays])
 
 
 class ClassScoring:
@@ -110,6 +153,34 @@ class ClassScoring:
         how = {"class_weights": "balanced", "seed": seed}
         forest = trained_forest(training, predictor.description, how)
         return forest.probabilities([seen_by_forest(one.image.array, predictor.description) for one in crops])
+
+    def held(self, project: "Project") -> np.ndarray:
+        """See `NetworkTask`."""
+        ids = [one.class_id for one in project.dataset.examples]
+        return np.eye(len(project.dataset.classes), dtype=int)[ids]
+
+    def answers(
+        self, predictor: Classifier, examples: Sequence[Crop], training: Sequence[Crop], seed: int
+    ) -> dict[str, list[dict]]:
+        """See `NetworkTask`."""
+        arrays = [one.image.array for one in examples]
+        p = {MODEL: predictor.probabilities(arrays), NETWORK: predictor.of_network(arrays)}
+        p[FOREST] = self._of_forest(predictor, examples, training, seed)
+        return {method: [{"p": row} for row in rows] for method, rows in p.items()}
+
+    def recalled(
+        self, predictor: Classifier, examples: Sequence[Crop], found: Mapping[str, Sequence[Mapping]]
+    ) -> dict[str, Recalled]:
+        """See `NetworkTask`."""
+        known = {
+            id(one.image.array): {method: answers[i]["p"] for method, answers in found.items()}
+            for i, one in enumerate(examples)
+        }
+        return {method: Recalled(predictor, known, method) for method in found}
+
+    def evaluation_of(self, recalled: Mapping[str, Recalled], test_set: TestSet) -> ClassEvaluation:
+        """See `NetworkTask`."""
+        return self.evaluation(recalled[MODEL], test_set)
 
     def further_scores(self, evaluation: ClassEvaluation) -> dict:
         """See `Task`."""

@@ -205,7 +205,7 @@ def _as_set(project: Project, test: TestSet | None) -> CropSet | None:
 
 def _copies(project: Project, test: TestSet | None) -> pd.DataFrame:
     """Near-duplicates, with the role of each image, those across roles first: they make the score too good."""
-    roles = dict(zip((one.name for one in project.dataset.crops), project.roles, strict=True))
+    roles = dict(zip((one.name for one in project.dataset.crops), project.uses, strict=True))
     tables = [near_duplicates(project.dataset.crops).assign(role_b="")]
     if test is not None:
         tables.append(near_duplicates(project.dataset.crops, test.examples).assign(role_b="test"))

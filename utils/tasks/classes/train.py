@@ -20,6 +20,7 @@ from utils.tasks.classes.decision import DECIDES, choose_share, trained_forest
 from utils.tasks.classes.fingerprint import fingerprint, fingerprint_table
 from utils.tasks.classes.forest import FOREST, Forest
 from utils.tasks.classes.rules import ROUNDS, class_choices
+from utils.tasks.cross_validation import effort, turn_choice
 from utils.tasks.rules import UNLIMITED, epochs_choice, validation_choice
 from utils.training import networks
 from utils.training.fit import history_table
@@ -63,8 +64,9 @@ class ClassTraining:
             (*network.items(), *work), lambda: seconds_per_step(networks.classifier(**network), *work)
         )
         steps = values["number_of_steps"] or -(-fingerprint["images"] // values["batch_size"])
-        values.add(epochs_choice(values, ROUNDS.get(values["preset"], UNLIMITED), steps, pace))
-        return values.choices
+        rounds = ROUNDS.get(values["preset"], UNLIMITED)
+        values.add(epochs_choice(values, rounds, steps, pace, effort(project, values["preset"])))
+        return [*values.choices, turn_choice(project)]
 
     def describe(self, project: Project, training: Mapping) -> dict:
         """See `Task`."""

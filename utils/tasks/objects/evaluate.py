@@ -1,7 +1,9 @@
 """How good a StarDist model is on images that neither its training nor its thresholds have seen."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,6 +44,26 @@ def known_object_classes(segmenter: ObjectSegmenter) -> Sequence[Mapping] | None
     return segmenter.classes if segmenter.description["network"]["n_classes"] else None
 
 
+@dataclass(frozen=True)
+class Recalled:
+    """Objects that were found in images before, in place of an `ObjectSegmenter`; `known`: see `Masks.recall`."""
+
+    model: Any
+    description: Mapping
+    known: Mapping[int, Mapping[str, np.ndarray]]
+
+    @property
+    def classes(self) -> Sequence[dict]:
+        """Class table."""
+        return self.description["classes"]
+
+    def find(self, array: np.ndarray) -> Objects:
+        """Objects of an image that is known: labels and class ids, no outlines."""
+        found = self.known[id(array)]
+        n = int(found["labels"].max(initial=0))
+        return Objects(found["labels"], np.zeros((n, 2, 0)), np.ones(n), found.get("class_ids"))
+
+
 class ObjectScoring:
     """How a StarDist model is judged: a part of `utils.tasks.objects.task.StarDist`."""
 
@@ -53,6 +75,15 @@ class ObjectScoring:
     ) -> ObjectScores:
         """See `Task`; where objects are is asked of any model: with `classes` given, their classes do not count."""
         return object_scores(object_pairs(predictor, examples), None if classes else known_object_classes(predictor))
+
+    def answer(self, predictor: Any, array: np.ndarray) -> dict[str, np.ndarray]:
+        """See `Masks`."""
+        found = predictor.find(array)
+        return {"labels": found.labels} | ({} if found.class_ids is None else {"class_ids": found.class_ids})
+
+    def recall(self, predictor: ObjectSegmenter, known: Mapping[int, Mapping]) -> Recalled:
+        """See `Masks`."""
+        return Recalled(predictor.model, predictor.description, known)
 
     def further_scores(self, evaluation: Evaluation) -> dict:
         """See `Task`."""

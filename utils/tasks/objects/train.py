@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -18,6 +19,7 @@ from utils.pages.bar import progress_bar
 from utils.patching.augmentation import Augmentation
 from utils.patching.batches import automatic_steps, sources
 from utils.tasks.automatic import Progressively, number
+from utils.tasks.cross_validation import effort
 from utils.tasks.objects.checks import object_sizes
 from utils.tasks.objects.network import (
     TrainingObjects,
@@ -89,7 +91,7 @@ class ObjectTraining:
         batch = values["batch_size"], patch, DRAWING
         pace = project.measure((str(network), *batch), lambda: seconds_per_step(build(network).keras_model, *batch))
         steps = automatic_steps(project.examples("training"), patch, values["batch_size"])
-        add_length(values, steps, patch, WORK, pace)
+        add_length(values, steps, patch, WORK, pace, effort(project, values["preset"]))
 
     def describe(self, project: Project, training: Mapping) -> dict:
         """See `Task`."""
@@ -177,7 +179,8 @@ class ObjectTraining:
         """Write the model folder from the trained network, with thresholds chosen on validation images only."""
         model = build(description["network"])
         model.keras_model.set_weights(network.get_weights())
-        optimise_thresholds(model, project.examples("validation"), description["normalisation"])
+        given = project.examples("validation"), description["normalisation"]
+        optimise_thresholds(model, *given, shown=not project.fold)  # one bar is enough for all parts of a test
         chosen = {"threshold": model.thresholds.prob, "nms_threshold": model.thresholds.nms}
         save(project.folder, model, description | chosen, history)
 
@@ -206,7 +209,9 @@ def _with_policy(layer: keras.Layer, policy: keras.DTypePolicy) -> keras.Layer:
     return layer.__class__.from_config(layer.get_config() | {"dtype": dtype})
 
 
-def optimise_thresholds(model: StarDist2D, examples: Sequence[Example], normalisation: Mapping) -> None:
+def optimise_thresholds(
+    model: StarDist2D, examples: Sequence[Example], normalisation: Mapping, shown: bool = True
+) -> None:
     """Let StarDist choose its probability and overlap thresholds on validation images; bars show the progress.
 
     Without any object in them nothing can be chosen: StarDist's usual values stay. Where pixels are `IGNORED` nothing
@@ -216,7 +221,7 @@ def optimise_thresholds(model: StarDist2D, examples: Sequence[Example], normalis
         return
     images = [normalise(source.image, source.low, source.high) for source in sources(examples, normalisation)]
     masks = [one.mask for one in examples]
-    with quiet(), _bars_for_the_page(), _blind_where_ignored(model, masks):
+    with quiet(), _bars_for_the_page(shown), _blind_where_ignored(model, masks):
         model.optimize_thresholds(images, [without_ignored(mask) for mask in masks])
 
 
@@ -238,9 +243,9 @@ def _blind_where_ignored(model: StarDist2D, masks: Sequence[np.ndarray]):
 
 
 @contextmanager
-def _bars_for_the_page():
+def _bars_for_the_page(shown: bool = True):
     """Let StarDist draw its bars as the page does: as text, each step of a bar is a new line of a notebook."""
-    before, stardist.utils.tqdm = stardist.utils.tqdm, progress_bar
+    before, stardist.utils.tqdm = stardist.utils.tqdm, partial(progress_bar, disable=not shown)
     try:
         yield
     finally:

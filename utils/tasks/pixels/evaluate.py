@@ -1,7 +1,9 @@
 """How good a segmentation model is on images that neither its training nor its threshold has seen."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,6 +33,19 @@ def pixel_pairs(segmenter: Segmenter, examples: Sequence[Example]) -> Iterator[t
         yield one.name, one.group, one.mask, segmenter.class_ids(one.image.array)
 
 
+@dataclass(frozen=True)
+class Recalled:
+    """Class ids that were found in images before, in place of a `Segmenter`; `known`: see `Masks.recall`."""
+
+    classes: Sequence[dict]
+    threshold: float
+    known: Mapping[int, Mapping[str, np.ndarray]]
+
+    def class_ids(self, array: np.ndarray) -> np.ndarray:
+        """Class of each pixel (Y, X) of an image that is known."""
+        return self.known[id(array)]["class_ids"]
+
+
 class PixelScoring:
     """How a U-Net is judged: a part of `utils.tasks.pixels.task.UNet`."""
 
@@ -42,6 +57,14 @@ class PixelScoring:
     ) -> PixelScores:
         """See `Task`."""
         return pixel_scores(pixel_pairs(predictor, examples), classes or predictor.classes)
+
+    def answer(self, predictor: Any, array: np.ndarray) -> dict[str, np.ndarray]:
+        """See `Masks`."""
+        return {"class_ids": predictor.class_ids(array)}
+
+    def recall(self, predictor: Segmenter, known: Mapping[int, Mapping]) -> Recalled:
+        """See `Masks`."""
+        return Recalled(predictor.classes, predictor.threshold, known)
 
     def further_scores(self, evaluation: Evaluation) -> dict:
         """See `Task`."""

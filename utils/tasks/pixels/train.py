@@ -15,6 +15,7 @@ from utils.patching.batches import TrainingPatches, ValidationPatches, automatic
 from utils.patching.patches import automatic_patch, check_patch
 from utils.paths import resolve
 from utils.tasks.automatic import Progressively, number
+from utils.tasks.cross_validation import effort
 from utils.tasks.pixels.predict import Segmenter
 from utils.tasks.pixels.rules import LARGEST_PATCH, levels_choice, resolution_choice, work_at
 from utils.tasks.rules import add_length, patch_side
@@ -55,7 +56,7 @@ class PixelTraining:
         batch = values["batch_size"], patch
         pace = project.measure((*network.items(), *batch), lambda: seconds_per_step(networks.unet(**network), *batch))
         steps = automatic_steps(project.examples("training"), patch, values["batch_size"])
-        add_length(values, steps, patch, work_at(values["half_resolution"]), pace)
+        add_length(values, steps, patch, work_at(values["half_resolution"]), pace, effort(project, values["preset"]))
 
     def describe(self, project: Project, training: Mapping) -> dict:
         """See `Task`."""

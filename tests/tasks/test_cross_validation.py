@@ -1,0 +1,413 @@
+"""Few images are tested in turn: who decides, what is kept, and that no model is scored on what it has seen."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests import tiny_crops
+from tests.conftest import save_untrained
+from tests.tiny import blobs, parameters, write_data
+from utils.errors import DataError, ModelError
+from utils.fine_tuning.comparison import old_test_set
+from utils.images.image import write_tiff
+from utils.tasks import cross_validation, page, report
+from utils.tasks.automatic import AUTOMATIC
+from utils.tasks.cross_validation import effort, in_turn, of_fold, turn_choice, turn_note
+from utils.tasks.held_out import evaluate, find_test_set
+from utils.tasks.pixels.task import UNet
+from utils.tasks.registry import CLASSIFIER, STARDIST, UNET
+from utils.tasks.rules import epochs_choice
+from utils.tasks.task import TestSet
+from utils.training import model_folder
+
+QUICK = "Quick on a CPU"
+GROUPED = {"group_rule": "{group}_*"}
+
+
+class Stand(UNet):
+    """A U-Net whose models for the parts are not trained: their random weights depend on the part."""
+
+    stop_in = 0
+
+    def train(self, project, parameters, callbacks=()):
+        if not project.fold:
+            return super().train(project, parameters, callbacks)
+        if project.fold == self.stop_in:
+            raise KeyboardInterrupt
+        model_folder.open_folder(project.folder, parameters, project.split)
+        save_untrained(project.folder, project.fold, filters=2)
+        model_folder.finish(project.folder)
+        return ""
+
+
+def written(folder, n=6, groups=3, **more):
+    """Pairs of images and masks of so many groups."""
+    source = write_data(folder / "data", n, side=32, **more)
+    for place in sorted(source.rglob("*.tif")):
+        number = int(place.stem.rpartition("_")[2])
+        place.rename(place.with_name(f"P{number % groups}_{number}.tif"))
+    return source
+
+
+def opened(task, source, models, preset=QUICK, evaluation=None, **data):
+    forms = parameters(source, models, data=data)["overrides"]
+    return page.open_project(task, forms["data"], 0, preset, evaluation or {})
+
+
+def given_to(source, models, **data):
+    short = {"number_of_epochs": 1, "number_of_steps": 1, "patch_height": 16, "patch_width": 16, "preset": QUICK}
+    return parameters(source, models, data=data, training=short)
+
+
+@pytest.fixture(scope="module")
+def tested(tmp_path_factory):
+    """Task, project, values of the forms and evaluation of a U-Net whose six images of three groups were tested."""
+    folder, task = tmp_path_factory.mktemp("in_turn"), Stand()
+    given = given_to(written(folder), folder, **GROUPED)
+    project = page.open_project(task, given["overrides"]["data"], 0, QUICK)
+    task.train(project, given)
+    return task, project, given, evaluate(task, project.folder, find_test_set(task, project.folder))
+
+
+def test_few_images_are_tested_in_turn_and_the_model_learns_from_all(tmp_path):
+    project = opened(UNET, written(tmp_path, 8, 8), tmp_path)
+    assert set(project.roles) == {"training", "validation"}
+    assert sorted(np.bincount(project.folds)[1:].tolist()) == [1, 1, 2, 2, 2]
+    assert project.split["fold"].tolist() == project.folds.tolist()
+    choice = turn_choice(project)
+    assert choice.value is True
+    assert "only 8 images" in choice.reason
+    for fold in range(1, 6):
+        inner = of_fold(UNET, project, {"percentage_validation": AUTOMATIC}, 0, fold)
+        assert (inner.roles == "test").tolist() == (project.folds == fold).tolist()
+        assert set(inner.roles) == {"training", "validation", "test"}
+
+
+def test_no_group_is_on_two_sides_and_copies_are_together(tmp_path):
+    source = written(tmp_path, 12, 5)
+    for kind in ("images", "masks"):
+        shutil.copy(source / kind / "P0_0.tif", source / kind / "Q_0.tif")  # the same image under another name
+    project = opened(UNET, source, tmp_path, **GROUPED)
+    groups, sha256 = (project.split[name].to_numpy() for name in ("group", "sha256"))
+    for fold in range(1, project.folds.max() + 1):
+        inner = of_fold(UNET, project, {"percentage_validation": 20}, 0, fold)
+        for names in (groups, sha256):
+            tested = set(names[inner.roles == "test"])
+            assert tested
+            assert not tested & set(names[inner.roles != "test"])
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"preset": "Try out"}, "only shows how everything works"),
+        ({"evaluation": {"test_source": "elsewhere"}}, "section 5 names a folder of test images"),
+        ({"test_in_turn": True, "evaluation": {"test_source": "elsewhere"}}, "section 5 names"),
+        ({"test_in_turn": False}, ""),
+    ],
+)
+def test_when_images_are_set_aside(tmp_path, how, said):
+    project = opened(UNET, written(tmp_path), tmp_path, **how)
+    assert project.folds is None
+    assert "test" in project.roles
+    assert said in project.in_turn
+    assert said in turn_note(project, QUICK)
+    assert turn_choice(project).value is False
+    assert effort(project, QUICK) == 1
+
+
+def test_it_can_be_asked_for_with_any_preset(tmp_path):
+    project = opened(UNET, written(tmp_path), tmp_path, preset="Try out", test_in_turn=True)
+    assert project.folds is not None
+
+
+def test_the_test_images_of_a_sample_are_used(tmp_path):
+    data = {"training_source": "data_samples/nuclei/train/images", "test_in_turn": True, "if_model_exists": "ask"}
+    some = opened(UNET, written(tmp_path), tmp_path, test_in_turn=False)
+    found = in_turn(UNET, some, data, 0, QUICK, "")
+    assert found.folds is None
+    assert found.in_turn == "Not needed: the sample has test images of its own."
+
+
+@pytest.mark.parametrize(("n", "groups", "turns"), [(29, 29, True), (30, 30, False), (60, 20, True), (60, 30, False)])
+def test_groups_count_where_there_are_groups(tmp_path, n, groups, turns):
+    rng, source = np.random.default_rng(0), tmp_path / "data"
+    for i in range(n):
+        image, mask = blobs(rng, 16)
+        write_tiff(source / "images" / f"P{i % groups}_{i}.tif", image[..., 0])
+        write_tiff(source / "masks" / f"P{i % groups}_{i}.tif", mask * np.uint8(255))
+    project = opened(UNET, source, tmp_path, **GROUPED)
+    assert (project.folds is not None) is turns
+    assert f"{groups} groups" in project.in_turn
+
+
+def test_what_cannot_be_learned_from_the_others_is_not_tested_in_turn(tmp_path):
+    source = written(tmp_path, 8, 8)
+    for place in sorted((source / "masks").iterdir())[2:]:
+        write_tiff(place, np.zeros((32, 32), np.uint8))
+    project = opened(UNET, source, tmp_path, mask_type="binary", percentage_test=0)
+    assert project.folds is None
+    assert project.in_turn.startswith("Not possible: ")
+    with pytest.raises(DataError, match=r"Only 1 of the|too few images"):
+        opened(UNET, source, tmp_path, mask_type="binary", percentage_test=0, test_in_turn=True)
+
+
+def test_two_images_are_too_few(tmp_path):
+    source = written(tmp_path, 2, 2)
+    assert opened(UNET, source, tmp_path, percentage_test=0).folds is None
+    with pytest.raises(DataError, match="at least 3 different ones, but there are 2"):
+        opened(UNET, source, tmp_path, percentage_test=0, test_in_turn=True)
+
+
+def test_a_class_in_one_group_only_is_not_tested_in_turn(tmp_path):
+    source = tiny_crops.write_crops(tmp_path / "crops", 4)
+    for place in (source / "ring").iterdir():
+        place.rename(place.with_name(f"P9_{place.name}"))
+    for i, place in enumerate([*(source / "dot").iterdir(), *(source / "stripe").iterdir()]):
+        place.rename(place.with_name(f"P{i % 4}_{place.name}"))
+    data = tiny_crops.parameters(source, tmp_path, data=GROUPED | {"percentage_test": 0})["overrides"]["data"]
+    assert "some class" in page.open_project(CLASSIFIER, data, 0, QUICK).in_turn
+    found = page.open_project(CLASSIFIER, data | {"group_rule": ""}, 0, QUICK)
+    assert found.folds.max() == 5
+    ids = np.array(CLASSIFIER.class_ids(found))
+    assert all(len(set(found.folds[ids == i])) == 4 for i in range(3))
+
+
+def test_a_model_that_was_tested_otherwise_stays_as_it_is(tmp_path):
+    source, task = written(tmp_path), Stand()
+    given = given_to(source, tmp_path, test_in_turn=False)
+    before = page.open_project(task, given["overrides"]["data"], 0, QUICK)
+    model_folder.open_folder(before.folder, given, before.split)
+    save_untrained(before.folder)
+    model_folder.finish(before.folder)
+    given["overrides"]["data"]["test_in_turn"] = AUTOMATIC
+    again = page.open_project(task, given["overrides"]["data"], 0, QUICK)
+    assert again.folds is None
+    assert "set aside" in again.in_turn
+    assert "already trained" in task.train(again, given)
+    given["overrides"]["data"]["test_in_turn"] = True
+    other = page.open_project(task, given["overrides"]["data"], 0, QUICK)
+    with pytest.raises(ModelError, match="another split"):
+        task.train(other, given)
+
+
+# --- training and scores
+
+
+def test_the_model_folder_holds_which_image_was_tested_when_and_no_further_model(tested):
+    task, project, given, result = tested
+    names = sorted(path.relative_to(project.folder).as_posix() for path in project.folder.rglob("*.npz"))
+    assert names == [f"cross_validation/part_{i}.npz" for i in (1, 2, 3)]
+    assert len(list(project.folder.rglob("*.h5"))) == 1
+    assert not (project.folder / "training").exists()
+    split = pd.read_csv(project.folder / "split.csv")
+    assert (split.groupby("group")["fold"].nunique() == 1).all()
+    assert sorted(split["fold"].unique()) == [1, 2, 3]
+    kept = json.loads((project.folder / "parameters.json").read_text())["overrides"]["data"]
+    assert kept["test_in_turn"] is True
+    assert "already trained" in task.train(project, given)
+
+
+def test_each_image_is_tested_once_by_a_model_that_has_not_seen_it(tested):
+    task, project, given, result = tested
+    assert [one.name for one in result.test_set.examples] == [one.name for one in project.dataset.examples]
+    for fold in (1, 2, 3):
+        other = task.load(save_fold(project.folder.parent / "again", fold))
+        for one in np.array(result.test_set.examples, object)[result.test_set.folds == fold]:
+            np.testing.assert_array_equal(result.predictor.class_ids(one.image.array), other.class_ids(one.image.array))
+    with pytest.raises(KeyError):
+        result.predictor.class_ids(np.zeros((32, 32, 1), np.uint16))
+
+
+def save_fold(folder: Path, fold: int) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    save_untrained(folder, fold, filters=2)
+    return folder
+
+
+def test_scores_are_of_all_images_together_and_of_each_part(tested):
+    task, project, given, result = tested
+    saved = json.loads((project.folder / "scores.json").read_text())
+    table = pd.read_csv(project.folder / "evaluation.csv")
+    assert table["file"].tolist() == [one.name for one in project.dataset.examples]
+    assert saved["number_of_images"] == 6
+    assert saved["independent"] is True
+    assert result.headline["value"] == pytest.approx(table["foreground_iou"].mean(), abs=1e-5)
+    by_fold = table.groupby("fold")["foreground_iou"].mean()
+    assert result.folds["network"].tolist() == pytest.approx(by_fold.tolist(), abs=1e-5)
+    assert result.folds["images"].tolist() == [2, 2, 2]
+    methods = ["network", "Otsu threshold", "pixel forest"]
+    assert list(result.folds) == ["fold", "images", "epochs", *methods]
+    assert result.classical["method"].tolist() == methods
+    assert result.classical["value"].tolist() == pytest.approx([result.folds[one].mean() for one in methods])
+    assert [row["fold"] for row in saved["folds"]] == [1, 2, 3]
+
+
+def test_page_and_report_say_whose_score_it_is(tested):
+    task, project, given, result = tested
+    for said in (report.verdict(result, project.folder), report.write(task, project.folder, result, []).read_text()):
+        assert "the model that you keep was trained on all images, for 1 epoch, and was itself not tested" in said
+        assert "3 models like this one" in said
+        assert "and its group" in said
+    assert any("each part" in caption for caption in report.score_tables(task, result))
+    assert task.evaluation_figures(result)
+    checks = page.with_lookalikes(task.checks(project, given["overrides"]["training"]), task, project, result.test_set)
+    assert not len(checks.tables[page.LOOKALIKES])
+
+
+def test_a_stop_in_the_middle_goes_on_at_its_part_and_ends_the_same(tested, tmp_path):
+    _, whole, given, _ = tested
+    source = Path(given["overrides"]["data"]["training_source"]).parent
+    task, given = Stand(), given_to(source, tmp_path, **GROUPED)
+    project = page.open_project(task, given["overrides"]["data"], 0, QUICK)
+    task.stop_in = 2
+    with pytest.raises(KeyboardInterrupt):
+        task.train(project, given)
+    first = project.folder / "cross_validation" / "part_1.npz"
+    assert [path.name for path in first.parent.iterdir()] == [first.name]
+    time = first.stat().st_mtime_ns
+    task.stop_in = 0
+    again = page.open_project(task, given["overrides"]["data"], 0, QUICK)
+    task.train(again, given)
+    assert first.stat().st_mtime_ns == time
+    evaluate(task, again.folder, find_test_set(task, again.folder))
+    files = ("evaluation.csv", "scores.json", "split.csv", "history.csv")
+    assert [(again.folder / name).read_bytes() for name in files] == [
+        (whole.folder / name).read_bytes() for name in files
+    ]
+
+
+@pytest.mark.slow
+def test_the_model_is_the_same_as_without_a_test_of_the_parts(tested, tmp_path):
+    task, project, given, _ = tested
+    alone = replace(project, folds=None, folder=tmp_path / "alone")
+    task.train(alone, given)
+    for one, other in zip(*(task.load(each.folder).network.get_weights() for each in (alone, project)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_folder_copied_without_its_parts_says_what_to_do(tested, tmp_path):
+    task, project, *_ = tested
+    folder = tmp_path / "copy"
+    shutil.copytree(project.folder, folder)
+    (folder / "cross_validation" / "part_2.npz").write_bytes(b"PK damaged")
+    with pytest.raises(ModelError, match="Copy the whole model folder again"):
+        evaluate(task, folder, find_test_set(task, folder))
+    shutil.rmtree(folder / "cross_validation")
+    with pytest.raises(ModelError, match="is missing or damaged"):
+        evaluate(task, folder, find_test_set(task, folder))
+
+
+def test_file_names_that_look_like_groups_are_doubted(tested, tmp_path):
+    task, project, *_ = tested
+    folder = tmp_path / "copy"
+    shutil.copytree(project.folder, folder)
+    kept = json.loads((folder / "parameters.json").read_text())
+    kept["overrides"]["data"]["group_rule"] = "ask"
+    (folder / "parameters.json").write_text(json.dumps(kept))
+    split = pd.read_csv(folder / "split.csv").assign(group=lambda table: table["file"].str[:-4])
+    split.to_csv(folder / "split.csv", index=False)
+    found = find_test_set(task, folder)
+    assert not found.independent
+    assert "3 patients: P0, P1, P2" in found.doubt
+
+
+def test_a_start_from_a_model_that_knows_the_images_is_doubted(tested, tmp_path):
+    task, project, *_ = tested
+    folder = tmp_path / "copy"
+    shutil.copytree(project.folder, folder)
+    kept = json.loads((folder / "parameters.json").read_text())
+    kept["overrides"]["data"]["starting_model"] = str(project.folder)
+    (folder / "parameters.json").write_text(json.dumps(kept))
+    found = find_test_set(task, folder)
+    assert not found.independent
+    assert "has learned from 6 of the test images" in found.doubt
+    kept["overrides"]["data"]["starting_model"] = str(tmp_path / "gone")
+    (folder / "parameters.json").write_text(json.dumps(kept))
+    assert find_test_set(task, folder).independent
+
+
+def test_a_model_tested_in_turn_has_no_old_test_images_for_fine_tuning(tested):
+    task, project, *_ = tested
+    start = SimpleNamespace(folder=project.folder, name="before")
+    assert old_test_set(SimpleNamespace(task=task, start=start, project=project)) == (
+        *(None, "The starting model before was tested in turn: it has learned from all images of its test."),
+    )
+
+
+# --- the same scores, whoever answers
+
+
+def in_parts(task, project, folder):
+    """Evaluation of all images where each of three parts was answered by the very model, kept part by part."""
+    examples, predictor = project.dataset.examples, task.load(project.folder)
+    numbers = np.arange(len(examples)) % 3 + 1
+    for fold in (1, 2, 3):
+        chosen = np.flatnonzero(numbers == fold)
+        found = task.answers(predictor, [examples[i] for i in chosen], project.examples("training"), 0)
+        sha256 = project.split["sha256"].to_numpy()[chosen]
+        cross_validation._keep(cross_validation._place(folder, fold), found, sha256, 7)
+    return predictor, TestSet(examples, "all", independent=True, folds=numbers)
+
+
+@pytest.mark.parametrize("kind", ["finder", "sorter"])
+def test_parts_together_have_the_scores_of_all_images_at_once(kind, request, tmp_path):
+    given = request.getfixturevalue(kind)
+    task, project = (STARDIST, given) if kind == "finder" else (CLASSIFIER, given[0])
+    folder = tmp_path / "model"
+    shutil.copytree(project.folder, folder)
+    predictor, test_set = in_parts(task, project, folder)
+    result = evaluate(task, folder, test_set)
+    whole = task.evaluation(predictor, TestSet(test_set.examples, "", True), training=project.examples("training"))
+    pd.testing.assert_frame_equal(result.table, whole.table)
+    pd.testing.assert_frame_equal(result.scores.per_image, whole.scores.per_image)
+    assert result.headline == whole.headline
+    beside = ("classical",) if kind == "finder" else ("comparison",)
+    pd.testing.assert_frame_equal(*(getattr(one, beside[0]) for one in (result, whole)))
+    assert set(result.folds["epochs"]) == {7}
+    assert result.folds.iloc[:, 3:].notna().all(axis=None)
+    assert "itself not tested" in report.verdict(result, folder)
+
+
+# --- costs
+
+
+def test_the_time_that_is_given_is_that_of_all_trainings(tmp_path):
+    project = opened(UNET, written(tmp_path), tmp_path)
+    k = project.folds.max()
+    inner = of_fold(UNET, project, {"percentage_validation": 20}, 0, 1)
+    assert (effort(project, QUICK), effort(project, "Default")) == (1 + k / 2, 1 + k)
+    assert (effort(inner, QUICK), effort(inner, "Default")) == (1, 1)
+    values = {"preset": QUICK, "time_for_training": 30}
+    chosen = epochs_choice(values, 100, 10, 0.1, effort(project, QUICK)).value
+    asked = {"data": {}, "training": {**values, "number_of_epochs": AUTOMATIC}}
+    others = cross_validation._with_rounds(asked, {"training": {"number_of_epochs": chosen}})
+    assert 1.2 * (chosen + k * others["training"]["number_of_epochs"]) * 10 * 0.1 == pytest.approx(30 * 60, rel=0.02)
+    asked["training"]["number_of_epochs"] = 7
+    assert cross_validation._with_rounds(asked, {"training": asked["training"]})["training"]["number_of_epochs"] == 7
+    said = epochs_choice(values | {"time_for_training": AUTOMATIC}, 100, 10, 0.1, effort(project, QUICK))
+    assert said.value == 100, "the model that is kept gets what the preset says"
+    assert "takes about" in said.reason
+    assert "besides" in said.reason
+    assert f"{k} trainings for half as many rounds" in turn_note(project, QUICK)
+    assert f"about {1 + k} times as long" in turn_note(project, "Default")
+
+
+def test_a_training_that_is_stopped_is_told_as_ever(tmp_path):
+    given = given_to(written(tmp_path), tmp_path)
+    project = page.open_project(UNET, given["overrides"]["data"], 0, QUICK)
+
+    class Stopping(UNet):
+        def ingredients(self, *args, **more):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Stopping().train(project, given)
+    assert (project.folder / "training").is_dir()
+    assert not (project.folder / "cross_validation").exists()
