@@ -19,7 +19,7 @@ from utils.images.image import Image, read_mask, whole_numbers
 from utils.images.stacks import Planes, read_planes
 from utils.names import EQUAL
 from utils.pages.figures import add_legend, class_entries, png
-from utils.pages.pictures import label_overlay, write_png
+from utils.pages.pictures import SHOWN_ALONE, label_overlay, write_png
 from utils.paths import resolve, shown_path
 from utils.tasks.classes.predict import CLASS_ORIGIN, Classifier, check_tables, keep_corrected, prediction_table
 from utils.tasks.results import (
@@ -144,7 +144,7 @@ class CellResults(Results):
                 class_ids = self._classify(planes, number, image, labels, found)
                 if number == len(planes) // 2:  # colour 0 is that of background
                     shown = {label: class_id + 1 for label, class_id in class_ids.items()}
-                    picture = label_overlay(image.array, labels, class_ids=shown, brighten=True)
+                    picture = label_overlay(image.array, labels, class_ids=shown, brighten=True, shown=SHOWN_ALONE)
         write_png(self._overlay(file[0]), picture)
         return found
 
