@@ -8,7 +8,7 @@ import pytest
 import tifffile
 
 from utils.data.examples import load_examples
-from utils.data.problems import Problem, problem_table, raise_errors
+from utils.data.problems import Problem, each_once, problem_table, raise_errors
 from utils.errors import DataError
 from utils.images.image import write_tiff
 from utils.patching.patches import automatic_patch, check_patch
@@ -277,15 +277,27 @@ def test_problem_table_and_message():
     raise_errors(problems)
     raise_errors([])
     assert list(problem_table([])) == ["severity", "file", "what", "remedy"]
-    problems += [Problem("error", f"{i}.tif", "bad", "Mend.") for i in range(13)]
+    problems += [Problem("error", f"{i}.tif", f"bad {i}", "Mend.") for i in range(13)]
     assert problem_table(problems)["severity"].tolist() == ["error"] * 13 + ["warning"]
     with pytest.raises(DataError) as caught:
         raise_errors(problems)
     text = str(caught.value)
     assert text.startswith("13 problems")
-    assert "9.tif: bad. Mend." in text
+    assert "9.tif: bad 9. Mend." in text
     assert "10.tif" not in text
     assert text.endswith("... and 3 more.")
+
+
+def test_the_same_is_said_once_of_all_that_it_is_true_of():
+    classes = [Problem("warning", f"class {name}", "4 test images are too few", "Add some.") for name in "abcd"]
+    files = [Problem("warning", f"/data/images/a_long_name_of_an_image_{i}.tif", "empty", "Look.") for i in range(9)]
+    table = problem_table([*classes, Problem("error", "z", "empty", "Look."), *files, classes[0]])
+    assert table["file"].tolist() == [
+        "z",
+        "class a, class b, class c, class d",
+        ", ".join(one.file for one in files[:3]) + " and 6 more",
+    ]
+    assert each_once(classes[:1]) == classes[:1]
 
 
 def test_image_smaller_than_the_patch_is_named():

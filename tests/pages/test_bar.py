@@ -5,7 +5,7 @@ import re
 import pytest
 
 from utils.pages import bar
-from utils.pages.bar import PageBar, progress_bar
+from utils.pages.bar import PageBar, progress_bar, search_bar
 
 
 @pytest.fixture
@@ -68,3 +68,25 @@ def test_nothing_to_count(drawings, total):
 def test_in_a_terminal_it_is_one_of_tqdm(capsys):
     assert list(progress_bar(range(3))) == [0, 1, 2]
     assert "3 of 3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("steps", [1, 14, 20])
+def test_a_search_that_ends_early_is_done_all_the_same(drawings, monkeypatch, steps):
+    monkeypatch.setattr(bar, "progress_bar", lambda **options: PageBar(**options))
+    with search_bar(20, "Choosing thresholds, overlap 0.3") as moved:
+        for _ in range(steps):
+            moved.update()
+    assert words(drawings[-1]) == f"Choosing thresholds, overlap 0.3: 100 % {steps} steps"
+    assert 'value="1.0000"' in drawings[-1]["text/html"]
+
+
+def test_a_search_that_fails_stays_where_it_was(drawings, monkeypatch):
+    monkeypatch.setattr(bar, "progress_bar", lambda **options: PageBar(**options))
+    with pytest.raises(KeyboardInterrupt), search_bar(20, "Search") as moved:
+        _stopped(moved)
+    assert 'value="1.0000"' not in drawings[-1]["text/html"]
+
+
+def _stopped(moved):
+    moved.update(5)
+    raise KeyboardInterrupt

@@ -231,6 +231,14 @@ def test_learning_curves_mark_the_best_epoch():
     np.testing.assert_array_equal(rate_ax.lines[0].get_ydata(), np.full(20, 3e-4))
 
 
+def test_a_learning_rate_that_falls_is_said_to():
+    rows = history(20)
+    falling = rows.assign(learning_rate=0.01 * np.cos(np.linspace(0, 1.568, 20)))
+    assert learning_curves(falling).axes[1].get_title() == "Learning rate: falls by itself,\nfrom 0.01 to 2.8e-05"
+    assert learning_curves(falling.iloc[:1]).axes[1].get_title() == "Learning rate"
+    assert learning_curves(rows.assign(learning_rate=0.003)).axes[1].get_title() == "Learning rate"
+
+
 def test_learning_curves_of_a_run_just_begun():
     assert len(png(learning_curves(history(0)))) > 1000
     assert len(png(learning_curves(history(1)))) > 1000

@@ -100,7 +100,11 @@ def _drop(lost: float) -> str:
 def _differences(tuning: "Tuning", old: TestSet | None) -> tuple[str, str]:
     """What tells the new images from the old ones: magnification and sharpness (origin), brightness (marker)."""
     sizes = tuning.start.description.get("pixel_size_um"), tuning.description["pixel_size_um"]
-    scale = "The pixel size is not known of both."
+    unknown = [name for name, size in zip(("old", "new"), sizes, strict=True) if size is None]
+    scale = (
+        f"The files of the {' and the '.join(unknown)} images do not say how large a pixel is, so that the "
+        "magnification cannot be compared."
+    )
     if None not in sizes:
         same = abs(sizes[0] - sizes[1]) <= 0.05 * sizes[0]
         scale = f"Pixels are {sizes[0]:.3g} µm in the old and {sizes[1]:.3g} µm in the new images" + (

@@ -28,7 +28,7 @@ LETTERS_PER_INCH = 11  # in a line above a panel
 
 
 def learning_curves(history: pd.DataFrame) -> Figure:
-    """Training and validation loss by epoch, the best epoch marked; the learning rate beside it.
+    """Training and validation loss by epoch, the lowest one marked; the learning rate beside it, and how it fell.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def learning_curves(history: pd.DataFrame) -> Figure:
     loss_ax.set(xlabel="epoch", ylabel="loss (lower is better)")
     if "learning_rate" in history:
         rate_ax.plot(epochs, history["learning_rate"], color="0.3", linewidth=2, marker=_marker(history))
-    rate_ax.set(xlabel="epoch", title="Learning rate")
+    rate_ax.set(xlabel="epoch", title=_rate_title(history))
     rate_ax.set_ylim(bottom=0)
     rate_ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     for ax in (loss_ax, rate_ax):
@@ -54,6 +54,14 @@ def learning_curves(history: pd.DataFrame) -> Figure:
         ax.set_xlim(0, max(epochs.max(), 1) + 0.5 if len(history) else 1)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     return figure
+
+
+def _rate_title(history: pd.DataFrame) -> str:
+    """Title that says that the learning rate falls by itself: its last value is not the one in the form."""
+    rates = history["learning_rate"].dropna() if "learning_rate" in history else []
+    if len(rates) < 2 or rates.iloc[-1] >= rates.max():
+        return "Learning rate"
+    return f"Learning rate: falls by itself,\nfrom {rates.max():.2g} to {rates.iloc[-1]:.2g}"
 
 
 def _marker(history: pd.DataFrame) -> str:
@@ -66,7 +74,7 @@ def _mark_best(ax: Axes, history: pd.DataFrame) -> None:
     ax.set_title("Loss during training" if len(history) else "No epoch is finished yet")
     if "val_loss" in history and history["val_loss"].notna().any():
         best = history.loc[history["val_loss"].idxmin()]
-        ax.plot(best["epoch"], best["val_loss"], "*", color=VERMILION, markersize=16, label="best epoch")
+        ax.plot(best["epoch"], best["val_loss"], "*", color=VERMILION, markersize=16, label="lowest validation loss")
         ax.set_title(f"Loss during training; lowest on the validation images at epoch {best['epoch']:.0f}")
     if len(history):
         ax.legend(frameon=False)
