@@ -83,15 +83,15 @@ def _mark_best(ax: Axes, history: pd.DataFrame) -> None:
             ax.set_yscale("log")
 
 
-def confusion_figure(cm: np.ndarray, class_names: Sequence[str], unit: str = "pixels") -> Figure:
+def confusion_figure(cm: np.ndarray, class_names: Sequence[str], unit: str = "pixels", kind: str = "class") -> Figure:
     """Confusion matrix: what the pixels (or images) of each true class were called, percentage of the row and count.
 
     Parameters
     ----------
     cm
         Integers (n_classes, n_classes), rows = truth, columns = prediction.
-    class_names, unit
-        Names in the order of the rows; what was counted, in the plural.
+    class_names, unit, kind
+        Names in the order of the rows; what was counted, in the plural; what the rows are called.
     """
     n = len(class_names)
     side = min(8.5, 2.5 + 0.8 * n)
@@ -106,8 +106,10 @@ def confusion_figure(cm: np.ndarray, class_names: Sequence[str], unit: str = "pi
     names = [str(name) for name in class_names]
     ax.set_xticks(range(n), names, rotation=45 if n > 3 else 0, ha="right" if n > 3 else "center")
     ax.set_yticks(range(n), names)
-    ax.set(xlabel="called by the model", ylabel="true class", title=f"What the {unit} of each true class were called")
-    figure.colorbar(picture, ax=ax, shrink=0.7, label=f"% of the {unit} of the true class")
+    ax.set(
+        xlabel="called by the model", ylabel=f"true {kind}", title=f"What the {unit} of each true {kind} were called"
+    )
+    figure.colorbar(picture, ax=ax, shrink=0.7, label=f"% of the {unit} of the true {kind}")
     return figure
 
 

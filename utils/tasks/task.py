@@ -231,6 +231,10 @@ class Task(ABC):
         """
         return predict_folder(self.results(self.load(model), model, images, folder, progress=progress, **options))
 
+    def result_rows(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Rows of a prediction's table as the page shows them."""
+        return table
+
     def result_figure(self, folder: Path, table: pd.DataFrame) -> Figure:
         """Some pictures of a prediction, of the images in its table."""
         return overlays(folder, table["file"])
