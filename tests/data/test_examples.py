@@ -272,6 +272,17 @@ def test_groups_from_names_and_from_folders(tmp_path):
     assert len([p for p in load_examples(*flat, group_rule="{group}_*").problems if "group_rule" in p.what]) == 2
 
 
+def test_a_group_rule_that_fits_most_leaves_the_others_alone(tmp_path):
+    for name in (*(f"P{p}_{i}.tif" for p in range(4) for i in range(2)), "overview.tif"):
+        write_tiff(tmp_path / "images" / name, random_image())
+        write_tiff(tmp_path / "masks" / name, random_mask())
+    dataset = load_examples(tmp_path / "images", tmp_path / "masks", group_rule="{group}_*")
+    assert sorted({one.group for one in dataset.examples}) == ["P0", "P1", "P2", "P3", "overview"]
+    [problem] = [one for one in dataset.problems if "group_rule" in one.what]
+    assert problem.severity == "warning"
+    assert problem.file.endswith("overview.tif")
+
+
 def test_problem_table_and_message():
     problems = [Problem("warning", "w.tif", "odd", "Look.")]
     raise_errors(problems)

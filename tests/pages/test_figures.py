@@ -234,9 +234,10 @@ def test_learning_curves_mark_the_best_epoch():
 def test_a_learning_rate_that_falls_is_said_to():
     rows = history(20)
     falling = rows.assign(learning_rate=0.01 * np.cos(np.linspace(0, 1.568, 20)))
-    assert learning_curves(falling).axes[1].get_title() == "Learning rate: falls by itself,\nfrom 0.01 to 2.8e-05"
-    assert learning_curves(falling.iloc[:1]).axes[1].get_title() == "Learning rate"
-    assert learning_curves(rows.assign(learning_rate=0.003)).axes[1].get_title() == "Learning rate"
+    told = "Learning rate after each epoch"
+    assert learning_curves(falling).axes[1].get_title() == f"{told}\n(it falls from that of the form)"
+    assert learning_curves(falling.iloc[:1]).axes[1].get_title() == told
+    assert learning_curves(rows.assign(learning_rate=0.003)).axes[1].get_title() == told
 
 
 def test_learning_curves_of_a_run_just_begun():

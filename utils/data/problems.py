@@ -128,6 +128,14 @@ def _together(paths: Sequence[Path]) -> str:
     return f"{os.path.commonpath([path.parent for path in paths])} ({len(paths)} images: {names})"
 
 
+def stray_images(paths: Sequence[Path]) -> list[Problem]:
+    """Warning about images that the group rule does not fit, see `utils.groups.strays`, as a list."""
+    if not paths:
+        return []
+    what = "the field group_rule does not fit the name, so that each such image counts as a group of its own"
+    return [Problem("warning", _together(paths), what, "Rename what belongs to a group.")]
+
+
 def group_question(names: Sequence[str], classes: Sequence[str] | None = None) -> list[Problem]:
     """Ask whether images belong together whose names look like it; see `utils.groups.groupings`."""
     found = groupings(names, classes)

@@ -59,9 +59,8 @@ def learning_curves(history: pd.DataFrame) -> Figure:
 def _rate_title(history: pd.DataFrame) -> str:
     """Title that says that the learning rate falls by itself: its last value is not the one in the form."""
     rates = history["learning_rate"].dropna() if "learning_rate" in history else []
-    if len(rates) < 2 or rates.iloc[-1] >= rates.max():
-        return "Learning rate"
-    return f"Learning rate: falls by itself,\nfrom {rates.max():.2g} to {rates.iloc[-1]:.2g}"
+    falls = len(rates) > 0 and bool(rates.iloc[-1] < rates.max())
+    return "Learning rate after each epoch" + "\n(it falls from that of the form)" * falls
 
 
 def _marker(history: pd.DataFrame) -> str:

@@ -19,7 +19,7 @@ from utils.tasks.classes.predict import (
     FIRST_COLUMNS,
     CropResults,
     check_tables,
-    class_shares,
+    counts_by_class,
     earlier_classes,
     is_corrected,
     keep_corrected,
@@ -328,7 +328,7 @@ def test_counts_and_shares_of_the_classes(seed):
     rng = np.random.default_rng(seed)
     p = probabilities(rng, int(rng.integers(1, 40)))
     table = prediction_table({"file": [f"{i}.tif" for i in range(len(p))]}, p, CLASSES)
-    shares = class_shares(table, CLASSES)
+    shares = counts_by_class(table, CLASSES)
     assert shares["class"].tolist() == list(NAMES)
     assert shares["images"].sum() == len(table)
     assert shares["share [%]"].sum() == pytest.approx(100)
@@ -339,7 +339,7 @@ def test_counts_and_shares_of_the_classes(seed):
 
 def test_counts_without_any_image():
     table = prediction_table({"file": []}, np.zeros((0, 3), np.float32), CLASSES)
-    shares = class_shares(table, CLASSES, "objects")
+    shares = counts_by_class(table, CLASSES, "objects")
     assert shares["objects"].tolist() == [0, 0, 0]
     assert shares["share [%]"].isna().all()
 
@@ -357,7 +357,7 @@ def test_without_broad_classes_there_is_no_column_of_them():
     alone = [one | {"group": None} for one in CLASSES]
     table = prediction_table({"file": ["a"]}, np.array([[0.1, 0.2, 0.7]]), alone)
     assert list(table) == ["file", "class", "uncertain", *(f"p_{name}" for name in NAMES)]
-    assert list(class_shares(table, alone)) == ["class", "images", "share [%]", "uncertain"]
+    assert list(counts_by_class(table, alone)) == ["class", "images", "share [%]", "uncertain"]
 
 
 @pytest.mark.parametrize("between", ["", ",group", ",broad class"])

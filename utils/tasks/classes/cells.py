@@ -25,7 +25,7 @@ from utils.tasks.classes.predict import (
     CLASS_ORIGIN,
     Classifier,
     check_tables,
-    class_shares,
+    counts_by_class,
     keep_corrected,
     prediction_table,
 )
@@ -185,15 +185,17 @@ class CellResults(Results):
 
     def summary(self, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
         """See `Results`."""
-        return {HOW_MANY: class_shares(table, self.predictor.classes, "objects")}
+        return {HOW_MANY: counts_by_class(table, self.predictor.classes, "objects")}
 
     def _shares(self, table: pd.DataFrame) -> pd.DataFrame:
-        """How many objects of each class each image holds, see `class_shares`."""
+        """How many objects of each class each image holds, see `counts_by_class`."""
         parts = [
-            class_shares(own, self.predictor.classes, "objects").assign(file=file)
+            counts_by_class(own, self.predictor.classes, "objects").assign(file=file)
             for file, own in table.groupby("file", sort=False)
         ]
-        counts = pd.concat(parts) if parts else class_shares(table, self.predictor.classes, "objects").assign(file="")
+        counts = (
+            pd.concat(parts) if parts else counts_by_class(table, self.predictor.classes, "objects").assign(file="")
+        )
         return counts[["file", *counts.columns.drop("file")]]
 
 

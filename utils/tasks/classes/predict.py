@@ -170,7 +170,7 @@ class CropResults(Results):
     def end(self, table: pd.DataFrame) -> None:
         """See `Results`."""
         write_csv(self.folder / REVIEW, review_table(table))
-        write_csv(self.folder / SHARES, class_shares(table, self.predictor.classes))
+        write_csv(self.folder / SHARES, counts_by_class(table, self.predictor.classes))
         for path in self.earlier:
             path.unlink(missing_ok=True)
         for one, path in zip(self.predictor.classes, self._montages(), strict=True):
@@ -178,7 +178,7 @@ class CropResults(Results):
 
     def summary(self, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
         """See `Results`."""
-        return {HOW_MANY: class_shares(table, self.predictor.classes)}
+        return {HOW_MANY: counts_by_class(table, self.predictor.classes)}
 
     def _name(self, file: Path) -> str:
         return file.relative_to(self.images).as_posix()
@@ -217,7 +217,7 @@ def prediction_table(
     return pd.DataFrame(columns | {PREFIX + one["name"]: probabilities[:, one["id"]] for one in classes})
 
 
-def class_shares(table: pd.DataFrame, classes: Sequence[dict], counted: str = "images") -> pd.DataFrame:
+def counts_by_class(table: pd.DataFrame, classes: Sequence[dict], counted: str = "images") -> pd.DataFrame:
     """How many were called each class: class, broad class where there are any, `counted`, share [%], uncertain.
 
     `table` is one of `prediction_table`; each of `classes` has a row, in their order. Without any row in `table` shares
