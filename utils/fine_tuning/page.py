@@ -73,10 +73,10 @@ def generalisation(tuning: "Tuning", before: Before) -> str:
     """Markdown with answers to: other question? other origin? other marker? and the scores before any training."""
     name, on_old, on_new = tuning.task.score_name(tuning.classes), before.on_old, before.on_new
     lines = [
-        f"{name} on the **old** test images: **{in_words(on_old.value)}** ({before.old.origin})"
+        f"{name} on the **old** test images: **{in_words(on_old.value)}** ({before.old.origin})."
         if on_old
         else f"No score on old test images. {before.why_not}",
-        f"{name} on the **new** test images, unchanged: **{in_words(on_new.value)}** ({tuning.test_set.origin})"
+        f"{name} on the **new** test images, unchanged: **{in_words(on_new.value)}** ({tuning.test_set.origin})."
         if on_new
         else "The unchanged model has **no score on the new images**: their classes are others than those it knows.",
     ]
