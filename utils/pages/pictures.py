@@ -18,7 +18,7 @@ from utils.pages.colours import NOT_COUNTED, class_colours, label_colours, stand
 
 LINE = 2.0  # pixels of the screen that an outline is wide
 SHOWN = 300  # pixels of the screen that the longer side of a picture takes, four beside each other
-SHOWN_ALONE = 600  # the same of a picture in a file, which is looked at alone, and small beside others
+SHOWN_ALONE = 400  # the same of a picture in a file, which is looked at alone, and small beside others
 WIDEST = 0.12  # of the width of an object, so that its outline leaves it to be seen
 SAMPLE = 64  # pixels a side of a picture that colours are chosen by
 STRIP = 128  # rows of an overlay that are painted at a time, which bounds the memory

@@ -158,7 +158,6 @@ def fingerprint_table(found: Mapping) -> pd.DataFrame:
     counts = list(found["classes"].values())
     rarest = min(found["classes"], key=found["classes"].get)
     balance = f"the rarest is {rarest} with {min(counts)} images, the largest has {max(counts)}"
-    sizes = "{} to {} (most often about {})"
     rows = [
         ("training images", found["images"], "with few images, more is gained by more images than by any setting"),
         ("classes", len(counts), balance if min(counts) < max(counts) else f"each has {max(counts)} images"),
@@ -167,8 +166,8 @@ def fingerprint_table(found: Mapping) -> pd.DataFrame:
             found["groups"] or "none",
             "images of one group (patient, slide, day) stay on one side of the split",
         ),
-        ("height, pixels", sizes.format(*(found["height"][i] for i in (0, 2, 1))), "images are brought to one size"),
-        ("width, pixels", sizes.format(*(found["width"][i] for i in (0, 2, 1))), ""),
+        ("height, pixels", _range(*found["height"]), "images are brought to one size"),
+        ("width, pixels", _range(*found["width"]), ""),
         ("contrast, brightest to faintest tenth", f"{found['contrast_ratio']:.1f}", "above 4: exposures differ a lot"),
         (
             "spread of brightness, between to within images",
@@ -187,3 +186,8 @@ def fingerprint_table(found: Mapping) -> pd.DataFrame:
         ("focus", f"{found['focus']:.2f}", "higher is sharper; compare with your other images only"),
     ]
     return pd.DataFrame(rows, columns=["what", "value", "what it means"])
+
+
+def _range(smallest: int, median: int, largest: int) -> str:
+    """Sizes in words."""
+    return f"{smallest}" if smallest == largest else f"{smallest} to {largest} (most often about {median})"
