@@ -317,7 +317,7 @@ def test_a_classification_run_from_top_to_bottom_writes_everything(sorted_crops)
     scores = json.loads((model / "scores.json").read_text())
     assert scores["headline"]["name"] == "Balanced accuracy"
     assert scores["number_of_images"] == (pd.read_csv(model / "split.csv")["role"] == "test").sum() == 6
-    assert {row["level"] for row in scores["random_forest"]} == {"classes", "groups"}
+    assert {row["level"] for row in scores["random_forest"]} == {"classes", "broad classes"}
     predicted = pd.read_csv(folder / "predictions" / "predictions.csv")
     names = sorted(path.relative_to(source).as_posix() for path in source.rglob("*.tif"))
     assert sorted(predicted["file"]) == names

@@ -123,3 +123,14 @@ def test_a_notebook_tells_its_sections_and_keeps_to_its_threads(monkeypatch, tmp
     assert "WARNING" not in capfd.readouterr().err
     assert run.LOG.is_file()
     assert str(["3", "3", "3"]) in unescape((tmp_path / "one.html").read_text(encoding="utf-8"))
+
+
+def test_no_name_of_a_widget_stands_on_the_page():
+    view = "application/vnd.jupyter.widget-view+json"
+    printed = ["VBox(children=(Button(description='Look'), Output()))", "a table of a form"]
+    cells = [{"outputs": [{"data": {view: {}, "text/plain": text}}]} for text in printed]
+    notebook = nbformat.from_dict({"cells": cells})
+    shown = [cell.outputs[0].data for cell in run.without_widgets(notebook).cells]
+    assert [list(one) for one in shown] == [["text/plain"]] * 2
+    assert shown[0]["text/plain"] == "A button: it works in the notebook only."
+    assert shown[1]["text/plain"] == "a table of a form"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 WIDTH = 90  # characters that fit into a window of 1,300 pixels
 LOG_FILE = Path(__file__).resolve().parent.parent / "logs" / "nocodedl4bio.log"
+OTHER_WORDS = {"class_groups": "Broad classes"}  # where the name that scripts use would mislead on the page
 _known: dict[str, frozenset[str]] = {}  # fields by form, of all forms that this session has declared
 
 
@@ -64,6 +65,8 @@ def declare(form: str, fields: list[str]) -> None:
 
 def label(name: str) -> str:
     """Name of a field as the form shows it: ``batch_size`` -> ``Batch size``, ``length_um`` -> ``Length [µm]``."""
+    if name in OTHER_WORDS:
+        return OTHER_WORDS[name]
     text = re.sub(r"_um$", "_[µm]", name)
     return text[:1].upper() + text[1:].replace("_", " ")
 

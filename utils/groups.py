@@ -68,6 +68,17 @@ def _read(below: PurePosixPath | Path, rule: str) -> str | None:
     return match and match["group"]
 
 
+def strays(paths: Sequence[tuple[Path, Path]], rule: str) -> list[Path]:
+    """Images that a rule does not fit, where it fits most of them, as the rules do that are offered: they stand alone.
+
+    `paths` are of the images, each with the folder that was searched. None where the rule fits too few to be right.
+    """
+    if rule in (ALONE, ASK):
+        return []
+    apart = [path for path, folder in paths if _read(path.relative_to(folder), rule) is None]
+    return apart if len(paths) - len(apart) >= FITTING * len(paths) else []
+
+
 def check_group_rule(rule: str) -> None:
     """Refuse, by a DataError, a rule of which `group_of` could make nothing for any file."""
     if rule not in (ALONE, ASK, FOLDER, NUMBER):

@@ -92,7 +92,8 @@ note(samples.descriptions(["mitosis", "mitosis_new_marker"]))
 # **Group rule**: images of one patient, slide or day resemble each other and must stay together. Choose what your file
 # names look like, or that every image stands alone; until then the report does not call the test independent.
 #
-# **Groups of classes**: several classes can be rolled up for the report, for example all phases after anaphase.
+# **Broad classes**: the report can also take several classes together. Write the name of the broad class, a colon and
+# its classes, and a semicolon before the next: *dividing: prophase, metaphase; resting: G1, S*.
 #
 # **Few images** (fewer than 30, or groups): all are tested in turn, each by a model that was trained without it
 # ([cross-validation](../README.md#glossary)); section 3.2 says how much longer that takes. *Test in turn* changes it.
@@ -127,7 +128,7 @@ class Data(AdvancedData):
         help="folder with a sub-folder for each class, or a CSV file; 20 images or more of each class",
     ).tag(path="folder or file")
     group_rule = GroupRule(help="which images belong together: one patient, slide or day").tag(of="training_source")
-    class_groups = Unicode("", help="early, late -> A; other -> B; leave empty for no groups (a sample has its own)")
+    class_groups = Unicode("", help="classes also reported as one, such as dividing: prophase, metaphase; empty = none")
     label_review = Unicode("", help="CSV with corrected classes, written in 3.2; empty = none").tag(path="file")
     model_name = FolderName("my_classifier", help="name of the model; a folder of this name is made")
     starting_model = Unicode(
@@ -392,11 +393,14 @@ page.conclude(task, result, model_folder, project, checks)
 # ## 6. Predict on new images
 #
 # **Images of single cells**: fill in *Data folder* and leave *Label folder* empty. You get `predictions.csv` with the
-# class of each image, a picture of each class, and `review.csv` with the most uncertain images first.
+# class of each image, a picture of each class, `class_counts.csv` with the number and share of each class, and
+# `review.csv` with the most uncertain images first. *Uncertain* is an image whose likeliest class has a probability
+# below 0.5, or leads the second by less than 0.1.
 #
 # **Objects of a segmented image**: name the folder of images and the folder of their [label
 # images](../README.md#glossary), such as the result folder of the StarDist notebook. Each object is cut out and
-# classified: `object_classes.csv` and coloured pictures.
+# classified: `object_classes.csv`, `object_class_counts.csv` (each class in each image), and pictures with the objects
+# in the colours of their classes.
 #
 # It went well when the pictures of each class below look alike. With a model trained earlier, run sections 1, 2 and 6
 # and name its folder in *Model folder*.

@@ -104,7 +104,9 @@ class AdvancedData(Form):
         advanced=True
     )
     class_names = Unicode("", help="names of mask values; empty = those of the starting model").tag(advanced=True)
-    class_groups = Unicode("", help="early, late -> A; other -> B; leave empty for no groups").tag(advanced=True)
+    class_groups = Unicode("", help="classes also reported as one, dividing: prophase, metaphase; empty = none").tag(
+        advanced=True
+    )
     class_table = Unicode("", help="CSV with the class of each object (StarDist only)").tag(path="file", advanced=True)
     label_review = Unicode("", help="CSV with corrected classes (classifier only)").tag(path="file", advanced=True)
     axes = Enum(

@@ -68,7 +68,7 @@ def run(given: argparse.Namespace, seed: int) -> dict:
         return {
             "seed": seed,
             **{key: totals["classes", key] for key in KEYS[:3]},
-            "groups": totals.get(("groups", "balanced_accuracy"), np.nan),
+            "groups": totals.get(("broad classes", "balanced_accuracy"), np.nan),
             **{key: np.nan if part is None else value_of(part, KEYS[0]) for key, part in parts.items()},
             **{f"{key}_accuracy": np.nan if part is None else value_of(part, KEYS[1]) for key, part in parts.items()},
             "share_of_network": result.predictor.share,

@@ -37,7 +37,8 @@ def test_any_names_come_back():
         names = list({random_name() for _ in range(RNG.integers(1, 7))})
         groups = {name: random_name() for name in names}
         pools = {group: [name for name in names if groups[name] == group] for group in set(groups.values())}
-        parts = [f"{','.join(map(quoted, RNG.permutation(own)))} -> {quoted(group)}" for group, own in pools.items()]
+        listed = {quoted(group): ",".join(map(quoted, RNG.permutation(own))) for group, own in pools.items()}
+        parts = [f"{own} -> {group}" if RNG.random() < 0.5 else f"{group}: {own}" for group, own in listed.items()]
         assert parse_class_groups(";".join(parts), names) == groups
 
 
@@ -51,12 +52,18 @@ def test_names_with_spaces_hyphens_and_accents_need_no_quotes():
     [
         ("a, b -> X; c -> Y; d -> Y", "'d'.*The classes are a, b, c"),
         ("a, b -> X; c, a -> Y", "'a' twice"),
-        ("a, b -> X", "no group to c"),
-        ("a, b, c", "no arrows"),
+        ("a, b, c", "no colon"),
+        ("X: a, b; c", "no colon"),
+        ('"X: a", b', "no colon"),
+        ("X: a, d", "'d'.*The classes are a, b, c"),
+        ("X: a; Y: a", "'a' twice"),
+        ("X:", "lacks the classes"),
+        (": a, b", "lacks the name"),
+        ("X: a; Y: b: c", "'b: c'.*The classes are"),
         ("a -> b -> c", "2 arrows"),
         ("a, b -> X c -> Y", "2 arrows"),
-        ("a, b, c ->", "nothing after"),
-        ("-> X", "nothing before"),
+        ("a, b, c ->", "lacks the name of the broad class"),
+        ("-> X", "lacks the classes"),
         ("a, b -> X, Y; c -> X", "X , Y where one name"),
         ('a "b" -> X; c -> Y', "where one name"),
         ('"a, b -> X', "double quotes"),
@@ -66,6 +73,15 @@ def test_names_with_spaces_hyphens_and_accents_need_no_quotes():
 def test_mistakes(text, message):
     with pytest.raises(DataError, match=f"class_groups.*{message}"):
         parse_class_groups(text, ["a", "b", "c"])
+
+
+def test_what_is_not_named_stays_one_of_its_own():
+    assert parse_class_groups("X: a, b", ["a", "b", "c"]) == {"a": "X", "b": "X", "c": "c"}
+
+
+def test_a_colon_in_a_name_is_no_trouble():
+    assert parse_class_groups("dose: 1, dose: 2 -> any", ["dose: 1", "dose: 2"]) == {"dose: 1": "any", "dose: 2": "any"}
+    assert parse_class_groups('any: "dose: 1", b', ["dose: 1", "b"]) == {"dose: 1": "any", "b": "any"}
 
 
 def test_an_unquoted_comma_shows_how_to_write_it():

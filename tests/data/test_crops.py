@@ -11,6 +11,7 @@ import tifffile
 
 from utils import samples
 from utils.data import sample_makers
+from utils.data.crop_files import one_typo
 from utils.data.crops import load_crops
 from utils.data.problems import raise_errors
 from utils.errors import DataError
@@ -291,7 +292,7 @@ def test_each_mistake_in_a_folder_is_told_once(folder, damage):
 def test_all_mistakes_are_told_together(folder):
     words = [other_channels(folder), one_image(folder)]
     (folder / "anaphase" / "day1 cell_1.tif").write_text("")
-    problems = told(load_crops(folder, group_rule="{group}1 *", class_groups="anaphase -> x"))
+    problems = told(load_crops(folder, group_rule="{group}1 *", class_groups="nophase -> x"))
     for word in ("class_groups", "cell_1.tif: cannot be read", "day0 cell_2.tif does not fit", *words):
         assert sum(word in problem for problem in problems) >= 1, (word, problems)
     [problem] = told(load_crops(folder, group_rule="no"))
@@ -379,3 +380,66 @@ def test_bundled_samples():
     whole = load_crops(resolve("data_samples/mitosis/train"), class_groups=samples.PHASES)
     groups = {entry["group"] for entry in whole.classes}
     assert groups == {"AA", "BA", "I", "J"}
+
+
+@pytest.mark.parametrize("column", ["patient", "Patient", "donor", "slide"])
+def test_a_column_that_may_mean_groups_is_named(folder, table, column):
+    rows = [(*row, f"P{i % 3}") for i, row in enumerate(all_rows(folder))]
+    found = told(load_crops(table(rows, ("file", "class", column)), group_rule="ask"), "warning")
+    assert sum(f"the column {column.lower()} is not used" in one for one in found) == 1
+    grouped = told(load_crops(table(rows, ("file", "class", "group")), group_rule="ask"), "warning")
+    assert not any("is not used" in one for one in grouped)
+
+
+@pytest.mark.parametrize("value", ["same", "{i}"])
+def test_a_column_that_puts_nothing_together_is_not_named(folder, table, value):
+    rows = [(*row, value.format(i=i)) for i, row in enumerate(all_rows(folder))]
+    found = told(load_crops(table(rows, ("file", "class", "patient")), group_rule="ask"), "warning")
+    assert not any("is not used" in one for one in found)
+
+
+def test_a_slip_in_the_name_of_a_class_is_hinted_at(folder, table):
+    rows = [(file, "prohpase" if i < 2 else "prophase") for i, (file, _) in enumerate(all_rows(folder))]
+    found = told(load_crops(table(rows)), "warning")
+    assert any("prohpase and prophase are different classes" in one for one in found)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "typo"),
+    [
+        *[
+            ("prophase", other, True)
+            for other in ("prohase", "prophasse", "prophaes", "prohpase", "prephase", "rophase")
+        ],
+        ("anaphase", "anaphases", True),
+        ("typea", "typeb", False),
+        ("day10", "day11", False),
+        ("cd4+cells", "cd4-cells", False),
+        ("stage1", "stage12", False),
+        ("g1", "g2", False),
+        ("meta", "beta", False),
+        ("prophase", "metaphase", False),
+        ("mitotic", "meiotic", False),
+        ("early", "late", False),
+    ],
+)
+def test_one_slip(one, other, typo):
+    assert one_typo(one, other) == one_typo(other, one) == typo
+
+
+@pytest.mark.parametrize("n_stray", [1, 3])
+def test_a_rule_that_fits_most_leaves_the_others_alone(tmp_path, n_stray):
+    files = [f"P{p}_{i}.tif" for p in range(4) for i in range(3)]
+    for i, file in enumerate([*files, *("x.tif", "y.tif", "z.tif")[:n_stray]]):
+        write_tiff(tmp_path / "ab"[i % 2] / file, random_image())
+    crop_set = load_crops(tmp_path, group_rule="{group}_*")
+    assert [one for one in crop_set.problems if one.severity == "error"] == []
+    assert sum("group_rule does not fit" in one.what for one in crop_set.problems) == 1
+    assert {one.group for one in crop_set.crops} >= {"P0", "P1", "P2", "P3"}
+    assert len({one.group for one in crop_set.crops}) == 4 + n_stray
+
+
+def test_a_rule_that_fits_few_is_refused(tmp_path):
+    for i, name in enumerate(["P1_0", "P1_1", "x", "y"]):
+        write_tiff(tmp_path / "ab"[i % 2] / f"{name}.tif", random_image())
+    assert sum(one.severity == "error" for one in load_crops(tmp_path, group_rule="{group}_*").problems) == 2

@@ -8,7 +8,7 @@ import pytest
 import tifffile
 
 from utils.data.examples import load_examples
-from utils.data.problems import Problem, problem_table, raise_errors
+from utils.data.problems import Problem, each_once, problem_table, raise_errors
 from utils.errors import DataError
 from utils.images.image import write_tiff
 from utils.patching.patches import automatic_patch, check_patch
@@ -272,20 +272,43 @@ def test_groups_from_names_and_from_folders(tmp_path):
     assert len([p for p in load_examples(*flat, group_rule="{group}_*").problems if "group_rule" in p.what]) == 2
 
 
+def test_a_group_rule_that_fits_most_leaves_the_others_alone(tmp_path):
+    for name in (*(f"P{p}_{i}.tif" for p in range(4) for i in range(2)), "overview.tif"):
+        write_tiff(tmp_path / "images" / name, random_image())
+        write_tiff(tmp_path / "masks" / name, random_mask())
+    dataset = load_examples(tmp_path / "images", tmp_path / "masks", group_rule="{group}_*")
+    assert sorted({one.group for one in dataset.examples}) == ["P0", "P1", "P2", "P3", "overview"]
+    [problem] = [one for one in dataset.problems if "group_rule" in one.what]
+    assert problem.severity == "warning"
+    assert problem.file.endswith("overview.tif")
+
+
 def test_problem_table_and_message():
     problems = [Problem("warning", "w.tif", "odd", "Look.")]
     raise_errors(problems)
     raise_errors([])
     assert list(problem_table([])) == ["severity", "file", "what", "remedy"]
-    problems += [Problem("error", f"{i}.tif", "bad", "Mend.") for i in range(13)]
+    problems += [Problem("error", f"{i}.tif", f"bad {i}", "Mend.") for i in range(13)]
     assert problem_table(problems)["severity"].tolist() == ["error"] * 13 + ["warning"]
     with pytest.raises(DataError) as caught:
         raise_errors(problems)
     text = str(caught.value)
     assert text.startswith("13 problems")
-    assert "9.tif: bad. Mend." in text
+    assert "9.tif: bad 9. Mend." in text
     assert "10.tif" not in text
     assert text.endswith("... and 3 more.")
+
+
+def test_the_same_is_said_once_of_all_that_it_is_true_of():
+    classes = [Problem("warning", f"class {name}", "4 test images are too few", "Add some.") for name in "abcd"]
+    files = [Problem("warning", f"/data/images/a_long_name_of_an_image_{i}.tif", "empty", "Look.") for i in range(9)]
+    table = problem_table([*classes, Problem("error", "z", "empty", "Look."), *files, classes[0]])
+    assert table["file"].tolist() == [
+        "z",
+        "class a, class b, class c, class d",
+        ", ".join(one.file for one in files[:3]) + " and 6 more",
+    ]
+    assert each_once(classes[:1]) == classes[:1]
 
 
 def test_image_smaller_than_the_patch_is_named():

@@ -72,10 +72,10 @@ def test_worked_by_hand():
     assert value(scores, "f1", "class 2") == 0
     assert value(scores, "macro_f1") == pytest.approx((2 * 2 / (2 * 2 + 1 + 1) + 2 * 2 / (2 * 2 + 1) + 0) / 3)
     assert value(scores, "images", "class 0") == 3
-    assert value(scores, "accuracy", level="groups") == pytest.approx(5 / 6)  # 2 taken for 0 stays in its group
+    assert value(scores, "accuracy", level="broad classes") == pytest.approx(5 / 6)  # 2 taken for 0 stays in its group
     np.testing.assert_array_equal(scores.group_confusion, [[3, 1], [0, 2]])
     assert scores.per_image["correct"].tolist() == [True, True, False, True, True, False]
-    assert scores.per_image["true class group"].tolist() == ["a", "a", "a", "b", "b", "a"]
+    assert scores.per_image["true broad class"].tolist() == ["a", "a", "a", "b", "b", "a"]
 
 
 def test_a_class_absent_from_the_test_set_is_left_out():
@@ -99,18 +99,19 @@ def test_a_group_has_the_probability_of_all_its_classes():
         np.testing.assert_allclose(rolled.sum(axis=1), 1, rtol=1e-5)
         np.testing.assert_allclose(rolled[:, 1], p[:, [one["group"] == "y" for one in classes]].sum(axis=1), rtol=1e-5)
         scores = score(y, p, classes)
-        assert value(scores, "accuracy", level="groups") == pytest.approx((rolled.argmax(axis=1) == number[y]).mean())
+        expected = (rolled.argmax(axis=1) == number[y]).mean()
+        assert value(scores, "accuracy", level="broad classes") == pytest.approx(expected)
         assert scores.group_confusion.sum() == len(y)
     two_halves = np.array([[0.4, 0.3, 0.3]], np.float32)  # neither b alone, both together
     scores = score(np.array([1]), two_halves, class_table(3, ["a", "b", "b"]))
-    assert scores.per_image.loc[0, ["predicted class", "predicted class group"]].tolist() == ["class 0", "b"]
+    assert scores.per_image.loc[0, ["predicted class", "predicted broad class"]].tolist() == ["class 0", "b"]
 
 
 def test_groups_of_one_class_each_score_as_the_classes():
     y, p = random_case(np.random.default_rng(2), n=50, n_classes=4)
     scores = score(y, p, class_table(4, list("abcd")))
     for column in ("value", "low", "high"):
-        by_level = [scores.table.loc[scores.table["level"] == level, column] for level in ("classes", "groups")]
+        by_level = [scores.table.loc[scores.table["level"] == level, column] for level in ("classes", "broad classes")]
         np.testing.assert_allclose(*by_level)
     assert score(y, p).group_confusion is None
     assert set(score(y, p).table["level"]) == {"classes"}
@@ -167,13 +168,13 @@ def test_tables_for_the_page():
     p = np.eye(4, dtype=np.float32)[np.where(np.arange(27) == 3, 1, y)]
     scores = score(y, p, class_table(4, ["a", "a", "b", "b"]))
     totals, by_class = totals_table(scores.table), per_class_table(scores.table)
-    assert totals.columns.tolist() == ["score", "over", "classes", "groups of classes"]
+    assert totals.columns.tolist() == ["score", "over", "classes", "broad classes"]
     assert totals.loc[0, "classes"].startswith("0.96 (")
     assert by_class["test images"].tolist() == [12, 12, 3, 0]
     assert by_class.loc[2, "recall"] == "1.00 (0.44 to 1.00)"  # Wilson's interval of 3 of 3
     assert by_class.loc[3, ["precision", "recall", "F1"]].tolist() == ["–"] * 3
-    assert per_class_table(scores.table, "groups")["class"].tolist() == ["a", "b"]
-    assert len(per_class_table(score(y, p).table, "groups")) == 0
+    assert per_class_table(scores.table, "broad classes")["broad class"].tolist() == ["a", "b"]
+    assert len(per_class_table(score(y, p).table, "broad classes")) == 0
     note = interval_caution(scores.table)
     assert "class 2: 3" in note
     assert "class 1" not in note
@@ -188,7 +189,7 @@ def test_two_classifiers_are_compared_on_the_same_images():
     classes = class_table(3, ["a", "a", "b"])
     better, worse = score(y, good, classes), score(y, bad, classes)
     table = compare_classifiers(better, worse)
-    assert table["level"].tolist() == ["classes"] * 3 + ["groups"] * 3
+    assert table["level"].tolist() == ["classes"] * 3 + ["broad classes"] * 3
     np.testing.assert_allclose(table["difference"], table["network"] - table["random forest"])
     for row in table.itertuples():
         assert row.network == pytest.approx(value(better, row.score, level=row.level))

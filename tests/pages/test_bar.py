@@ -8,7 +8,7 @@ import time
 import pytest
 
 from utils.pages import bar, corner
-from utils.pages.bar import PageBar, progress_bar
+from utils.pages.bar import PageBar, progress_bar, search_bar
 
 EPOCHS = "{desc} {percentage:3.0f} % {bar} {remaining} left{postfix}"
 
@@ -147,3 +147,25 @@ def test_what_is_told_cannot_end_the_script(shown, monkeypatch):
     news = json.loads(script[script.rindex("({") + 1 : -2])
     assert news["text"] == '</script><b> "a" \\ \u2028'
     assert abs(news["sent"] / 1000 - time.time()) < 60
+
+
+@pytest.mark.parametrize("steps", [1, 14, 20])
+def test_a_search_that_ends_early_is_done_all_the_same(drawings, monkeypatch, steps):
+    monkeypatch.setattr(bar, "progress_bar", lambda **options: PageBar(**options))
+    with search_bar(20, "Choosing thresholds, overlap 0.3") as moved:
+        for _ in range(steps):
+            moved.update()
+    assert words(drawings[-1]) == f"Choosing thresholds, overlap 0.3: 100 % {steps} steps"
+    assert 'value="1.0000"' in drawings[-1]["text/html"]
+
+
+def test_a_search_that_fails_stays_where_it_was(drawings, monkeypatch):
+    monkeypatch.setattr(bar, "progress_bar", lambda **options: PageBar(**options))
+    with pytest.raises(KeyboardInterrupt), search_bar(20, "Search") as moved:
+        _stopped(moved)
+    assert 'value="1.0000"' not in drawings[-1]["text/html"]
+
+
+def _stopped(moved):
+    moved.update(5)
+    raise KeyboardInterrupt

@@ -7,7 +7,18 @@ import pytest
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from utils.fine_tuning.page import COLOURS
-from utils.pages.colours import BLUE, CLASS_COLOURS, LABEL_COLOURS, ORANGE, SKY_BLUE, VERMILION
+from utils.pages.colours import (
+    BLUE,
+    CLASS_COLOURS,
+    FEWEST_OUTLINES,
+    ORANGE,
+    OUTLINE_COLOURS,
+    SKY_BLUE,
+    STANDS_OUT,
+    VERMILION,
+    class_colours,
+    standing_out,
+)
 from utils.pages.pictures import CHANNEL_COLOURS, MANY_CHANNEL_COLOURS
 from utils.tasks.classes.figures import RIGHT, WRONG
 from utils.tasks.objects import figures
@@ -25,7 +36,7 @@ BLACK, WHITE, GREY = (0, 0, 0), (1, 1, 1), (0.85, 0.85, 0.85)
 KINDS = [colour for colour, _ in figures.KINDS.values()]
 TOGETHER = {
     "classes": [BLACK, WHITE, *CLASS_COLOURS],
-    "objects": [BLACK, *LABEL_COLOURS],
+    "objects": [BLACK, *OUTLINE_COLOURS],
     "kinds of errors of objects": [BLACK, *KINDS, ANNOTATED],
     "right and wrong pixels": [BLACK, GREY, VERMILION, SKY_BLUE],
     "outlines": list(OUTLINES.values()),
@@ -64,3 +75,47 @@ def test_red_and_green_of_equal_brightness_are_what_the_test_refuses():
     assert closest(pair, "usual") > 2 * APART
     assert min(closest(pair, "deuteranopia"), closest(pair, "protanopia")) < APART
     assert closest([(1, 0, 1), (0.3, 0.4, 1)], "protanopia") < APART  # magenta and blue
+
+
+STAINED = {  # what real images of each kind mostly look like: nuclei or fibres, and what lies around them
+    "H&E": ((0.35, 0.15, 0.65), (0.85, 0.7, 0.95)),
+    "PicroSirius Red": ((0.75, 0.15, 0.25), (0.95, 0.85, 0.6)),
+    "fluorescence": ((0.6, 0.6, 0.6), (0.02, 0.02, 0.02)),
+    "three channels": ((0.8, 0.8, 0.0), (0.75, 0.05, 0.05)),
+    "green fluorescence": ((0.0, 0.9, 0.0), (0.0, 0.05, 0.0)),
+    "brown stain": ((0.4, 0.25, 0.1), (0.85, 0.85, 0.95)),
+}
+
+
+def picture_of(name, seed=0):
+    rng, (dark, ground) = np.random.default_rng(seed), STAINED[name]
+    picture = np.where(rng.random((60, 90, 1)) < 0.3, dark, ground) + rng.normal(0, 0.03, (60, 90, 3))
+    return np.clip(picture, 0, 1)
+
+
+@pytest.mark.parametrize("name", STAINED)
+def test_outlines_have_colours_that_the_image_does_not_have(name):
+    picture = picture_of(name)
+    chosen = standing_out(picture)
+    far = [np.linalg.norm(rgb2lab(picture) - rgb2lab(np.array(one)), axis=-1) for one in chosen]
+    assert np.percentile(far[0], 10) > STANDS_OUT
+    assert FEWEST_OUTLINES <= len(chosen) == len(set(chosen))
+    assert [np.percentile(one, 10) for one in far] == sorted((np.percentile(one, 10) for one in far), reverse=True)
+    assert class_colours([{"id": 0}, {"id": 1}], picture)[1] == chosen[0]
+
+
+def test_several_classes_keep_their_colours_whatever_they_are_drawn_on():
+    classes = [{"id": i} for i in range(4)]
+    assert class_colours(classes, picture_of("H&E")) == class_colours(classes)
+    assert class_colours([{"id": 2}], picture_of("H&E")) == class_colours([{"id": 2}])
+
+
+def test_a_picture_of_one_pixel_and_a_list_of_pixels():
+    assert len(standing_out(np.zeros((1, 1, 3)))) >= FEWEST_OUTLINES
+    picture = picture_of("H&E")
+    assert standing_out(picture) == standing_out(picture.reshape(-1, 3))
+
+
+def test_a_colour_of_an_outline_means_nothing_else_in_the_same_figure():
+    assert not set(OUTLINES.values()) & set(KINDS)
+    assert OUTLINES["annotated"] == ANNOTATED

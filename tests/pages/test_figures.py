@@ -16,13 +16,15 @@ from skimage.segmentation import find_boundaries
 from utils.errors import DataError
 from utils.metrics.objects import object_score_table, object_scores
 from utils.pages import pictures
-from utils.pages.colours import class_colours, label_colours
+from utils.pages.colours import FEWEST_OUTLINES, OUTLINE_COLOURS, class_colours, label_colours, standing_out
 from utils.pages.figures import png, show_augmented, show_pairs
 from utils.pages.pictures import (
     BRIGHTENED,
+    SAMPLE,
     display_image,
     label_outlines,
     label_overlay,
+    line_width,
     overlay,
     result_image,
     thin,
@@ -229,6 +231,15 @@ def test_learning_curves_mark_the_best_epoch():
     np.testing.assert_array_equal(rate_ax.lines[0].get_ydata(), np.full(20, 3e-4))
 
 
+def test_a_learning_rate_that_falls_is_said_to():
+    rows = history(20)
+    falling = rows.assign(learning_rate=0.01 * np.cos(np.linspace(0, 1.568, 20)))
+    told = "Learning rate after each epoch"
+    assert learning_curves(falling).axes[1].get_title() == f"{told}\n(it falls from that of the form)"
+    assert learning_curves(falling.iloc[:1]).axes[1].get_title() == told
+    assert learning_curves(rows.assign(learning_rate=0.003)).axes[1].get_title() == told
+
+
 def test_learning_curves_of_a_run_just_begun():
     assert len(png(learning_curves(history(0)))) > 1000
     assert len(png(learning_curves(history(1)))) > 1000
@@ -325,26 +336,28 @@ def spread_objects(rng, n=60, shape=(200, 240)):
 
 @pytest.mark.parametrize("contours", [True, False])
 @pytest.mark.parametrize("n_channels", [1, 3, 4])
-def test_label_overlay_tints_objects_and_leaves_the_background(contours, n_channels):
+def test_label_overlay_outlines_or_tints_objects_and_leaves_the_rest(contours, n_channels):
     image, labels = random_image(np.random.default_rng(0), n_channels, np.uint16), touching_objects()
     painted = label_overlay(image, labels, contours)
     assert painted.dtype == np.uint8
     assert painted.shape == (*labels.shape, 3)
     plain = np.round(255 * display_image(image)).astype(np.uint8)
     np.testing.assert_array_equal(painted[labels == 0], plain[labels == 0])
-    colours = np.round(255 * label_colours(labels))
+    colours = np.round(255 * label_colours(labels, standing_out(display_image(thin(image, SAMPLE)))))
     for number in range(1, 11):
         inside = label_outlines(labels) & (labels == number)
         assert (painted[inside] == colours[number]).all(axis=-1).all() == contours
         rest = (labels == number) & ~inside
         before, after = (np.abs(one[rest].astype(float) - colours[number]).sum() for one in (plain, painted))
-        assert after < before
+        assert (after < before) == (not contours)  # inside of its outline an object is seen as it is
+        assert contours <= (painted[rest] == plain[rest]).all()
 
 
-def test_touching_objects_differ_in_colour():
+@pytest.mark.parametrize(("n_colours", "alike"), [(FEWEST_OUTLINES, 0.03), (len(OUTLINE_COLOURS), 0)])
+def test_touching_objects_differ_in_colour(n_colours, alike):
     rng = np.random.default_rng(1)
     for labels in [touching_objects(), *(spread_objects(rng) for _ in range(5))]:
-        colours = label_colours(labels)
+        colours = label_colours(labels, OUTLINE_COLOURS[:n_colours])
         assert colours.shape == (labels.max() + 1, 3)
         same = touching = 0
         for a, b in ((labels[1:], labels[:-1]), (labels[:, 1:], labels[:, :-1])):
@@ -352,8 +365,8 @@ def test_touching_objects_differ_in_colour():
             touching += border.sum()
             same += (colours[a[border]] == colours[b[border]]).all(axis=-1).sum()
         assert touching > 40
-        assert same == 0
-        assert len(np.unique(colours[1:], axis=0)) == 6  # all colours are used, also for objects that stand alone
+        assert same <= alike * touching
+        assert len(np.unique(colours[1:], axis=0)) == n_colours  # all are used, also for lone objects
 
 
 def test_more_neighbours_than_colours_share_those_that_fewest_have():
@@ -362,7 +375,7 @@ def test_more_neighbours_than_colours_share_those_that_fewest_have():
     assert len(label_colours(labels)) == 31
     crowd = np.arange(1, 10).reshape(3, 3)  # each within three pixels of each other
     counts = np.unique(label_colours(crowd)[1:], axis=0, return_counts=True)[1]
-    assert sorted(counts) == [1, 1, 1, 2, 2, 2]
+    assert sorted(counts) == [1, 2, 2, 2, 2]
 
 
 def test_outlines_lie_inside_of_both_touching_objects():
@@ -375,10 +388,21 @@ def test_outlines_lie_inside_of_both_touching_objects():
     rng = np.random.default_rng(2)
     cells = spread_objects(rng)
     expected = find_boundaries(cells, mode="inner", connectivity=2)
-    np.testing.assert_array_equal(label_outlines(cells), expected)
+    np.testing.assert_array_equal(label_outlines(cells, shown=max(cells.shape) * 2), expected)
     large = np.zeros((1500, 1500), np.uint16)
     large[300:900, 300:900] = 1
-    assert label_outlines(large)[600].sum() == 6  # thicker on what will be shown smaller
+    assert label_outlines(large)[600].sum() == 20  # thicker on what will be shown smaller
+    assert label_outlines(large, shown=1500)[600].sum() == 4
+    many = np.kron(np.arange(50 * 50).reshape(50, 50), np.pad(np.ones((20, 20), np.int32), 5))
+    assert label_outlines(many).sum() < 0.6 * (many > 0).sum()  # small objects are not covered by their outlines
+
+
+@pytest.mark.parametrize("side", [64, 128, 256, 320, 512, 1024, 2048])
+@pytest.mark.parametrize("shown", [275, 550, 1000])
+def test_an_outline_is_seen_at_the_size_that_it_is_shown(side, shown):
+    on_screen = line_width((side, side // 2), shown) * shown / side
+    assert on_screen >= 1.3
+    assert on_screen <= max(2.7, shown / side)  # no wider, unless a pixel is
 
 
 def test_label_overlay_in_the_colours_of_the_classes():

@@ -13,7 +13,7 @@ from utils.data.crops import Crop
 from utils.images.image import Image
 from utils.metrics.confusion import confusion_matrix
 from utils.metrics.pixels import mean_iou
-from utils.pages.colours import GREEN
+from utils.pages.colours import YELLOW
 from utils.pages.figures import WIDTH, png
 from utils.pages.pictures import display_image, label_outlines
 from utils.tasks.classes.figures import CROP_COLUMNS, RIGHT, WRONG, classes_before_after
@@ -261,14 +261,14 @@ def test_objects_have_the_colours_of_their_kinds_and_counts_above():
     ]
     assert row[0].artists  # scale bar
     outlines = label_outlines(y_true)
-    np.testing.assert_allclose(shown(row[1])[outlines], np.broadcast_to(GREEN, (outlines.sum(), 3)), atol=1e-6)
+    np.testing.assert_allclose(shown(row[1])[outlines], np.broadcast_to(YELLOW, (outlines.sum(), 3)), atol=1e-6)
     picture = shown(row[2])
     for x, kind in ((3, "matched"), (27, "matched"), (37, "merged"), (15, "missed"), (63, "missed"), (90, "false")):
         assert picture[TOP, x].tolist() == pytest.approx(KINDS[kind][0], abs=1e-6)
     colours = legend(figure)
     kinds = {KINDS[kind][1]: KINDS[kind][0] for kind in ("matched", "missed", "false", "merged")}
-    assert colours == kinds | {"annotation (outlines)": GREEN}
-    assert GREEN not in [colour for colour, _ in KINDS.values()]
+    assert colours == kinds | {"annotation (outlines)": YELLOW}
+    assert YELLOW not in [colour for colour, _ in KINDS.values()]
 
 
 @pytest.mark.parametrize("n_models", [1, 2, 3])

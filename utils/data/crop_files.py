@@ -1,25 +1,32 @@
 """Which images there are and which class each shows: from a folder for each class, or from a CSV file."""
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 from unicodedata import normalize
 
 from utils.data.folders import find_images, unreadable
-from utils.data.problems import Problem, problem_of
+from utils.data.problems import Problem, problem_of, stray_images
 from utils.data.sample_makers import make_missing
 from utils.data.unread import entries_of, instead, unread
 from utils.errors import DataError
 from utils.files import read_entries
-from utils.groups import ALONE, ASK, check_group_rule, group_of
+from utils.groups import ALONE, ASK, check_group_rule, group_of, strays
 from utils.names import name_key
 from utils.paths import EMPTY, IMAGE_SUFFIXES, is_system, resolve
 
 ROLE_FOLDERS = {"train", "training", "test", "testing", "val", "valid", "validation"}
 MOST_LISTED = 5
+SHORTEST_WORD = 5  # letters of a name that differs from another one by a slip rather than by intention
+# Columns of tables of other people that may mean what is called group here.
+OTHER_WORDS = (
+    *("patient", "patient_id", "donor", "subject", "case", "animal", "mouse", "slide", "day", "date", "plate", "well"),
+)
 
 
 @dataclass(frozen=True)
@@ -68,11 +75,19 @@ def _from_folders(source: Path | None, group_rule: tuple[str, bool], problems: l
     if not any(found.values()):
         what = f"{source} has sub-folders, but no image (TIFF, PNG or JPEG) in them."
         raise DataError(what + (instead(source, recursive=True) or " Choose another folder."))
+    pairs = [(path, folder) for folder, paths in found.items() for path in paths]
+    group_rule = _forgiving(pairs, group_rule, problems)
     return [
         Listed(path, _name(path, source), _plain(folder.name), _group(path, group_rule, source, folder, problems))
-        for folder, paths in found.items()
-        for path in paths
+        for path, folder in pairs
     ]
+
+
+def _forgiving(pairs: Sequence[tuple[Path, Path]], rule: tuple[str, bool], problems: list[Problem]) -> tuple[str, bool]:
+    """The rule with its strictness, which ends, with a warning, where only a few images do not fit."""
+    apart = strays(pairs, rule[0])
+    problems += stray_images(apart)
+    return rule[0], rule[1] and not apart
 
 
 def _images(folder: Path, problems: list[Problem]) -> list[Path]:
@@ -139,8 +154,9 @@ def _from_table(source: Path | None, group_rule: tuple[str, bool], problems: lis
     """Images that a CSV file names; `group_rule` with its strictness."""
     if source.suffix.lower() != ".csv":
         raise DataError(f"{source} is no CSV file. Name one, or a folder with one sub-folder for each class.")
-    entries = read_entries(source, ("file", "class"), ("table of images", "image"), optional=("group",))
+    entries = read_entries(source, ("file", "class"), ("table of images", "image"), optional=("group", *OTHER_WORDS))
     grouped = any(fields.get("group") for _, fields in entries)
+    problems += [] if grouped or group_rule[0] != ASK else _unused(entries, source)
     if grouped and group_rule[0] not in (ALONE, ASK):
         what = "the column group says the groups, so that the field group_rule is not used"
         problems.append(Problem("warning", str(source), what, "Empty the field, or take the column out."))
@@ -156,12 +172,28 @@ def _from_table(source: Path | None, group_rule: tuple[str, bool], problems: lis
         else:
             lines[path] = line, fields
     problems += _unlisted(named, source, listed_once)
-    listed = []
+    listed, roots = [], {path: _root(path, source) for path in lines}
+    group_rule = group_rule if grouped else _forgiving(list(roots.items()), group_rule, problems)
     for path, (_, fields) in lines.items():
-        root = source.parent if path.is_relative_to(source.parent) else Path(path.anchor)
+        root = roots[path]
         group = _plain(fields["group"]) if grouped else _group(path, group_rule, source.parent, root, problems)
         listed.append(Listed(path, _name(path, source.parent), _plain(fields["class"]), group))
     return listed
+
+
+def _root(path: Path, source: Path) -> Path:
+    """Folder that the sub-folders of an image of a table count from."""
+    return source.parent if path.is_relative_to(source.parent) else Path(path.anchor)
+
+
+def _unused(entries: Sequence[tuple[int, dict[str, str]]], source: Path) -> list[Problem]:
+    """Warning about columns that may mean groups but are not called so, as a list."""
+    filled = [name for name in OTHER_WORDS if 1 < len({one.get(name, "") for _, one in entries}) < len(entries)]
+    if not filled:
+        return []
+    what = f"the column {' and the column '.join(filled)} is not used"
+    remedy = f"If images with the same {filled[0]} belong together, call that column group."
+    return [Problem("warning", str(source), what, remedy)]
 
 
 def _find(folder: Path, file: str, listed: Callable[[Path], list[Path]]) -> Path:
@@ -235,15 +267,33 @@ def _repeated(
 
 
 def _alike(names: Iterable[str], source: Path) -> list[Problem]:
-    """Warnings about classes whose names differ in spaces or in capital and small letters only."""
+    """Warnings about classes whose names differ in spaces, in capital letters or in one letter only."""
     spellings = defaultdict(list)
     for name in sorted(names):
-        spellings["".join(name.casefold().split())].append(name)
+        spellings[re.sub(r"[\s_]+", "", name.casefold())].append(name)
+    alike = [same for same in spellings.values() if len(same) > 1]
+    alike += [spellings[one] + spellings[other] for one, other in combinations(spellings, 2) if one_typo(one, other)]
     return [
         Problem("warning", str(source), f"{' and '.join(same)} are different classes", "Write the names alike if not.")
-        for same in spellings.values()
-        if len(same) > 1
+        for same in alike
     ]
+
+
+def one_typo(one: str, other: str) -> bool:
+    """Whether two words differ as by one slip: a letter too many, another one, or two exchanged.
+
+    Short words differ so by intention, and so do words of which a digit or only the last letter is another one.
+    """
+    short, long = sorted((one, other), key=len)
+    if len(short) < SHORTEST_WORD or len(long) - len(short) > 1:
+        return False
+    same = len(os.path.commonprefix([short, long]))
+    rest = short[same:], long[same:]
+    if len(short) < len(long):
+        return rest[0] == rest[1][1:] and rest[1][0].isalpha()
+    exchanged = rest[0][:2] == rest[1][:2][::-1] and rest[0][2:] == rest[1][2:]
+    replaced = rest[0][1:] == rest[1][1:] != "" and (rest[0][0] + rest[1][0]).isalpha()
+    return (exchanged and rest[0][:2].isalpha()) or replaced
 
 
 def listing(names: Sequence[str]) -> str:

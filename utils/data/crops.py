@@ -16,7 +16,8 @@ from utils.images.image import Image, read_image
 
 ARROWS = ("->", "→")
 TOKEN = re.compile(r'"(?:[^"]|"")*"|->|→|[,;\n]|(?:(?!->)[^",;\n→])+|"')
-EXAMPLE = "Write it like this: earlyana, lateana -> AA; interphase -> I."
+COLON = ":"
+EXAMPLE = "Write it like this: dividing: prophase, metaphase; resting: G1, S."
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class CropSet:
     """What `load_crops` found. Without errors among `problems`, `crops` (sorted by name) is complete.
 
     `classes` is the class table: {"id", "name", "value", "group"} for ids 0 to n - 1, in the order of the names; the
-    value is the name, and the group (of classes) is None where there are none.
+    value is the name, and the group is the broad class that it belongs to, None where there are none.
     """
 
     crops: list[Crop] = field(default_factory=list)
@@ -75,7 +76,7 @@ def load_crops(
     axes, pixel_size_um
         See `utils.images.image.read_image`.
     class_groups
-        See `parse_class_groups`. Not looked at where `classes` are given: they have their groups.
+        See `parse_class_groups`. Not looked at where `classes` are given: they have their broad classes.
     classes
         The class table that must be kept to (test images, fine-tuning): other classes are errors, classes without an
         image are not. None: made from the data, and then at least two classes of two images each are needed.
@@ -101,7 +102,7 @@ def load_crops(
 
 
 def _class_table(names: Sequence[str], class_groups: str, problems: list[Problem]) -> list[dict]:
-    """Class table of sorted names; without groups, and the problem added, where these are not understood."""
+    """Class table of sorted names; without broad classes, and the problem added, where these are not understood."""
     try:
         groups = parse_class_groups(class_groups, names)
     except DataError as error:
@@ -144,14 +145,15 @@ def _read(one: Listed, class_id: int, read: Callable[[Path], Image], problems: l
 
 
 def parse_class_groups(text: str, class_names: Sequence[str]) -> dict[str, str]:
-    """Read the field class_groups: group of each class, in the order of `class_names`; empty where there are no groups.
+    """Read the field class_groups: broad class of each class, in the order of `class_names`; empty where there is none.
 
-    Parts of the text have a semicolon (or a new line) between them; each lists classes, an arrow (``->``) and their
-    group. A name that holds a comma, a semicolon or an arrow stands in double quotes, and a double quote in it is
-    doubled. "": no groups. DataError: unknown class, class without group or with two, missing arrow or name.
+    Parts of the text have a semicolon (or a new line) between them; each is a broad class, a colon and its classes, or
+    these, an arrow (``->``) and their broad class. A name that holds a comma, a semicolon, a colon or an arrow stands
+    in double quotes, and a double quote in it is doubled. A class that is not named stays one of its own. DataError:
+    unknown class, class with two broad classes, missing colon or name.
 
-    >>> parse_class_groups('a, "b, c" -> X; d -> Y', ["a", "b, c", "d"])
-    {'a': 'X', 'b, c': 'X', 'd': 'Y'}
+    >>> parse_class_groups('X: a, "b, c"; d -> Y', ["a", "b, c", "d", "e"])
+    {'a': 'X', 'b, c': 'X', 'd': 'Y', 'e': 'e'}
     """
     groups: dict[str, str] = {}
     for part in _parted(TOKEN.findall(text), (";", "\n")):
@@ -159,13 +161,7 @@ def parse_class_groups(text: str, class_names: Sequence[str]) -> dict[str, str]:
         for name in names:
             _check(name, groups, class_names)
             groups[name] = group
-    missing = [name for name in class_names if name not in groups]
-    if groups and missing:
-        raise DataError(
-            f"The field class_groups gives no group to {_listed(missing)}. Give every class a group (its own name will "
-            "do), or leave this field blank."
-        )
-    return {name: groups[name] for name in class_names if groups}
+    return {name: groups.get(name, name) for name in class_names if groups}
 
 
 def _parted(tokens: Sequence[str], separators: Sequence[str]) -> list[list[str]]:
@@ -180,33 +176,47 @@ def _parted(tokens: Sequence[str], separators: Sequence[str]) -> list[list[str]]
 
 
 def _part(tokens: Sequence[str]) -> tuple[list[str], str]:
-    """Class names and group of one part."""
+    """Class names and broad class of one part."""
     arrows = [i for i, token in enumerate(tokens) if token in ARROWS]
-    if len(arrows) != 1:
-        raise DataError(
-            f"The field class_groups has {len(arrows) or 'no'} arrows (->) in {' '.join(tokens)!r}, but needs one "
-            f"between the classes and their group. {EXAMPLE}"
-        )
-    names = [_name(one) for one in _parted(tokens[: arrows[0]], [","])]
-    if not names or arrows[0] == len(tokens) - 1:
-        side = "after" if names else "before"
-        raise DataError(f"The field class_groups has nothing {side} the arrow in {' '.join(tokens)!r}. {EXAMPLE}")
-    return names, _name(tokens[arrows[0] + 1 :])
+    if not arrows:
+        broad, names = _around_colon(tokens)
+    elif len(arrows) == 1:
+        names, broad = tokens[: arrows[0]], tokens[arrows[0] + 1 :]
+    else:
+        raise DataError(f"The field class_groups has {len(arrows)} arrows (->) in {' '.join(tokens)!r}. {EXAMPLE}")
+    listed = [_name(one) for one in _parted(names, [","])]
+    if not listed or not broad:
+        missing = "name of the broad class" if listed else "classes"
+        raise DataError(f"The field class_groups lacks the {missing} in {' '.join(tokens)!r}. {EXAMPLE}")
+    return listed, _name(broad)
+
+
+def _around_colon(tokens: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Tokens before and after the first colon that stands in no quotes."""
+    for i, token in enumerate(tokens):
+        if COLON in token and not token.startswith('"'):
+            before, _, after = token.partition(COLON)
+            sides = [*tokens[:i], before], [after, *tokens[i + 1 :]]
+            return tuple([one.strip() for one in side if one.strip()] for side in sides)
+    raise DataError(
+        f"The field class_groups has no colon in {' '.join(tokens)!r}, but needs one between a broad class and its "
+        f"classes. {EXAMPLE}"
+    )
 
 
 def _name(tokens: Sequence[str]) -> str:
     """The one name that tokens stand for, without its quotes."""
     if len(tokens) != 1 or tokens[0] == '"':
         raise DataError(
-            f"The field class_groups has {' '.join(tokens)} where one name is needed. Put a name that holds a comma "
-            "or a semicolon in double quotes, as a whole."
+            f"The field class_groups has {' '.join(tokens)} where one name is needed. Put a name that holds a "
+            "comma, a colon or a semicolon in double quotes, as a whole."
         )
     quoted = tokens[0].startswith('"')
     return normalize("NFC", tokens[0][1:-1].replace('""', '"').strip() if quoted else tokens[0])
 
 
 def _check(name: str, groups: dict[str, str], class_names: Sequence[str]) -> None:
-    """Refuse a class that is unknown or has a group already."""
+    """Refuse a class that is unknown or has a broad class already."""
     if name not in class_names:
         raise DataError(
             f"The field class_groups names the class {name!r}, which there is not. The classes are "
@@ -218,5 +228,5 @@ def _check(name: str, groups: dict[str, str], class_names: Sequence[str]) -> Non
 
 def _listed(names: Sequence[str]) -> str:
     """Names as they would have to be written in the field."""
-    special = re.compile(r'[",;\n→]|->')
+    special = re.compile(r'[",;:\n→]|->')
     return ", ".join('"' + name.replace('"', '""') + '"' if special.search(name) else name for name in names)

@@ -24,10 +24,10 @@ from utils.data.mask_checks import (
     swapped_back,
 )
 from utils.data.object_classes import assign_classes, object_class_table, read_class_table
-from utils.data.problems import Problem, group_question, inconsistencies, problem_of
+from utils.data.problems import Problem, group_question, inconsistencies, problem_of, stray_images
 from utils.data.unread import unread
 from utils.errors import DataError
-from utils.groups import ASK, FOLDER, group_of
+from utils.groups import ASK, FOLDER, group_of, strays
 from utils.images import masks as mask_values
 from utils.images.image import Image, read_image, read_mask
 from utils.images.mask_types import Doubt, Reading, recognise_mask_type, refuse_a_background_that_is_not_0
@@ -159,8 +159,10 @@ def load_examples(
         names = (
             _name_objects(dataset, read, class_table, bool(classes)) if annotation == "objects" else [None] * len(read)
         )
+        apart = strays([(image.path, training_source) for image, _, _ in read], group_rule)
+        dataset.problems += stray_images(apart if classes is None else [])
         found = (
-            _example(*one, own, (training_source, group_rule, classes is None), dataset, values)
+            _example(*one, own, (training_source, group_rule, classes is None and not apart), dataset, values)
             for one, own in zip(read, names, strict=True)
         )
         dataset.examples = [example for example in found if example is not None]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MOST_TOLD = 10
 NAMED = 3  # files of which the same is said
+SHORT = 100  # letters of names that are all listed
 NAMES = "file names"  # what the question for groups is about
 ORIENTATION = 0x0112  # EXIF tag; 1 = upright
 SENTENCE = re.compile(r"(?<=[^.])\. (?=[A-Z])")  # between two sentences: not in "9 ... 255", "a. b.tif", "e.g. this"
@@ -54,9 +55,27 @@ def raise_errors(problems: Sequence[Problem]) -> None:
     raise DataError("\n- ".join([f"{count} found; nothing was written.", *told]))
 
 
+def each_once(problems: Sequence[Problem]) -> list[Problem]:
+    """Problems with those of the same words made one, which names its files, or the first of them and how many."""
+    files = defaultdict(list)
+    for one in problems:
+        files[one.severity, one.what, one.remedy].append(one.file)
+    return [Problem(severity, _named(names), what, remedy) for (severity, what, remedy), names in files.items()]
+
+
+def _named(names: Sequence[str]) -> str:
+    """Names of files or classes in one cell of a table, which stays short."""
+    names = list(dict.fromkeys(names))
+    listed = ", ".join(names)
+    if len(names) <= NAMED or len(listed) <= SHORT:
+        return listed
+    return f"{', '.join(names[:NAMED])} and {len(names) - NAMED} more"
+
+
 def problem_table(problems: Sequence[Problem]) -> pd.DataFrame:
-    """Table of problems: severity, file, what, remedy; errors first."""
-    table = pd.DataFrame([asdict(problem) for problem in problems], columns=[field.name for field in fields(Problem)])
+    """Table of problems: severity, file, what, remedy; errors first, and see `each_once`."""
+    rows = [asdict(problem) for problem in each_once(problems)]
+    table = pd.DataFrame(rows, columns=[field.name for field in fields(Problem)])
     return table.sort_values("severity", kind="stable", ignore_index=True)
 
 
@@ -107,6 +126,14 @@ def _together(paths: Sequence[Path]) -> str:
         return str(paths[0])
     names = ", ".join(path.name for path in paths[:NAMED]) + (", ..." if len(paths) > NAMED else "")
     return f"{os.path.commonpath([path.parent for path in paths])} ({len(paths)} images: {names})"
+
+
+def stray_images(paths: Sequence[Path]) -> list[Problem]:
+    """Warning about images that the group rule does not fit, see `utils.groups.strays`, as a list."""
+    if not paths:
+        return []
+    what = "the field group_rule does not fit the name, so that each such image counts as a group of its own"
+    return [Problem("warning", _together(paths), what, "Rename what belongs to a group.")]
 
 
 def group_question(names: Sequence[str], classes: Sequence[str] | None = None) -> list[Problem]:

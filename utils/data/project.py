@@ -120,7 +120,7 @@ def _raise_errors(dataset: Dataset) -> None:
 
 
 def open_crops(data: Mapping, seed: int = 0) -> Project:
-    """Read, check and split images that show one class each; see `open_project`. A sample has its own class groups."""
+    """Read, check and split images that show one class each; see `open_project`. A sample has its own broad classes."""
     folder = folder_of(data["model_path"], data["model_name"])
     sample = sample_of(data["training_source"])
     class_groups = data["class_groups"] or (CLASSIFICATION[sample]["class_groups"] if sample else "")

@@ -10,6 +10,7 @@ from sklearn.covariance import MinCovDet
 
 from utils.data.crops import Crop
 from utils.data.examples import Dataset, Example
+from utils.data.splits import ROLES
 from utils.images.masks import counted
 
 FOCUS_WINDOW = 1024  # side in pixels of the middle part that focus is measured on
@@ -142,7 +143,7 @@ def class_shares(dataset: Dataset, roles: Sequence[str]) -> pd.DataFrame:
     masks = [example.mask for example in dataset.examples]
     counts = np.array([np.bincount(mask[counted(mask)], minlength=n) for mask in masks])  # (images, n)
     rows = []
-    for role in dict.fromkeys(roles):
+    for role in sorted(set(roles), key=ROLES.index):
         own = counts[np.asarray(roles) == role]
         for entry, pixels, images in zip(dataset.classes, own.sum(axis=0), (own > 0).sum(axis=0), strict=True):
             share = pixels / own.sum()

@@ -87,10 +87,10 @@ def generalisation(tuning: "Tuning", before: Before) -> str:
     """Markdown with answers to: other question? other origin? other marker? and the scores before any training."""
     name, on_old, on_new = tuning.task.score_name(tuning.classes), before.on_old, before.on_new
     lines = [
-        f"{name} on the **old** test images: **{in_words(on_old.value)}** ({before.old.origin})"
+        f"{name} on the **old** test images: **{in_words(on_old.value)}** ({before.old.origin})."
         if on_old
         else f"No score on old test images. {before.why_not}",
-        f"{name} on the **new** test images, unchanged: **{in_words(on_new.value)}** ({tuning.test_set.origin})"
+        f"{name} on the **new** test images, unchanged: **{in_words(on_new.value)}** ({tuning.test_set.origin})."
         if on_new
         else "The unchanged model has **no score on the new images**: their classes are others than those it knows.",
     ]
@@ -114,7 +114,11 @@ def _drop(lost: float) -> str:
 def _differences(tuning: "Tuning", old: TestSet | None) -> tuple[str, str]:
     """What tells the new images from the old ones: magnification and sharpness (origin), brightness (marker)."""
     sizes = tuning.start.description.get("pixel_size_um"), tuning.description["pixel_size_um"]
-    scale = "The pixel size is not known of both."
+    unknown = [name for name, size in zip(("old", "new"), sizes, strict=True) if size is None]
+    scale = (
+        f"The files of the {' and the '.join(unknown)} images do not say how large a pixel is, so that the "
+        "magnification cannot be compared."
+    )
     if None not in sizes:
         same = abs(sizes[0] - sizes[1]) <= 0.05 * sizes[0]
         scale = f"Pixels are {sizes[0]:.3g} µm in the old and {sizes[1]:.3g} µm in the new images" + (

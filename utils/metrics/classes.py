@@ -1,4 +1,4 @@
-"""Scores of a classification: per image, per class, rolled up to groups of classes, with intervals.
+"""Scores of a classification: per image, per class, rolled up to broad classes, with intervals.
 
 With TP, FP and FN the images of a class that were found, found wrongly, and missed:
 recall = TP / (TP + FN), precision = TP / (TP + FP), F1 = 2 TP / (2 TP + FP + FN); balanced accuracy is the mean recall
@@ -21,7 +21,7 @@ from utils.metrics.intervals import Estimate, estimate, mean_of
 
 TOTALS = ("accuracy", "balanced_accuracy", "macro_f1")
 PER_CLASS = ("precision", "recall", "f1")
-CLASSES, GROUPS = "classes", "groups"  # levels of a score table
+CLASSES, GROUPS = "classes", "broad classes"  # levels of a score table
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,12 @@ class ClassScores:
     ----------
     per_image
         One row per image: file, group (of images, such as the patient), true class, predicted class, probability (of
-        the predicted class, 0 to 1), correct; where classes have groups also true class group and predicted class
-        group.
+        the predicted class, 0 to 1), correct; where there are broad classes also true and predicted broad class.
     confusion, group_confusion
         Images by true (row) and predicted class, int64 (n_classes, n_classes), in the order of the class ids; the same
-        for groups of classes, in the order of `group_names`, or None.
+        for broad classes, in the order of `group_names`, or None.
     table
-        level ("classes" or "groups"), class ("" for scores of all classes), score (of TOTALS; of PER_CLASS; or
+        level ("classes" or "broad classes"), class ("" for scores of all classes), score (of TOTALS; of PER_CLASS; or
         "images", the number of test images), value, low, high (95 % interval, NaN where there is none).
     y_true, p, classes
         Class ids (n,), probabilities, float32 (n, n_classes), and the class table as in model.json.
@@ -54,20 +53,20 @@ class ClassScores:
 
 
 def group_names(classes: Sequence[dict]) -> list[str]:
-    """Names of the groups that the classes of a class table fall into, sorted; none where classes have no group."""
+    """Names of the broad classes that the classes of a class table fall into, sorted; none where there are none."""
     return sorted({one["group"] for one in classes if one.get("group")})
 
 
 def groups_of_classes(classes: Sequence[dict]) -> np.ndarray:
-    """Number of the group of each class, int64 (n_classes,), counting as `group_names` does; every class needs one."""
+    """Number of the broad class of each class, int64 (n_classes,), counting as `group_names`; every class needs one."""
     names = group_names(classes)
     return np.array([names.index(one["group"]) for one in classes], dtype=np.int64)
 
 
 def roll_up(p: np.ndarray, classes: Sequence[dict]) -> np.ndarray:
-    """Probabilities (n, n_groups) of the groups of classes: those of a group's classes, `p` (n, n_classes), added up.
+    """Probabilities (n, n_groups) of the broad classes: those of their classes, `p` (n, n_classes), added up.
 
-    In the order of `group_names`, with the dtype of `p`. Every class of the class table needs a group.
+    In the order of `group_names`, with the dtype of `p`. Every class of the class table needs a broad class.
     """
     number = groups_of_classes(classes)
     return np.stack([p[:, number == i].sum(axis=1) for i in range(number.max() + 1)], axis=1)
@@ -118,7 +117,7 @@ def estimates(confusions: np.ndarray, groups: Sequence[str]) -> tuple[list[Estim
 
 
 def _level_table(level: str, names: Sequence[str], confusions: np.ndarray, groups: Sequence[str]) -> pd.DataFrame:
-    """Score table of one level, classes or groups of classes, from the confusion matrix of each image."""
+    """Score table of one level, classes or broad classes, from the confusion matrix of each image."""
     cm = confusions.sum(axis=0, dtype=np.float64)
     totals, by_class = estimates(confusions, groups)
     low, high = (np.concatenate(ends) for ends in zip(*(one.ends for one in (*totals, by_class)), strict=True))
@@ -149,7 +148,7 @@ def class_scores(
 ) -> ClassScores:
     """Score the probabilities that a classifier gives to the images of a test set.
 
-    A group's probability is the sum over its classes, so that the predicted group need not be the one of the predicted
+    A broad class's probability is the sum over its classes, so that the predicted one need not be that of the predicted
     class.
 
     Parameters
@@ -160,8 +159,8 @@ def class_scores(
         Class ids (n,), 0 .. n_classes - 1, and probabilities (n, n_classes), the largest of which makes the predicted
         class.
     classes
-        Class table as in model.json, without background, in the order of the ids; either all classes have a group or
-        none.
+        Class table as in model.json, without background, in the order of the ids; either all classes have a broad
+        class ("group") or none.
 
     Raises
     ------
@@ -183,8 +182,8 @@ def class_scores(
     if rolled_up := group_names(classes):
         true, predicted = groups_of_classes(classes)[y_true], roll_up(p, classes).argmax(axis=1)
         group_confusion = confusion_matrix(true, predicted, len(rolled_up))
-        per_image["true class group"] = np.take(rolled_up, true)
-        per_image["predicted class group"] = np.take(rolled_up, predicted)
+        per_image["true broad class"] = np.take(rolled_up, true)
+        per_image["predicted broad class"] = np.take(rolled_up, predicted)
         one_hot = one_hot_confusions(true, predicted, len(rolled_up))
         tables.append(_level_table(GROUPS, rolled_up, one_hot, groups))
     table = pd.concat(tables, ignore_index=True)

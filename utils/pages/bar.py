@@ -3,7 +3,8 @@
 import html
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from IPython import get_ipython
@@ -13,6 +14,7 @@ from tqdm.std import tqdm
 from utils.pages.corner import Corner
 
 STEPS = "{desc}{percentage:3.0f} % {bar} {n_fmt} of {total_fmt}, {remaining} left{postfix}"
+SEARCH = "{desc}: {percentage:3.0f} % {bar} {n_fmt} steps, {remaining} left"
 BLOCKS = 30  # of the bar where only plain text can be shown
 SECONDS = 0.5  # between two drawings
 _HERE = "\0"  # where the bar stands in the text
@@ -25,6 +27,15 @@ def progress_bar(items: Iterable | None = None, **options: Any) -> tqdm:
     """
     on_page = getattr(get_ipython(), "kernel", None) is not None
     return (PageBar if on_page else tqdm)(items, **{"mininterval": SECONDS, "bar_format": STEPS, **options})
+
+
+@contextmanager
+def search_bar(total: int, desc: str, **options: Any) -> Iterator[tqdm]:
+    """Bar of a search that takes at most `total` steps; it is full when the search is over, however few it took."""
+    with progress_bar(total=total, desc=desc, bar_format=SEARCH, **options) as moved:
+        yield moved
+        moved.total = moved.n
+        moved.refresh()
 
 
 class PageBar(tqdm):

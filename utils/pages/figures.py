@@ -20,10 +20,11 @@ from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 
 from utils.images.masks import counted, listed, values_of
 from utils.pages.colours import NOT_COUNTED, class_colours
-from utils.pages.pictures import BRIGHTENED, display_image, display_limits, gamma_of, overlay, thin
+from utils.pages.pictures import BRIGHTENED, display_image, display_limits, gamma_of, overlay, seen, thin
 
 WIDTH = 11.0  # inches, a notebook's page at 100 dpi
 PANEL_PIXELS = 1024
+MOST_LOOKED_AT = 20  # images, to choose colours by
 FEW_VALUES = 13  # of a mask, whose steps of grey can be told
 NOTE_HEIGHT = 0.25  # inches of a line below a figure
 LEGEND_LINES = 1.4  # lines of a note that are as high as one of a legend
@@ -96,9 +97,15 @@ def write_below(figure: Figure, text: str) -> None:
     figure.supxlabel(blank + text, fontsize=10)
 
 
-def class_entries(classes: Sequence[dict]) -> dict[str, tuple]:
-    """Name and colour of each class but background, for a legend."""
-    colours = class_colours(classes)
+def colours_on(images: Sequence[np.ndarray], classes: Sequence[dict]) -> dict[int, tuple]:
+    """Colours of classes, by class id, for a figure of several images (Y, X, C): see `class_colours`."""
+    pixels = [seen(one).reshape(-1, 3) for one in images]
+    return class_colours(classes, np.concatenate(pixels) if pixels else None)
+
+
+def class_entries(classes: Sequence[dict], colours: Mapping[int, tuple] | None = None) -> dict[str, tuple]:
+    """Name and colour of each class but background, for a legend; `colours` by class id, usually `class_colours`."""
+    colours = class_colours(classes) if colours is None else colours
     return {str(one["name"]): colours[one["id"]] for one in classes if one["id"] > 0}
 
 
@@ -191,12 +198,13 @@ def show_pairs(examples: Sequence, classes: Sequence[dict], n: int = 4, seed: in
     classes
         Class table as in model.json.
     """
+    colours = colours_on([one.image.array for one in examples[:MOST_LOOKED_AT]], classes)
 
     def paint(one: SimpleNamespace) -> np.ndarray:
-        return overlay(one.image.array, one.mask, classes, max_side=PANEL_PIXELS)
+        return overlay(one.image.array, one.mask, classes, max_side=PANEL_PIXELS, colours=colours)
 
     figure = image_pairs(examples, paint, n, seed)
-    add_legend(figure, class_entries(classes) | not_counted_entry([one.mask for one in examples]))
+    add_legend(figure, class_entries(classes, colours) | not_counted_entry([one.mask for one in examples]))
     return figure
 
 
@@ -254,8 +262,9 @@ def show_augmented(
         Class table as in model.json.
     """
     pairs = (patches_before, patches_after), (masks_before, masks_after)
-    figure = augmented_pairs(*pairs, partial(overlay, classes=classes), pixel_size_um, originals)
-    add_legend(figure, class_entries(classes) | not_counted_entry(masks_before))
+    colours = colours_on(patches_before if originals is None else originals, classes)
+    figure = augmented_pairs(*pairs, partial(overlay, classes=classes, colours=colours), pixel_size_um, originals)
+    add_legend(figure, class_entries(classes, colours) | not_counted_entry(masks_before))
     return figure
 
 

@@ -17,6 +17,7 @@ from utils.pages.figures import add_picture, as_image, picture_grid, show, write
 from utils.pages.pictures import BRIGHTENED, is_brightened
 
 PICTURE_WIDTH = 11  # inches
+DASHES = ("-", "–")  # stand for what is not known
 
 
 def live(form, draw: Callable[[], Figure]) -> None:
@@ -26,17 +27,32 @@ def live(form, draw: Callable[[], Figure]) -> None:
 
 
 def tidy(table: pd.DataFrame, precision: int = 2):
-    """A table as the page shows it: no row numbers, few digits, a dash for what is missing, no empty columns.
+    """A table as the page shows it: no row numbers, few digits, a dash for what is missing; see `worth_showing`.
 
     Headings are in words and in the signs of units that the names in the files leave out; texts begin at the left.
     """
-    shown = table.dropna(axis="columns", how="all") if len(table) else table
+    shown = worth_showing(table)
     texts = [name for name in shown.columns if not pd.api.types.is_numeric_dtype(shown[name])]
     shown = shown.assign(**{str(name): shown[name].map(_in_words) for name in texts})
     styled = shown.style.format(precision=precision, na_rep="-", thousands="\u202f").hide(axis="index")
     left = {name: [{"selector": "th.col_heading", "props": "text-align: left"}] for name in texts}
     styled = styled.set_table_styles(left, overwrite=False)
     return styled.format_index(heading, axis="columns").set_properties(subset=texts, **{"text-align": "left"})
+
+
+def worth_showing(table: pd.DataFrame) -> pd.DataFrame:
+    """Table without columns that say nothing: empty ones, and groups where each is just the name of its image.
+
+    What is true or false becomes yes or no.
+    """
+    if not len(table):
+        return table
+    nothing = [name for name in table if table[name].isin(["", *DASHES]).where(table[name].notna(), True).all()]
+    if {"file", "group"} <= set(table.columns) and not named_groups(table["file"].map(str), table["group"].map(str)):
+        nothing.append("group")
+    shown = table.drop(columns=nothing)
+    answers = [name for name in shown if pd.api.types.is_bool_dtype(shown[name])]
+    return shown.assign(**{name: shown[name].map({True: "yes", False: "no"}) for name in answers})
 
 
 def _in_words(cell: object) -> object:

@@ -14,8 +14,13 @@ from skimage.util import montage as grid
 
 from utils.files import atomic
 from utils.images.masks import IGNORED, without_ignored
-from utils.pages.colours import NOT_COUNTED, class_colours, label_colours
+from utils.pages.colours import NOT_COUNTED, class_colours, label_colours, standing_out
 
+LINE = 2.0  # pixels of the screen that an outline is wide
+SHOWN = 300  # pixels of the screen that the longer side of a picture takes, four beside each other
+SHOWN_ALONE = 400  # the same of a picture in a file, which is looked at alone, and small beside others
+WIDEST = 0.12  # of the width of an object, so that its outline leaves it to be seen
+SAMPLE = 64  # pixels a side of a picture that colours are chosen by
 STRIP = 128  # rows of an overlay that are painted at a time, which bounds the memory
 CHANNEL_COLOURS = {
     1: ((1, 1, 1),),
@@ -32,10 +37,16 @@ LONGEST_NAME = 60
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)$", re.IGNORECASE)  # names that Windows keeps for devices
 
 
-def _outlines(ids: np.ndarray) -> np.ndarray:
-    """Class id on the inner border of each region and 0 elsewhere; thicker on pictures that will be shown smaller."""
-    width = int(np.clip(round(max(ids.shape) / 250), 1, 3))
+def line_width(shape: tuple[int, ...], shown: int = SHOWN) -> int:
+    """Pixels of a picture (Y, X) that an outline is wide, so that it is seen at `shown` pixels of the longer side."""
+    return max(1, round(LINE * max(shape) / max(1, shown)))
+
+
+def _outlines(ids: np.ndarray, shown: int) -> np.ndarray:
+    """Class id on the inner border of each region and 0 elsewhere, of `line_width`, less where regions are thin."""
     lines = ids * find_boundaries(ids, mode="inner", background=0)
+    border, area = np.count_nonzero(lines), np.count_nonzero(ids > 0)
+    width = min(line_width(ids.shape, shown), max(1, round(4 * WIDEST * area / max(1, border))))
     return grey_dilation(lines, size=(width, width)) if width > 1 else lines
 
 
@@ -47,6 +58,8 @@ def overlay(
     max_side: int = 2048,
     limits: np.ndarray | None = None,
     brighten: bool = False,
+    colours: Mapping[int, tuple] | None = None,
+    shown: int = SHOWN,
 ) -> np.ndarray:
     """Paint classes over an image, uint8 (Y, X, 3): a light tint and a contour; background is left as it is.
 
@@ -64,6 +77,10 @@ def overlay(
         (2, C), as in `display_image`.
     brighten
         Draw the dim parts of a dark image brighter, see `gamma_of`.
+    colours
+        By class id; None: those of `class_colours` on this image.
+    shown
+        Pixels of the screen that the longer side will take, see `line_width`.
 
     Raises
     ------
@@ -75,12 +92,13 @@ def overlay(
     image, ids = thin(image, max_side), thin(ids, max_side)
     limits = display_limits(image) if limits is None else limits
     gamma = gamma_of(image, limits) if brighten else 1.0
-    lines = _outlines(ids) if contours else np.zeros_like(ids)
+    lines = _outlines(ids, shown) if contours else np.zeros_like(ids)
+    colours = class_colours(classes, seen(image, limits, gamma)) if colours is None else colours
     painted = np.empty((*ids.shape, 3), np.uint8)
     for y in range(0, len(ids), STRIP):
         rows = slice(y, y + STRIP)
         picture = greyed(display_image(image[rows], limits, gamma), ids[rows])
-        painted[rows] = _paint(picture, ids[rows], lines[rows], class_colours(classes), 0.3 if contours else 0.45)
+        painted[rows] = _paint(picture, ids[rows], lines[rows], colours, 0.3 if contours else 0.45)
     return painted
 
 
@@ -101,12 +119,24 @@ def greyed(picture: np.ndarray, ids: np.ndarray) -> np.ndarray:
     return picture
 
 
-def label_outlines(labels: np.ndarray) -> np.ndarray:
-    """Border of each object of `labels` (Y, X), bool (Y, X); thicker on large pictures.
+def seen(image: np.ndarray, limits: np.ndarray | None = None, gamma: float = 1.0) -> np.ndarray:
+    """Small picture (y, x, 3) of an image (Y, X, C), to choose colours by that stand out from it."""
+    return display_image(thin(image, SAMPLE), display_limits(image) if limits is None else limits, gamma)
+
+
+def _usual_width(labels: np.ndarray) -> float:
+    """Side in pixels of a square as large as an object of `labels` (Y, X) is on average; 0 without any object."""
+    some = thin(labels, 4 * SAMPLE)
+    n = np.count_nonzero(np.unique(some))
+    return np.sqrt(np.count_nonzero(some) / n) * len(labels) / len(some) if n else 0.0
+
+
+def label_outlines(labels: np.ndarray, shown: int = SHOWN) -> np.ndarray:
+    """Border of each object of `labels` (Y, X), bool (Y, X), of `line_width`, less where objects are small.
 
     It lies inside of the object, so that of two touching objects both are seen. 0 is background.
     """
-    size = 1 + 2 * int(np.clip(round(max(labels.shape) / 500), 1, 3))
+    size = 1 + 2 * min(line_width(labels.shape, shown), max(1, round(WIDEST * _usual_width(labels))))
     return (labels > 0) & (maximum_filter(labels, size) != minimum_filter(labels, size))
 
 
@@ -138,14 +168,17 @@ def label_overlay(
     limits: np.ndarray | None = None,
     class_ids: Mapping[int, int] | None = None,
     brighten: bool = False,
+    shown: int = SHOWN,
 ) -> np.ndarray:
-    """Paint objects over an image, uint8 (Y, X, 3), neighbours in different colours: a light tint and a contour.
+    """Paint objects over an image, uint8 (Y, X, 3), neighbours in different colours that stand out from the image.
 
     Parameters
     ----------
     image, labels
         (Y, X, C) of any dtype, and integers (Y, X); background (0) is left as it is, what is `IGNORED` is `greyed`.
-    contours, max_side, limits, brighten
+    contours
+        Draw outlines, and leave the image inside of them as it is; False: tint the objects.
+    max_side, limits, brighten, shown
         As in `overlay`.
     class_ids
         Class id of each label: then each object gets the colour of its class, as in `class_colours`.
@@ -164,9 +197,9 @@ def label_overlay(
     labels, _, numbers = relabel_sequential(without_ignored(stored))
     limits = display_limits(image) if limits is None else limits
     gamma = gamma_of(image, limits) if brighten else 1.0
-    lines = label_outlines(labels) if contours else np.zeros(labels.shape, bool)
+    lines = label_outlines(labels, shown) if contours else np.zeros(labels.shape, bool)
     if class_ids is None:
-        colours = label_colours(labels)
+        colours = label_colours(labels, standing_out(seen(image, limits, gamma)))
     else:
         ids = [class_ids[int(number)] for number in np.asarray(numbers)[1:]]
         by_class = class_colours([{"id": one} for one in set(ids)])
@@ -175,7 +208,7 @@ def label_overlay(
     for y in range(0, len(labels), STRIP):
         rows = slice(y, y + STRIP)
         picture = greyed(display_image(image[rows], limits, gamma), stored[rows])
-        opacity = 0.2 if contours else 0.45
+        opacity = 0.0 if contours else 0.45
         painted[rows] = np.round(255 * paint_labels(picture, labels[rows], lines[rows], colours, opacity))
     return painted
 

@@ -16,7 +16,7 @@ from utils.errors import label, with_labels
 from utils.files import atomic
 from utils.metrics.intervals import in_words
 from utils.pages.figures import png
-from utils.pages.page import heading
+from utils.pages.page import heading, worth_showing
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -68,7 +68,7 @@ def write_report(
         headline=_headline(headline) if headline else None,
         summary=[with_labels(paragraph.strip()) for paragraph in summary.split("\n\n") if paragraph.strip()],
         warnings=[with_labels(warning) for warning in warnings],
-        tables={name: _table(table) for name, table in tables.items()},
+        tables={name: _table(worth_showing(table)) for name, table in tables.items() if len(table)},
         figures={name: _embedded(figure) for name, figure in figures.items()},
         lists={"Parameters": _flat(parameters), "Versions": versions},
     )

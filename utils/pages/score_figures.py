@@ -28,7 +28,7 @@ LETTERS_PER_INCH = 11  # in a line above a panel
 
 
 def learning_curves(history: pd.DataFrame) -> Figure:
-    """Training and validation loss by epoch, the best epoch marked; the learning rate beside it.
+    """Training and validation loss by epoch, the lowest one marked; the learning rate beside it, and how it fell.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def learning_curves(history: pd.DataFrame) -> Figure:
     loss_ax.set(xlabel="epoch", ylabel="loss (lower is better)")
     if "learning_rate" in history:
         rate_ax.plot(epochs, history["learning_rate"], color="0.3", linewidth=2, marker=_marker(history))
-    rate_ax.set(xlabel="epoch", title="Learning rate")
+    rate_ax.set(xlabel="epoch", title=_rate_title(history))
     rate_ax.set_ylim(bottom=0)
     rate_ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     for ax in (loss_ax, rate_ax):
@@ -54,6 +54,13 @@ def learning_curves(history: pd.DataFrame) -> Figure:
         ax.set_xlim(0, max(epochs.max(), 1) + 0.5 if len(history) else 1)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     return figure
+
+
+def _rate_title(history: pd.DataFrame) -> str:
+    """Title that says that the learning rate falls by itself: its last value is not the one in the form."""
+    rates = history["learning_rate"].dropna() if "learning_rate" in history else []
+    falls = len(rates) > 0 and bool(rates.iloc[-1] < rates.max())
+    return "Learning rate after each epoch" + "\n(it falls from that of the form)" * falls
 
 
 def _marker(history: pd.DataFrame) -> str:
@@ -66,7 +73,7 @@ def _mark_best(ax: Axes, history: pd.DataFrame) -> None:
     ax.set_title("Loss during training" if len(history) else "No epoch is finished yet")
     if "val_loss" in history and history["val_loss"].notna().any():
         best = history.loc[history["val_loss"].idxmin()]
-        ax.plot(best["epoch"], best["val_loss"], "*", color=VERMILION, markersize=16, label="best epoch")
+        ax.plot(best["epoch"], best["val_loss"], "*", color=VERMILION, markersize=16, label="lowest validation loss")
         ax.set_title(f"Loss during training; lowest on the validation images at epoch {best['epoch']:.0f}")
     if len(history):
         ax.legend(frameon=False)
@@ -75,15 +82,15 @@ def _mark_best(ax: Axes, history: pd.DataFrame) -> None:
             ax.set_yscale("log")
 
 
-def confusion_figure(cm: np.ndarray, class_names: Sequence[str], unit: str = "pixels") -> Figure:
+def confusion_figure(cm: np.ndarray, class_names: Sequence[str], unit: str = "pixels", kind: str = "class") -> Figure:
     """Confusion matrix: what the pixels (or images) of each true class were called, percentage of the row and count.
 
     Parameters
     ----------
     cm
         Integers (n_classes, n_classes), rows = truth, columns = prediction.
-    class_names, unit
-        Names in the order of the rows; what was counted, in the plural.
+    class_names, unit, kind
+        Names in the order of the rows; what was counted, in the plural; what the rows are called.
     """
     n = len(class_names)
     side = min(8.5, 2.5 + 0.8 * n)
@@ -98,8 +105,10 @@ def confusion_figure(cm: np.ndarray, class_names: Sequence[str], unit: str = "pi
     names = [str(name) for name in class_names]
     ax.set_xticks(range(n), names, rotation=45 if n > 3 else 0, ha="right" if n > 3 else "center")
     ax.set_yticks(range(n), names)
-    ax.set(xlabel="called by the model", ylabel="true class", title=f"What the {unit} of each true class were called")
-    figure.colorbar(picture, ax=ax, shrink=0.7, label=f"% of the {unit} of the true class")
+    ax.set(
+        xlabel="called by the model", ylabel=f"true {kind}", title=f"What the {unit} of each true {kind} were called"
+    )
+    figure.colorbar(picture, ax=ax, shrink=0.7, label=f"% of the {unit} of the true {kind}")
     return figure
 
 

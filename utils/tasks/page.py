@@ -124,8 +124,9 @@ def show_prediction(task: Task, chosen: "Chosen", figure: bool = True, **options
     for warning in predicted.warnings:
         note(warning)
     _remark(predicted.remark)
-    shown = predicted.table.loc[:, [not name.startswith("p_") for name in predicted.table.columns]]
-    display(tidy(shown.head(MOST_ROWS)))
+    show_tables(predicted.summary)
+    if len(predicted.table):
+        display(tidy(task.result_rows(predicted.table.head(MOST_ROWS))))
     if figure:
         show(task.result_figure(chosen.results, predicted.table))
     note(f"Everything is in {chosen.results}; above are the first rows{' and pictures' * figure}.", chosen.results)

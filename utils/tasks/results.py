@@ -81,10 +81,14 @@ class GrowingTable:
             ) from error
 
 
-def is_own_table(path: Path, columns: Sequence[str] = FIRST_COLUMNS) -> bool:
-    """Whether a CSV file was written by a prediction, as its first `columns` (those of objects) say."""
+def is_own_table(path: Path, columns: Sequence[str] = FIRST_COLUMNS, maybe: Sequence[str] = ()) -> bool:
+    """Whether a CSV file was written by a prediction, as its first `columns` (those of objects) say.
+
+    Columns that are there sometimes, `maybe`, do not count.
+    """
     try:
-        return list(pd.read_csv(path, nrows=0).columns[: len(columns)]) == list(columns)
+        found = [name for name in pd.read_csv(path, nrows=0).columns if name not in maybe]
+        return found[: len(columns)] == list(columns)
     except (ValueError, OSError):  # empty, or no text
         return False
 
@@ -120,14 +124,16 @@ def check_channels(array: np.ndarray, path: Path, description: dict) -> None:
 
 @dataclass
 class Predicted:
-    """Table of what was found in a folder, and what went wrong or looks doubtful, one sentence each.
+    """Table of what was found in a folder, what went wrong or looks doubtful (one sentence each), and `summary`.
 
-    `remark`: a sentence on why all of it is no result; usually empty.
+    That is caption -> table, to be shown above the other. `remark`: a sentence on why all of it is no result; usually
+    empty.
     """
 
     table: pd.DataFrame
     warnings: list[str] = field(default_factory=list)
     remark: str = ""
+    summary: dict[str, pd.DataFrame] = field(default_factory=dict)
 
 
 @dataclass
@@ -225,6 +231,10 @@ class Results(ABC):
             "run this cell again, or choose another folder in the field result_folder."
         )
 
+    def summary(self, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+        """Caption -> table that sums up the whole: none for most tasks."""
+        return {}
+
     def not_read(self) -> list[str]:
         """Sentences on files among the images that are not read; results and their tables are none of them."""
         others = self.folder.resolve() != self.images.resolve()
@@ -293,7 +303,7 @@ def _predict_all(results: Results) -> Predicted:
     results.end(table)
     doubts = pixel_size_doubts(sizes, results.description.get("pixel_size_um"))
     results.warnings += [*map(str, remarked(remarks)), *results.not_read()]
-    return Predicted(table, results.warnings + doubts, results.remark)
+    return Predicted(table, results.warnings + doubts, results.remark, results.summary(table))
 
 
 def _why_left_out(error: Exception, file: Path | Sequence[Path]) -> str:

@@ -146,4 +146,7 @@ def add_length(
 def validation_choice(n: int) -> Choice:
     """Share of `n` images that watches over the training."""
     percentage = automatic_percentage(n)
-    return Choice("data", "percentage_validation", percentage, f"There are {n} images: of few it takes a larger share.")
+    why = f"There are {n} images: so few that a tenth would say little."
+    return Choice(
+        "data", "percentage_validation", percentage, why if percentage > 10 else f"A tenth of {n} images is enough."
+    )

@@ -16,7 +16,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from utils.data.copies import duplicates
-from utils.data.problems import Problem
+from utils.data.problems import Problem, each_once
 from utils.metrics.intervals import Judgement
 from utils.pages.page import overlays
 from utils.paths import resolve
@@ -130,9 +130,16 @@ class Checks:
 
 def warnings_of(problems: Sequence[Problem], uneven: pd.DataFrame, copies: pd.DataFrame | None = None) -> list[str]:
     """Sentences for the report from what the check of the data found."""
-    found = [f"{one.file}: {one.what}. {one.remedy}" for one in problems]
-    found += [f"{row.file} differs from the other images in {row.feature}." for row in uneven.itertuples()]
+    found = [str(one) for one in each_once(problems)]
+    found += [f"{_uneven(row)} differs from the other images in {row['feature']}." for row in uneven.to_dict("records")]
     return found + ([] if copies is None else alike(copies))
+
+
+def _uneven(row: Mapping[str, str]) -> str:
+    """What a row of a table of uneven images is about: an image, or a group or class as a whole."""
+    whole = [f"the {name} {row[name]}" for name in ("group", "class") if row.get(name)]
+    text = row["file"] or " of ".join(whole)
+    return text[:1].upper() + text[1:] if whole and not row["file"] else text
 
 
 def alike(pairs: pd.DataFrame) -> list[str]:
@@ -233,6 +240,10 @@ class Task(ABC):
             As `predict_folder`.
         """
         return predict_folder(self.results(self.load(model), model, images, folder, progress=progress, **options))
+
+    def result_rows(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Rows of a prediction's table as the page shows them."""
+        return table
 
     def result_figure(self, folder: Path, table: pd.DataFrame) -> Figure:
         """Some pictures of a prediction, of the images in its table."""

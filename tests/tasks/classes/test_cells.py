@@ -128,14 +128,14 @@ def test_table_overlays_and_legend_agree(tmp_path):
     table = pd.read_csv(out / "object_classes.csv")
     assert predicted.warnings == []
     pd.testing.assert_frame_equal(table, meaningful(predicted.table), check_dtype=False, rtol=1e-6)
-    first = ["file", "plane", "label", "class", "group", "uncertain"]
+    first = ["file", "plane", "label", "class", "broad class", "uncertain"]
     assert list(table) == [*first, *(f"p_{name}" for name in NAMES)]
     for name, (image, labels, values) in scenes.items():
         mine = table[table["file"] == name]
         assert mine["label"].tolist() == sorted(values)
         ids = {label: int(Stub().scores(value).argmax()) for label, value in values.items()}
         assert mine["class"].tolist() == [NAMES[ids[label]] for label in mine["label"]]
-        assert mine["group"].tolist() == [CLASSES[ids[label]]["group"] for label in mine["label"]]
+        assert mine["broad class"].tolist() == [CLASSES[ids[label]]["group"] for label in mine["label"]]
         assert mine["uncertain"].tolist() == [values[label] == 148 for label in mine["label"]]
         with PIL.Image.open(out / "class_overlays" / f"{name[:-4]}.png") as picture:
             picture = np.asarray(picture)
@@ -156,6 +156,7 @@ def test_table_overlays_and_legend_agree(tmp_path):
         "class_legend.png",
         "class_overlays",
         "classification.json",
+        "object_class_counts.csv",
         "object_classes.csv",
     ]
 

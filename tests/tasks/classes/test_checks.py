@@ -32,8 +32,8 @@ def test_counts_against_pandas():
         np.testing.assert_array_equal(table.loc["all", list(ROLES)].astype(int), expected.sum())
         np.testing.assert_array_equal(table["total"], [*expected.sum(axis=1), len(ids) + len(test_ids)])
         assert table.index.tolist() == ["c0", "c1", "c2", "all"]
-        assert table["group"].tolist() == ["G0", "G1", "G0", ""]
-    assert class_counts(crop_set(ids, grouped=False), roles)["group"].tolist() == [""] * 4
+        assert table["broad class"].tolist() == ["G0", "G1", "G0", ""]
+    assert class_counts(crop_set(ids, grouped=False), roles)["broad class"].tolist() == [""] * 4
 
 
 def roles_of(training, validation, test):

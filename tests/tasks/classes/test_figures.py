@@ -171,7 +171,7 @@ def test_comparison_figure_has_a_line_for_each_score():
         table = scores.table.set_index(["level", "score", "class"])["value"]
         assert line.get_xdata()[1] == table["classes", "balanced_accuracy", ""]
         assert line.get_xdata()[labels.index("recall of b")] == table["classes", "recall", "b"]
-        assert line.get_xdata()[labels.index("groups: recall of I")] == table["groups", "recall", "I"]
+        assert line.get_xdata()[labels.index("broad classes: recall of I")] == table["broad classes", "recall", "I"]
     assert [line.get_label() for line in ax.lines] == ["network", "random forest"]
 
 

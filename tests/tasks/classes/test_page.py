@@ -12,9 +12,11 @@ from sklearn.metrics import balanced_accuracy_score
 
 from tests.tiny_crops import write_crops
 from utils.data.project import open_crops
+from utils.pages.page import tidy
 from utils.tasks import report
 from utils.tasks.automatic import settled
 from utils.tasks.classes import wrong_labels
+from utils.tasks.classes.predict import prediction_table
 from utils.tasks.classes.wrong_labels import COLUMNS
 from utils.tasks.held_out import evaluate, find_test_set
 from utils.tasks.registry import CLASSIFIER
@@ -66,7 +68,7 @@ def test_network_and_forest_are_scored_on_the_same_images(result):
 def test_figures_and_report(result, project):
     figures = CLASSIFIER.evaluation_figures(result)
     assert all(isinstance(figure, Figure) for figure in figures.values())
-    assert any("group" in caption for caption in figures)
+    assert any("broad class" in caption for caption in figures)
     assert isinstance(CLASSIFIER.looked_at(result), Figure)
     assert isinstance(CLASSIFIER.looked_at(result, [result.test_set.examples[0].name]), Figure)
     text = report.write(CLASSIFIER, project.folder, result, ["Beware of this."]).read_text(encoding="utf-8")
@@ -127,3 +129,15 @@ def test_prediction_of_a_folder(project, tmp_path):
     p = found.table[[name for name in found.table if name.startswith("p_")]].to_numpy()
     np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-3)
     assert isinstance(CLASSIFIER.result_figure(tmp_path / "results", found.table), Figure)
+
+
+@pytest.mark.parametrize("broad", [None, "X"])
+def test_predictions_are_shown_with_the_probability_of_their_class(broad):
+    classes = [{"id": i, "name": name, "group": broad} for i, name in enumerate("ab")]
+    table = prediction_table({"file": ["1.tif", "2.tif"]}, np.array([[0.9, 0.1], [0.45, 0.55]]), classes)
+    shown = CLASSIFIER.result_rows(table)
+    assert list(shown) == ["file", "class", "probability", *(["broad class"] if broad else []), "uncertain"]
+    assert shown["probability"].tolist() == [0.9, 0.55]
+    page = tidy(shown).to_html()
+    assert "False" not in page
+    assert ">no<" in page

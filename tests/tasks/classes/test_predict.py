@@ -16,8 +16,10 @@ from utils.images.image import read_image, write_tiff
 from utils.pages.pictures import montage, thumbnail
 from utils.tasks.classes import predict
 from utils.tasks.classes.predict import (
+    FIRST_COLUMNS,
     CropResults,
     check_tables,
+    counts_by_class,
     earlier_classes,
     is_corrected,
     keep_corrected,
@@ -45,18 +47,24 @@ def test_all_files_agree(tmp_path, images):
     predicted = classify(images, out)
     table = pd.read_csv(out / "predictions.csv")
     assert predicted.warnings == []
-    assert list(table) == ["file", "class", "group", "uncertain", *(f"p_{name}" for name in NAMES)]
+    assert list(table) == ["file", "class", "broad class", "uncertain", *(f"p_{name}" for name in NAMES)]
     pd.testing.assert_frame_equal(table, meaningful(predicted.table), check_dtype=False, rtol=1e-6)
     assert dict(zip(table["file"], table["class"], strict=True)) == {
         name: NAMES[round(value / 100)] for name, value in VALUES.items()
     }
-    assert table["group"].tolist() == [CLASSES[round(VALUES[name] / 100)]["group"] for name in table["file"]]
+    assert table["broad class"].tolist() == [CLASSES[round(VALUES[name] / 100)]["group"] for name in table["file"]]
     for name, row in zip(table["file"], table.itertuples(), strict=True):
         np.testing.assert_allclose(row[5:], Stub().scores(VALUES[name]), atol=6e-5)
     assert table["uncertain"].tolist() == [name == "day 2/d.tif" for name in table["file"]]
     review = pd.read_csv(out / "review.csv")
     assert review["file"][0] == "day 2/d.tif"
-    assert sorted(os.listdir(out)) == ["classification.json", "montages", "predictions.csv", "review.csv"]
+    assert sorted(os.listdir(out)) == [
+        "class_counts.csv",
+        "classification.json",
+        "montages",
+        "predictions.csv",
+        "review.csv",
+    ]
     assert sorted(os.listdir(out / "montages")) == ["early_ anaphase.png", "métaphase.png", "prophase.png"]
     with PIL.Image.open(out / "montages" / "prophase.png") as picture:
         order = table[table["class"] == "prophase"].sort_values("p_prophase", ascending=False)["file"]
@@ -120,7 +128,7 @@ def test_only_bad_images_is_an_error_and_writes_nothing(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", ["predictions.csv", "review.csv", "montages/prophase.png"])
+@pytest.mark.parametrize("name", ["predictions.csv", "review.csv", "class_counts.csv", "montages/prophase.png"])
 def test_what_a_person_made_is_never_overwritten(tmp_path, images, name):
     path = tmp_path / "out" / name
     path.parent.mkdir(parents=True)
@@ -141,7 +149,13 @@ def test_predicting_again_replaces_the_results_and_montages_of_classes_no_longer
     other = [one | {"name": f"kind {one['id']}"} for one in CLASSES]
     classify(images, out, Stub(other))
     assert os.listdir(out / "montages") == ["kind 1.png"]
-    assert sorted(os.listdir(out)) == ["classification.json", "montages", "predictions.csv", "review.csv"]
+    assert sorted(os.listdir(out)) == [
+        "class_counts.csv",
+        "classification.json",
+        "montages",
+        "predictions.csv",
+        "review.csv",
+    ]
 
 
 def test_rows_of_images_that_are_gone_are_kept(tmp_path, images):
@@ -221,9 +235,9 @@ def probabilities(rng, n=50):
 
 def test_columns_and_values():
     table = prediction_table({"file": ["a", "b"]}, np.array([[0.1, 0.2, 0.7], [0.6, 0.3, 0.1]], np.float32), CLASSES)
-    assert list(table) == ["file", "class", "group", "uncertain", *(f"p_{name}" for name in NAMES)]
+    assert list(table) == ["file", "class", "broad class", "uncertain", *(f"p_{name}" for name in NAMES)]
     assert table["class"].tolist() == ["prophase", "early, anaphase"]
-    assert table["group"].tolist() == ["B", "A"]
+    assert table["broad class"].tolist() == ["B", "A"]
     assert table["p_prophase"].tolist() == pytest.approx([0.7, 0.1])
 
 
@@ -245,7 +259,7 @@ def test_uncertain(p, uncertain):
 def test_no_rows_keep_the_columns():
     table = prediction_table({"file": [], "label": []}, np.zeros((0, 3), np.float32), CLASSES)
     assert len(table) == 0
-    assert list(table)[:5] == ["file", "label", "class", "group", "uncertain"]
+    assert list(table)[:5] == ["file", "label", "class", "broad class", "uncertain"]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -253,7 +267,7 @@ def test_review_has_all_rows_the_most_uncertain_first(seed):
     p = probabilities(np.random.default_rng(seed))
     table = prediction_table({"file": [f"{i}.tif" for i in range(len(p))]}, p, CLASSES)
     review = review_table(table)
-    assert "group" not in review  # would be read as patient where the list is trained on
+    assert "broad class" not in review  # it follows from the class, which may be corrected
     assert sorted(review["file"]) == sorted(table["file"])
     assert review["uncertain"].is_monotonic_decreasing
     first = np.sort(review[[f"p_{name}" for name in NAMES]].to_numpy(), axis=1)
@@ -307,3 +321,46 @@ def test_tables_of_others_are_refused(tmp_path):
 
 def test_without_an_earlier_table_there_are_no_earlier_classes(tmp_path):
     assert earlier_classes(tmp_path / "absent.csv") == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_counts_and_shares_of_the_classes(seed):
+    rng = np.random.default_rng(seed)
+    p = probabilities(rng, int(rng.integers(1, 40)))
+    table = prediction_table({"file": [f"{i}.tif" for i in range(len(p))]}, p, CLASSES)
+    shares = counts_by_class(table, CLASSES)
+    assert shares["class"].tolist() == list(NAMES)
+    assert shares["images"].sum() == len(table)
+    assert shares["share [%]"].sum() == pytest.approx(100)
+    assert shares["uncertain"].sum() == table["uncertain"].sum()
+    assert shares["broad class"].tolist() == [one["group"] for one in CLASSES]
+    assert (shares["images"] == [(p.argmax(axis=1) == i).sum() for i in range(3)]).all()
+
+
+def test_counts_without_any_image():
+    table = prediction_table({"file": []}, np.zeros((0, 3), np.float32), CLASSES)
+    shares = counts_by_class(table, CLASSES, "objects")
+    assert shares["objects"].tolist() == [0, 0, 0]
+    assert shares["share [%]"].isna().all()
+
+
+def test_how_many_of_each_class_is_told_and_written(tmp_path, images):
+    predicted = classify(images, tmp_path / "out")
+    (told,) = predicted.summary.values()
+    written = pd.read_csv(tmp_path / "out" / "class_counts.csv")
+    assert written["images"].tolist() == told["images"].tolist()
+    assert written["images"].sum() == len(VALUES)
+    classify(images, tmp_path / "out")  # it is a result of an earlier prediction, which may be replaced
+
+
+def test_without_broad_classes_there_is_no_column_of_them():
+    alone = [one | {"group": None} for one in CLASSES]
+    table = prediction_table({"file": ["a"]}, np.array([[0.1, 0.2, 0.7]]), alone)
+    assert list(table) == ["file", "class", "uncertain", *(f"p_{name}" for name in NAMES)]
+    assert list(counts_by_class(table, alone)) == ["class", "images", "share [%]", "uncertain"]
+
+
+@pytest.mark.parametrize("between", ["", ",group", ",broad class"])
+def test_results_of_earlier_versions_may_be_written_over(tmp_path, between):
+    (tmp_path / "predictions.csv").write_text(f"file,class{between},uncertain,p_x\n")
+    check_tables(tmp_path, FIRST_COLUMNS)

@@ -82,10 +82,10 @@ def test_each_plane_is_drawn_with_its_own_objects(results):
     for number, image in enumerate(frames, start=1):
         one.position.value = number
         labels = Bright().find(image).labels
-        for kind in ("contours", "filled"):
+        for kind in ("outlines", "filled"):
             one.shown.value = kind
             np.testing.assert_array_equal(
-                shown(one), label_overlay(image, labels, contours=kind == "contours", brighten=True)
+                shown(one), label_overlay(image, labels, contours=kind == "outlines", brighten=True, shown=60)
             )
         one.shown.value = "image only"
         np.testing.assert_array_equal(shown(one), np.round(255 * result_image(image)))
@@ -124,7 +124,7 @@ def test_classes_have_their_colours(tmp_path):
         class_ids = dict(enumerate(found.class_ids.tolist(), start=1))
         one.position.value = number
         np.testing.assert_array_equal(
-            shown(one), label_overlay(image, found.labels, class_ids=class_ids, brighten=True)
+            shown(one), label_overlay(image, found.labels, class_ids=class_ids, brighten=True, shown=60)
         )
         seen.add(tuple(class_ids.values()))
     assert len(seen) > 2
@@ -142,7 +142,7 @@ def test_a_file_that_is_gone_is_told_and_the_others_are_shown(results):
     one.shown.value = "image only"
     assert shown(one).shape == (40, 60, 3)
     tifffile.imwrite(results / "labels" / "c.tif", np.zeros((4, 4), np.uint16))
-    one.shown.value = "contours"
+    one.shown.value = "outlines"
     assert "differ in size" in one.title.value
 
 

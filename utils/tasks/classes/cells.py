@@ -14,14 +14,21 @@ from skimage.segmentation import relabel_sequential
 
 from utils.data.folders import find_images, pair
 from utils.errors import DataError
-from utils.files import atomic, write_json
+from utils.files import atomic, write_csv, write_json
 from utils.images.image import Image, read_mask, whole_numbers
 from utils.images.stacks import Planes, read_planes
 from utils.names import EQUAL
 from utils.pages.figures import add_legend, class_entries, png
-from utils.pages.pictures import label_overlay, write_png
+from utils.pages.pictures import SHOWN_ALONE, label_overlay, write_png
 from utils.paths import resolve, shown_path
-from utils.tasks.classes.predict import CLASS_ORIGIN, Classifier, check_tables, keep_corrected, prediction_table
+from utils.tasks.classes.predict import (
+    CLASS_ORIGIN,
+    Classifier,
+    check_tables,
+    counts_by_class,
+    keep_corrected,
+    prediction_table,
+)
 from utils.tasks.results import (
     ORIGIN,
     Found,
@@ -35,7 +42,10 @@ from utils.tasks.results import (
 )
 
 TABLE = "object_classes.csv"
-FIRST_COLUMNS = ("file", "plane", "label", "class", "group", "uncertain")
+FIRST_COLUMNS = ("file", "plane", "label", "class", "uncertain")
+OBJECT_SHARES = "object_class_counts.csv"
+FIRST_OF_SHARES = ("file", "class", "objects", "share [%]")
+HOW_MANY = "How many objects of each class, of all images together"  # caption of a table
 OVERLAYS = "class_overlays"  # overlays/ may hold those of the segmentation
 LEGEND = "class_legend.png"
 BLOCK = 256  # crops in memory at a time
@@ -90,7 +100,8 @@ class CellResults(Results):
     """Classifies each object of segmented images and stacks, one plane in memory at a time.
 
     Writes object_classes.csv (a row per object: file, plane, label, then as `prediction_table`; can be corrected and
-    trained on in the StarDist notebook), class_overlays/<image>.png (of the middle plane), class_legend.png and
+    trained on in the StarDist notebook), object_class_counts.csv (each class in each image),
+    class_overlays/<image>.png (of the middle plane), class_legend.png and
     classification.json. The folder may be that of the segmentation.
 
     Parameters
@@ -113,7 +124,7 @@ class CellResults(Results):
     def files(self) -> list[tuple[Path, Path]]:
         """See `Results`; pairs of image and label image."""
         pairs, self.warnings = find_segmented(self.images, self.labels)
-        check_tables(self.folder, {TABLE: FIRST_COLUMNS})
+        check_tables(self.folder, {TABLE: FIRST_COLUMNS, OBJECT_SHARES: FIRST_OF_SHARES})
         pictures = (self.folder / LEGEND, *(self._overlay(image) for image, _ in pairs))
         if not (self.folder / TABLE).exists() and (found := [path for path in pictures if path.exists()]):
             raise foreign_file(found[0])
@@ -129,7 +140,7 @@ class CellResults(Results):
 
     def begin(self, files: list[tuple[Path, Path]]) -> None:
         """See `Results`; a table with corrections is set aside too."""
-        self.warnings += keep_earlier(self.folder, [image.name for image, _ in files], [TABLE])
+        self.warnings += keep_earlier(self.folder, [image.name for image, _ in files], [TABLE, OBJECT_SHARES])
         self.warnings += keep_corrected(self.folder, [TABLE])
         write_json(self.folder / CLASS_ORIGIN, self.told())
         _write_legend(self.folder / LEGEND, self.predictor.classes)
@@ -144,7 +155,7 @@ class CellResults(Results):
                 class_ids = self._classify(planes, number, image, labels, found)
                 if number == len(planes) // 2:  # colour 0 is that of background
                     shown = {label: class_id + 1 for label, class_id in class_ids.items()}
-                    picture = label_overlay(image.array, labels, class_ids=shown, brighten=True)
+                    picture = label_overlay(image.array, labels, class_ids=shown, brighten=True, shown=SHOWN_ALONE)
         write_png(self._overlay(file[0]), picture)
         return found
 
@@ -169,7 +180,23 @@ class CellResults(Results):
 
     def end(self, table: pd.DataFrame) -> None:
         """See `Results`."""
+        write_csv(self.folder / OBJECT_SHARES, self._shares(table))
         self.warnings += _cut_doubt(self.cut)
+
+    def summary(self, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+        """See `Results`."""
+        return {HOW_MANY: counts_by_class(table, self.predictor.classes, "objects")}
+
+    def _shares(self, table: pd.DataFrame) -> pd.DataFrame:
+        """How many objects of each class each image holds, see `counts_by_class`."""
+        parts = [
+            counts_by_class(own, self.predictor.classes, "objects").assign(file=file)
+            for file, own in table.groupby("file", sort=False)
+        ]
+        counts = (
+            pd.concat(parts) if parts else counts_by_class(table, self.predictor.classes, "objects").assign(file="")
+        )
+        return counts[["file", *counts.columns.drop("file")]]
 
 
 def _in_blocks(classifier: Classifier, crops: Iterator[np.ndarray]) -> Iterator[np.ndarray]:

@@ -18,7 +18,7 @@ FEWEST_TO_JUDGE = 10
 
 
 def class_counts(crop_set: CropSet, roles: Sequence[str], test: CropSet | None = None) -> pd.DataFrame:
-    """Count the images of each class: class, group (of classes, "" for none), training, validation, test, total.
+    """Count the images of each class: class, broad class ("" for none), training, validation, test, total.
 
     One row per class in the order of the class table, then the row "all" of totals. `roles` has "training",
     "validation" or "test" for each crop; `test` are images from a folder of their own, read with the same classes.
@@ -29,7 +29,7 @@ def class_counts(crop_set: CropSet, roles: Sequence[str], test: CropSet | None =
         counts[crop.class_id, ROLES.index(role)] += 1
     table = pd.DataFrame(counts, columns=list(ROLES))
     table.insert(0, "class", [entry["name"] for entry in crop_set.classes])
-    table.insert(1, "group", [entry["group"] or "" for entry in crop_set.classes])
+    table.insert(1, "broad class", [entry["group"] or "" for entry in crop_set.classes])
     table.loc[len(table)] = ["all", "", *counts.sum(axis=0)]
     return table.assign(total=table[list(ROLES)].sum(axis=1))
 

@@ -219,21 +219,21 @@ def with_interval(value: float, low: float, high: float) -> str:
 
 
 def totals_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Scores of all classes together, and where classes have groups of these, as text "value (low to high)"."""
+    """Scores of all classes together, and where there are broad classes of these, as text "value (low to high)"."""
     shown = pd.DataFrame({"score": [READABLE[score] for score in TOTALS], "over": [OVER[score] for score in TOTALS]})
-    for level, title in ((CLASSES, "classes"), (GROUPS, "groups of classes")):
+    for level in (CLASSES, GROUPS):
         rows = table[(table["level"] == level) & (table["class"] == "")].set_index("score")
         if len(rows):
-            shown[title] = [with_interval(*rows.loc[score, ["value", "low", "high"]]) for score in TOTALS]
+            shown[level] = [with_interval(*rows.loc[score, ["value", "low", "high"]]) for score in TOTALS]
     return shown
 
 
 def per_class_table(table: pd.DataFrame, level: str = CLASSES) -> pd.DataFrame:
-    """Scores of each class, or of each group (no row where there are none), as text "value (low to high)"."""
+    """Scores of each class, or broad class (no row where there are none), as text "value (low to high)"."""
     rows = table[(table["level"] == level) & (table["class"] != "")].set_index(["score", "class"])
     names = list(dict.fromkeys(rows.index.get_level_values("class")))
     images = [int(rows.loc[("images", name), "value"]) for name in names]
-    shown = pd.DataFrame({"class": names, "test images": images})
+    shown = pd.DataFrame({"class" if level == CLASSES else "broad class": names, "test images": images})
     for score in PER_CLASS:
         cells = (rows.loc[(score, name), ["value", "low", "high"]] for name in names)
         shown[READABLE[score]] = [with_interval(*cell) for cell in cells]
@@ -274,7 +274,7 @@ def compare_classifiers(
 
 
 def _confusions(scores: ClassScores, level: str) -> np.ndarray:
-    """Confusion matrix of each image, float32 (n, n_classes, n_classes) or the same for groups of classes."""
+    """Confusion matrix of each image, float32 (n, n_classes, n_classes) or the same for broad classes."""
     if level == CLASSES:
         return one_hot_confusions(scores.y_true, scores.p.argmax(axis=1), len(scores.classes))
     true, p = groups_of_classes(scores.classes)[scores.y_true], roll_up(scores.p, scores.classes)

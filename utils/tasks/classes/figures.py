@@ -121,8 +121,8 @@ def worst_mistakes(crops: Sequence[Crop], scores: ClassScores, n: int = 24) -> F
             ["file", "true class", "predicted class", "probability"]
         ].itertuples(index=False)
     ]
-    count = f"{min(n, len(wrong))} of {len(wrong)} mistakes among {len(table)} test images, the worst first"
-    title = count if len(wrong) else f"No mistake among {len(table)} test images"
+    count = {0: "No mistake", 1: "The only mistake"}.get(len(wrong), f"{min(n, len(wrong))} of {len(wrong)} mistakes")
+    title = f"{count} among {len(table)} test images" + ", the worst first" * (len(wrong) > 1)
     shown = [crops[i] for i in wrong.index[:n]]
     figure = gallery([one.image.array for one in shown], texts, COLUMNS, title)
     add_bars(figure.axes[0], shown, bar_length(shown))

@@ -157,19 +157,23 @@ def fingerprint_table(found: Mapping) -> pd.DataFrame:
     """The fingerprint for the page: columns what, value, what it means."""
     counts = list(found["classes"].values())
     rarest = min(found["classes"], key=found["classes"].get)
-    sizes = "{} to {} (most often about {})"
+    balance = f"the rarest is {rarest} with {min(counts)} images, the largest has {max(counts)}"
     rows = [
         ("training images", found["images"], "with few images, more is gained by more images than by any setting"),
-        ("classes", len(counts), f"the rarest is {rarest} with {min(counts)} images, the largest has {max(counts)}"),
+        ("classes", len(counts), balance if min(counts) < max(counts) else f"each has {max(counts)} images"),
         (
             "groups",
             found["groups"] or "none",
             "images of one group (patient, slide, day) stay on one side of the split",
         ),
-        ("height, pixels", sizes.format(*(found["height"][i] for i in (0, 2, 1))), "images are brought to one size"),
-        ("width, pixels", sizes.format(*(found["width"][i] for i in (0, 2, 1))), ""),
+        ("height, pixels", _range(*found["height"]), "images are brought to one size"),
+        ("width, pixels", _range(*found["width"]), ""),
         ("contrast, brightest to faintest tenth", f"{found['contrast_ratio']:.1f}", "above 4: exposures differ a lot"),
-        ("spread of brightness, between to within images", f"{found['between_to_within']:.2f}", ""),
+        (
+            "spread of brightness, between to within images",
+            f"{found['between_to_within']:.2f}",
+            "above 1: images differ more from each other than the pixels of one image do",
+        ),
     ]
     if found["between_groups"] is not None:
         meaning = "near 1: groups differ in brightness, which may be their exposure rather than their biology"
@@ -179,6 +183,11 @@ def fingerprint_table(found: Mapping) -> pd.DataFrame:
     ]
     rows += [
         ("noise", f"{found['noise']:.2f}", "share of the contrast that lies in single pixels; above 0.5: noisy"),
-        ("focus", f"{found['focus']:.2f}", "variance of the Laplacian over that of the image; smaller: more blurred"),
+        ("focus", f"{found['focus']:.2f}", "higher is sharper; compare with your other images only"),
     ]
     return pd.DataFrame(rows, columns=["what", "value", "what it means"])
+
+
+def _range(smallest: int, median: int, largest: int) -> str:
+    """Sizes in words."""
+    return f"{smallest}" if smallest == largest else f"{smallest} to {largest} (most often about {median})"

@@ -44,7 +44,7 @@ from utils.tasks.classes.figures import (
     show_classes,
     worst_mistakes,
 )
-from utils.tasks.classes.predict import MONTAGES
+from utils.tasks.classes.predict import MONTAGES, probability_columns
 from utils.tasks.task import Checks, TestSet, warnings_of
 
 PREVIEWS = 8
@@ -116,7 +116,7 @@ class ClassPage:
         return {
             "Scores on the test images": totals_table(evaluation.table),
             "Scores of each class": per_class_table(evaluation.table),
-            "Scores of each group of classes": per_class_table(evaluation.table, GROUPS),
+            "Scores of each broad class": per_class_table(evaluation.table, GROUPS),
         }
 
     def cautions(self, evaluation: ClassEvaluation) -> list[str]:
@@ -172,6 +172,13 @@ class ClassPage:
         crops = test_set.examples
         answers = {name: self.probabilities(model, crops, classes) for name, model in predictors.items()}
         return {"The same test images, as each model names them": classes_before_after(crops, answers, classes)}
+
+    def result_rows(self, table: pd.DataFrame) -> pd.DataFrame:
+        """See `Task`: with the probability of the likeliest class alone."""
+        columns = probability_columns(table)
+        shown = table.drop(columns=columns)
+        shown.insert(list(shown).index("class") + 1, "probability", table[columns].max(axis=1))
+        return shown
 
     def result_figure(self, folder: Path, table: pd.DataFrame) -> Figure:
         """See `Task`: the montages of the classes, or pictures with coloured objects of segmented images."""
@@ -252,12 +259,12 @@ def grad_cam(network: keras.Model, image: np.ndarray, class_id: int) -> np.ndarr
 
 
 def confusions(scores: ClassScores) -> dict[str, Figure]:
-    """Caption -> confusion matrix of the classes and, where they have groups, of the groups of classes."""
+    """Caption -> confusion matrix of the classes and, where there are any, of the broad classes."""
     names = [str(one["name"]) for one in scores.classes]
     figures = {"Which class is taken for which": confusion_figure(scores.confusion, names, "images")}
     if scores.group_confusion is not None:
-        figure = confusion_figure(scores.group_confusion, group_names(scores.classes), "images")
-        figures["Which group of classes is taken for which"] = figure
+        figure = confusion_figure(scores.group_confusion, group_names(scores.classes), "images", "broad class")
+        figures["Which broad class is taken for which"] = figure
     return figures
 
 
@@ -288,10 +295,10 @@ def calibration_figure(y: np.ndarray, p: np.ndarray) -> Figure:
 
 
 def _rows_shown(table: pd.DataFrame) -> pd.DataFrame:
-    """Totals and recall of each class and each group of classes, indexed by what to write beside them."""
+    """Totals and recall of each class and each broad class, indexed by what to write beside them."""
     total = (table["class"] == "") & table["score"].isin(TOTALS)
     rows = table[total | (table["score"] == "recall")]
-    level = rows["level"].map({CLASSES: "", GROUPS: "groups: "})
+    level = rows["level"].map({CLASSES: "", GROUPS: "broad classes: "})
     words = rows["score"].map(lambda score: READABLE[score].split(" (")[0]) + np.where(rows["class"] == "", "", " of ")
     return rows.set_index(level + words + rows["class"])
 
@@ -301,7 +308,7 @@ def comparison_figure(
 ) -> Figure:
     """Scores of two classifiers on the same test images, from their score tables, with their 95 % intervals.
 
-    A line for each total score and for the recall of each class and each group of classes.
+    A line for each total score and for the recall of each class and each broad class.
     """
     tables = [_rows_shown(one), _rows_shown(other)]
     lines = np.arange(len(tables[0]))

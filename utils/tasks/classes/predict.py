@@ -13,6 +13,7 @@ from utils.errors import DataError
 from utils.files import write_csv, write_json
 from utils.images.image import read_image
 from utils.images.masks import evenly_chosen
+from utils.metrics.classes import group_names
 from utils.pages.pictures import file_stems, montage, thumbnail, write_png
 from utils.paths import set_aside
 from utils.tasks.classes.batches import prepared, seen_by_forest
@@ -35,7 +36,10 @@ PREDICTIONS = "predictions.csv"
 REVIEW = "review.csv"
 MONTAGES = "montages"
 CLASS_ORIGIN = "classification.json"  # not prediction.json: results may lie beside those of StarDist
-FIRST_COLUMNS = {PREDICTIONS: ("file", "class", "group", "uncertain"), REVIEW: ("file", "class", "uncertain")}
+SHARES = "class_counts.csv"
+BROAD = "broad class"  # column of a table of predictions; earlier ones call it group
+FIRST_COLUMNS = {name: ("file", "class", "uncertain") for name in (PREDICTIONS, REVIEW)}
+FIRST_OF_SHARES = {SHARES: ("class", "images", "share [%]")}
 MOST_SHOWN = 100  # images in a montage
 LIKELY = 0.5  # probability below which the likeliest class is doubted
 CLEAR = 0.1  # lead over the second likeliest class below which it is doubted
@@ -43,6 +47,7 @@ UNCERTAIN = (
     f"Uncertain means: the likeliest class has a probability below {LIKELY}, or leads the second likeliest by less "
     f"than {CLEAR}."
 )
+HOW_MANY = "How many images of each class"  # caption of a table
 PREFIX = "p_"
 ROUNDING = 1e-6  # of the probabilities in a file
 
@@ -120,7 +125,7 @@ def load_classifier(folder: Path) -> Classifier:
 
 
 class CropResults(Results):
-    """Writes predictions.csv, review.csv (the most uncertain images first), montages and classification.json.
+    """Writes predictions.csv, review.csv (the most uncertain first), class_counts.csv, montages, classification.json.
 
     Images, in sub-folders too, are of one object each; for the columns of the table see `prediction_table`. A montage
     of each class shows at most 100 images, from the most to the least probable.
@@ -134,7 +139,7 @@ class CropResults(Results):
 
     def files(self) -> list[Path]:
         """See `Results`; pictures that are results of earlier predictions are no images."""
-        check_tables(self.folder, FIRST_COLUMNS)
+        check_tables(self.folder, FIRST_COLUMNS | FIRST_OF_SHARES)
         self.earlier = _montage_files(self.folder, earlier_classes(self.folder / PREDICTIONS))
         for path in self._montages():
             if path.exists() and path not in self.earlier:
@@ -148,7 +153,7 @@ class CropResults(Results):
     def begin(self, files: list[Path]) -> None:
         """See `Results`; tables with corrections are set aside too."""
         tables = PREDICTIONS, REVIEW
-        self.warnings += keep_earlier(self.folder, [self._name(one) for one in files], tables)
+        self.warnings += keep_earlier(self.folder, [self._name(one) for one in files], (*tables, SHARES))
         self.warnings += keep_corrected(self.folder, tables)
         write_json(self.folder / CLASS_ORIGIN, self.told())
 
@@ -168,10 +173,15 @@ class CropResults(Results):
     def end(self, table: pd.DataFrame) -> None:
         """See `Results`."""
         write_csv(self.folder / REVIEW, review_table(table))
+        write_csv(self.folder / SHARES, counts_by_class(table, self.predictor.classes))
         for path in self.earlier:
             path.unlink(missing_ok=True)
         for one, path in zip(self.predictor.classes, self._montages(), strict=True):
             self._write_montage(path, table[table["class"] == one["name"]], PREFIX + one["name"])
+
+    def summary(self, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+        """See `Results`."""
+        return {HOW_MANY: counts_by_class(table, self.predictor.classes)}
 
     def _name(self, file: Path) -> str:
         return file.relative_to(self.images).as_posix()
@@ -198,14 +208,32 @@ def prediction_table(
 ) -> pd.DataFrame:
     """Table of predictions from probabilities (n, classes), after the columns `places` that say what was classified.
 
-    Columns: class, the likeliest one; group, that of the class or None; uncertain (bool, see `UNCERTAIN`); and
-    p_<class> of each class of the class table `classes`, ids 0, 1, ...
+    Columns: class, the likeliest one; where there are any, the broad class that it belongs to; uncertain (bool, see
+    `UNCERTAIN`); and p_<class> of each class of the class table `classes`, ids 0, 1, ...
     """
     best = probabilities.argmax(axis=1)
     columns = {name: list(values) for name, values in places.items()}
-    columns |= {name: [classes[i][key] for i in best] for name, key in (("class", "name"), ("group", "group"))}
+    columns["class"] = [classes[i]["name"] for i in best]
+    if group_names(classes):
+        columns[BROAD] = [classes[i]["group"] for i in best]
     columns["uncertain"] = (probabilities.max(axis=1) < LIKELY) | (lead(probabilities) < CLEAR)
     return pd.DataFrame(columns | {PREFIX + one["name"]: probabilities[:, one["id"]] for one in classes})
+
+
+def counts_by_class(table: pd.DataFrame, classes: Sequence[dict], counted: str = "images") -> pd.DataFrame:
+    """How many were called each class: class, broad class where there are any, `counted`, share [%], uncertain.
+
+    `table` is one of `prediction_table`; each of `classes` has a row, in their order. Without any row in `table` shares
+    are not known (NaN).
+    """
+    rows = []
+    for one in classes:
+        own = table[table["class"] == one["name"]]
+        broad = {BROAD: one["group"]} if group_names(classes) else {}
+        share = 100 * len(own) / len(table) if len(table) else np.nan
+        uncertain = int(own["uncertain"].sum())
+        rows.append({"class": one["name"], **broad, counted: len(own), "share [%]": share, "uncertain": uncertain})
+    return pd.DataFrame(rows)
 
 
 def lead(probabilities: np.ndarray) -> np.ndarray:
@@ -222,17 +250,20 @@ def probability_columns(table: pd.DataFrame) -> list[str]:
 def review_table(table: pd.DataFrame) -> pd.DataFrame:
     """Predictions in the order in which a person should look at them: the uncertain ones, then by growing `lead`.
 
-    The column group is left out: in a table to train with, that name means patient, slide or day.
+    Broad classes are left out: they follow from the class, which may be corrected.
     """
     certainty = lead(table[probability_columns(table)].to_numpy())
     order = np.lexsort((certainty, ~table["uncertain"].to_numpy()))
-    return table.drop(columns="group").iloc[order].reset_index(drop=True)
+    return table.drop(columns=BROAD, errors="ignore").iloc[order].reset_index(drop=True)
 
 
 def check_tables(folder: Path, first_columns: Mapping[str, Sequence[str]]) -> None:
-    """Refuse, by a DataError, to write over tables that have other first columns: no prediction has written them."""
+    """Refuse, by a DataError, to write over tables that have other first columns: no prediction has written them.
+
+    A column of broad classes does not count: it is there where there are any.
+    """
     for name, columns in first_columns.items():
-        if (folder / name).exists() and not is_own_table(folder / name, columns):
+        if (folder / name).exists() and not is_own_table(folder / name, columns, maybe=(BROAD, "group")):
             raise foreign_file(folder / name)
 
 

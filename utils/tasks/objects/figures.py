@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from utils.metrics.objects import ObjectScores, count_error, kinds_of_objects, object_scores, where_counted
-from utils.pages.colours import BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILION, YELLOW
+from utils.pages.colours import BLUE, GREEN, MAGENTA, ORANGE, PURPLE, SKY_BLUE, VERMILION, YELLOW
 from utils.pages.figures import (
     PANEL_PIXELS,
     WIDTH,
@@ -23,7 +23,7 @@ from utils.pages.figures import (
     picture_grid,
     thinned_pixel_size,
 )
-from utils.pages.pictures import greyed, label_outlines, label_overlay, paint_labels, result_image, thin
+from utils.pages.pictures import SHOWN, greyed, label_outlines, label_overlay, paint_labels, result_image, thin
 from utils.pages.score_figures import agreement, before_after_rows, check_answers, lowest, score_text
 
 GREY = to_rgb("0.75")
@@ -34,13 +34,14 @@ KINDS = {
     "false": (VERMILION, "found, but not annotated (false)"),
     "merged": (PURPLE, "several taken for one (merged)"),
     "merging": (PURPLE, "several taken for one (merged)"),
-    "split": (YELLOW, "one taken for several (split)"),
-    "splitting": (YELLOW, "one taken for several (split)"),
+    "split": (GREEN, "one taken for several (split)"),
+    "splitting": (GREEN, "one taken for several (split)"),
 }
-OUTLINES = {"annotated": YELLOW, "predicted": VERMILION, "both": GREY}
+OUTLINES = {"annotated": YELLOW, "predicted": MAGENTA, "both": (1.0, 1.0, 1.0)}  # none of the colours of KINDS
 COLOUR_NOTE = "The colours only tell neighbouring objects apart."
 CURVES = {"precision": (SKY_BLUE, "--"), "recall": (ORANGE, "-."), "F1": (GREEN, "-"), "PQ": (PURPLE, ":")}
-ANNOTATED = GREEN  # outlines; none of the kinds of object has this colour
+ANNOTATED = OUTLINES["annotated"]
+HALF_PAGE = 550  # pixels of the screen that a panel is wide, of two beside each other
 OBJECTS_NOTE = "AP at IoU 0.5 = found / (annotated + wrong). Filled: predicted; outlined: annotated, but not found"
 
 
@@ -94,8 +95,9 @@ def object_errors(
     figure, axes = picture_grid(2, 2, (panel, WIDTH / 2))
     add_picture(axes[0, 0], picture, "image", size)
     add_picture(axes[0, 1], _both_outlines(picture, labels_true, labels_pred), "outlines of both")
-    add_picture(axes[1, 0], paint_kinds(picture, labels_true, kinds.true), _counted("annotated", kinds.true))
-    add_picture(axes[1, 1], paint_kinds(picture, labels_pred, kinds.predicted), _counted("predicted", kinds.predicted))
+    both = ("annotated", labels_true, kinds.true), ("predicted", labels_pred, kinds.predicted)
+    for ax, (what, labels, own) in zip(axes[1], both, strict=True):
+        add_picture(ax, paint_kinds(picture, labels, own, shown=HALF_PAGE), _counted(what, own))
     present = {*kinds.true.values(), *kinds.predicted.values()}
     add_legend(figure, kind_entries(present) | not_counted_entry([stored]), "right", columns=2)
     add_legend(figure, OUTLINES, "left", "Outlines", columns=3)
@@ -106,23 +108,28 @@ def object_errors(
 
 def _both_outlines(picture: np.ndarray, labels_true: np.ndarray, labels_pred: np.ndarray) -> np.ndarray:
     """Picture (Y, X, 3), dimmed, with the outlines of the annotation, of the prediction, and where they coincide."""
-    true, predicted = label_outlines(labels_true), label_outlines(labels_pred)
+    true, predicted = (label_outlines(labels, HALF_PAGE) for labels in (labels_true, labels_pred))
     lines = true + 2 * predicted.astype(np.int64)
     return paint_labels(0.7 * picture, lines, lines > 0, np.array([(0, 0, 0), *OUTLINES.values()]), 1)
 
 
 def paint_kinds(
-    picture: np.ndarray, labels: np.ndarray, kinds: Mapping[int, str], dim: float = 0.4, opacity: float = 0.6
+    picture: np.ndarray,
+    labels: np.ndarray,
+    kinds: Mapping[int, str],
+    dim: float = 0.4,
+    opacity: float = 0.6,
+    shown: int = SHOWN,
 ) -> np.ndarray:
     """Paint each object in the colour of its kind, one of KINDS: a tint of `opacity` (0 to 1) and an outline.
 
     `picture`, float32 (Y, X, 3), 0 to 1, is left as it is and multiplied with `dim` in the result, so that the objects
-    stand out; `labels` are (Y, X), 0 = background, `kinds` label -> kind.
+    stand out; `labels` are (Y, X), 0 = background, `kinds` label -> kind; `shown` as in `label_overlay`.
     """
     colours = np.zeros((max(kinds, default=0) + 1, 3))
     for label, kind in kinds.items():
         colours[label] = KINDS[kind][0]
-    return paint_labels(dim * picture, labels, label_outlines(labels), colours, opacity)
+    return paint_labels(dim * picture, labels, label_outlines(labels, shown), colours, opacity)
 
 
 def kind_entries(present: Collection[str]) -> dict[str, tuple]:
@@ -161,7 +168,7 @@ def ap_curve(table: pd.DataFrame) -> Figure:
 def _score_axes(ax: Axes) -> None:
     ax.set(xlabel="overlap asked for (IoU threshold)", ylim=(0, 1.02))
     ax.grid(alpha=0.3)
-    ax.legend(frameon=False, fontsize=10, loc="lower left")
+    ax.legend(frameon=False, fontsize=10, loc="best")
 
 
 def count_agreement(per_image: pd.DataFrame) -> Figure:

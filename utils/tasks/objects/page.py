@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from utils.data.examples import Example
 from utils.data.problems import Problem
 from utils.data.project import Project, describe_images
+from utils.data.splits import ROLES
 from utils.metrics.objects import count_error
 from utils.pages.score_figures import confusion_figure
 from utils.patching.batches import PREVIEWS, drawn_before_and_after
@@ -42,7 +43,7 @@ class ObjectPage:
                 "median diameter [px]": own["median diameter [px]"].median(),
                 "largest extent [px]": own["largest extent [px]"].max(),
             }
-            for role, own in table.groupby("role", sort=False)
+            for role, own in table.groupby(pd.Categorical(table["role"], ROLES), observed=True)
         ]
         return pd.DataFrame(rows)
 

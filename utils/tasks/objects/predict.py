@@ -18,7 +18,7 @@ from utils.files import atomic, meaningful, write_csv, write_json
 from utils.images.image import Image
 from utils.images.normalise import normalisation_range, normalise
 from utils.images.stacks import LabelStack, Planes, label_file, read_planes
-from utils.pages.pictures import label_overlay, write_png
+from utils.pages.pictures import SHOWN_ALONE, label_overlay, write_png
 from utils.tasks.objects.measure import Objects, count_objects, numbered, object_table
 from utils.tasks.objects.network import load, quiet
 from utils.tasks.results import (
@@ -225,7 +225,7 @@ def _is_prediction(path: Path) -> bool:
 def _overlay(objects: Objects, image: Image) -> np.ndarray:
     """Picture (Y, X, 3) uint8 with the objects outlined, in the colours of their classes where there are classes."""
     class_ids = None if objects.class_ids is None else dict(enumerate(objects.class_ids.tolist(), start=1))
-    return label_overlay(image.array, objects.labels, class_ids=class_ids, brighten=True)
+    return label_overlay(image.array, objects.labels, class_ids=class_ids, brighten=True, shown=SHOWN_ALONE)
 
 
 class ObjectPrediction:

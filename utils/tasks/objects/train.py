@@ -15,7 +15,7 @@ from utils.data.project import Project, describe_images, described_masks
 from utils.errors import DataError, ModelError
 from utils.images.masks import counted, without_ignored
 from utils.images.normalise import normalise
-from utils.pages.bar import progress_bar
+from utils.pages.bar import search_bar
 from utils.patching.augmentation import Augmentation
 from utils.patching.batches import automatic_steps, sources
 from utils.tasks.automatic import Progressively, number
@@ -244,8 +244,16 @@ def _blind_where_ignored(model: StarDist2D, masks: Sequence[np.ndarray]):
 
 @contextmanager
 def _bars_for_the_page(shown: bool = True):
-    """Let StarDist draw its bars as the page does: as text, each step of a bar is a new line of a notebook."""
-    before, stardist.utils.tqdm = stardist.utils.tqdm, partial(progress_bar, disable=not shown)
+    """Let StarDist draw its bars as the page does: as text, each step of a bar is a new line of a notebook.
+
+    It tries thresholds until they no longer differ, which is not a failure to reach the number that it may try.
+    """
+
+    def bar(total: int, desc: str, disable: bool = False):
+        told = desc.replace("NMS threshold =", "Choosing thresholds, overlap")
+        return search_bar(total, told, disable=disable or not shown)
+
+    before, stardist.utils.tqdm = stardist.utils.tqdm, bar
     try:
         yield
     finally:

@@ -24,11 +24,11 @@ from utils.paths import resolve
 from utils.tasks.results import COUNTS, OBJECTS, ORIGIN
 
 LARGEST_SIDE = 1024  # pixels of a picture; a larger image is thinned
-CONTOURS, FILLED, NONE = "contours", "filled", "image only"
+OUTLINES, FILLED, NONE = "outlines", "filled", "image only"
 
 
 class Viewer:
-    """One image of a prediction folder at a time, with buttons to step and to switch the contours off.
+    """One image of a prediction folder at a time, with buttons to step and to switch the outlines off.
 
     `result_folder` was written by `utils.tasks.objects.predict`; DataError if it holds no prediction of objects. `box`
     is what is shown, made of what ipywidgets 7.7.1 (Colab) and 8 share; `planes` is what is stepped through: file,
@@ -39,7 +39,7 @@ class Viewer:
         self.folder = result_folder
         self.origin, self.planes = _read_folder(self.folder)
         self.position = IntSlider(value=1, min=1, max=len(self.planes), description="Image", continuous_update=False)
-        self.shown = ToggleButtons(options=[CONTOURS, FILLED, NONE], style={"button_width": "auto"})
+        self.shown = ToggleButtons(options=[OUTLINES, FILLED, NONE], style={"button_width": "auto"})
         self.back, self.forward = _button("Back", "arrow-left"), _button("Next", "arrow-right")
         self.title, self.picture = HTML(), Image(format="png", layout=Layout(max_width="100%", object_fit="contain"))
         self.back.on_click(lambda _: self._step(-1))
@@ -88,8 +88,8 @@ class Viewer:
         if labels.shape != image.shape[:2]:
             raise DataError(f"{path} and its image differ in size. Run the prediction again.")
         class_ids = self._class_ids(plane)
-        contours = self.shown.value == CONTOURS
-        return label_overlay(image, labels, contours, LARGEST_SIDE, class_ids=class_ids, brighten=True)
+        outlines, side = self.shown.value == OUTLINES, min(max(labels.shape), LARGEST_SIDE)
+        return label_overlay(image, labels, outlines, LARGEST_SIDE, class_ids=class_ids, brighten=True, shown=side)
 
     def _class_ids(self, plane: dict) -> dict[int, int] | None:
         """Class id of each label of a plane; None for a model without classes."""

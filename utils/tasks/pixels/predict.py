@@ -16,7 +16,7 @@ from utils.images.image import Image, read_image, tiff_options, write_tiff
 from utils.images.masks import to_values
 from utils.images.normalise import normalisation_range, normalise
 from utils.pages.colours import class_colours
-from utils.pages.pictures import overlay, thin, write_png
+from utils.pages.pictures import SHOWN_ALONE, overlay, thin, write_png
 from utils.patching.patches import predict_in_tiles
 from utils.tasks.results import Found, Results, check_channels, distinct_names, foreign_file, keep_earlier, left_out
 from utils.training.model_folder import read_model
@@ -146,17 +146,18 @@ class PixelResults(Results):
     def _write(self, ids: np.ndarray, image: Image) -> None:
         """Write overlay and mask; `ids` may be changed."""
         stem, classes = image.path.stem, self.predictor.classes
-        picture = overlay(thin(image.array, OVERLAY_SIDE), thin(ids, OVERLAY_SIDE), classes, brighten=True)
+        small, shown = thin(image.array, OVERLAY_SIDE), thin(ids, OVERLAY_SIDE)
+        picture = overlay(small, shown, classes, brighten=True, shown=SHOWN_ALONE)
         write_png(self.folder / "overlays" / f"{stem}.png", picture)
         values, colours = _mask_values(ids, classes), class_colours(classes)
         table = {one["value"]: tuple(round(255 * part) for part in colours[one["id"]]) for one in classes}
-        small = values.dtype == np.uint8
+        few = values.dtype == np.uint8
         write_tiff(
             self.folder / "masks" / f"{stem}.tif",
             values,
             image.pixel_size_um,
-            colours=table if small else None,
-            value_range=None if small else (0, max(table)),
+            colours=table if few else None,
+            value_range=None if few else (0, max(table)),
         )
 
 
