@@ -55,10 +55,12 @@ from traitlets import Bool, Enum, Float, Int, Unicode
 from utils import forms, samples, storage
 from utils.forms import Automatic, FolderName, Form, GroupRule
 from utils.images.axes import STACK_AXES
+from utils.pages import cells
 from utils.pages.notes import note
 from utils.paths import resolve
 
 forms.notebook("classification")
+cells.begin("classification")
 note(f"Ready: {', '.join(f'{name} {number}' for name, number in runtime.versions().items())}")
 
 # %% [markdown]
@@ -71,6 +73,7 @@ note(f"Ready: {', '.join(f'{name} {number}' for name, number in runtime.versions
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Processor and folders
+# %run_section_1_first
 note(runtime.describe())
 note(storage.prepare())
 note(samples.descriptions(["mitosis", "mitosis_new_marker"]))
@@ -104,6 +107,7 @@ note(samples.descriptions(["mitosis", "mitosis_new_marker"]))
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Rarely changed fields of the next form
+# %run_section_1_first
 class AdvancedData(Form):
     axes = Enum(
         ["automatic", "YX", "YXC", "CYX"], help="leave at automatic; order of height Y, width X, channels C"
@@ -119,6 +123,7 @@ class AdvancedData(Form):
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: your data
+# %run_section_1_first
 class Data(AdvancedData):
     training_source = Unicode(
         "data_samples/mitosis/train",
@@ -143,6 +148,7 @@ data
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Rarely changed fields of the next form
+# %run_section_1_first
 class Advanced(Form):
     learning_rate_schedule = Enum(
         ["reduce on plateau", "constant", "cosine"],
@@ -163,6 +169,7 @@ class Advanced(Form):
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # More of them, which are best left to the data
+# %run_section_1_first
 class Network(Advanced):
     normalisation = Automatic(
         Enum(["each image", "all images together", "both"]),
@@ -187,6 +194,7 @@ class Network(Advanced):
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: training
+# %run_section_1_first
 class Training(Network):
     quick = {"learning_rate_schedule": "cosine", "patience": 0}
     presets = {"Quick on a CPU": quick, "Try out": quick}
@@ -222,6 +230,7 @@ training
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Read and show the data
+# %run_the_cells_above_first
 from IPython.display import display
 
 runtime.start()
@@ -243,6 +252,7 @@ page.show_project(task, project, training.values(), test)
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Problems, uneven images, duplicates
+# %run_the_cells_above_first
 checks = task.checks(project, training.values(), test)
 show_tables(checks.tables, counted=True, most=20)
 
@@ -254,6 +264,7 @@ show_tables(checks.tables, counted=True, most=20)
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Suspected wrong labels
+# %run_the_cells_above_first
 from utils.tasks.classes.wrong_labels import button
 
 button(task, project, training.values(), resolve(f"results/classification/{data.model_name}_labels.csv"))
@@ -269,6 +280,7 @@ button(task, project, training.values(), resolve(f"results/classification/{data.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: augmentation
+# %run_the_cells_above_first
 class Augmentation(Form):
     flip = Automatic(Bool(), help="mirror; no only if left and right differ in your images")
     rotate_90 = Automatic(Bool(), help="quarter turns; no only if up and down differ in your images")
@@ -304,7 +316,9 @@ live(augmentation, lambda: task.augmentation_preview(project, training.values(),
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Where the training starts
-note(task.starting_note(project, data.values(), training.values()))
+# %run_the_cells_above_first
+beginning = task.starting_note(project, data.values(), training.values())
+note(beginning)
 
 # %% [markdown]
 # ## 4. Train
@@ -319,8 +333,10 @@ note(task.starting_note(project, data.values(), training.values()))
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Train
+# %run_the_cells_above_first beginning
 from utils.training.progress import with_progress
 
+trained = project.folder
 forms.save_settings(data, augmentation, training)
 note(with_progress(task.train, project, forms.parameters(data, augmentation, training)), project.folder)
 page.show_trials(project)
@@ -339,6 +355,7 @@ page.show_trials(project)
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: test images
+# %run_section_1_first
 class Evaluation(Form):
     test_source = Unicode(
         "", help="folder with a sub-folder for each class, or a CSV file; empty = images set aside"
@@ -352,9 +369,10 @@ evaluation
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Score the model
+# %run_the_cells_above_first
 from utils.tasks.held_out import evaluate, find_test_set
 
-model_folder = resolve(evaluation.model_folder) if evaluation.model_folder else project.folder
+model_folder = resolve(evaluation.model_folder) if evaluation.model_folder else trained
 test_set = find_test_set(task, model_folder, evaluation.test_source)
 learned = project.examples("training") if model_folder == project.folder else ()
 result = evaluate(task, model_folder, test_set, training=learned)
@@ -367,6 +385,7 @@ page.show_scores(task, result, model_folder)
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Show the errors
+# %run_the_cells_above_first
 show_figures(task.evaluation_figures(result))
 
 # %% [markdown]
@@ -375,6 +394,7 @@ show_figures(task.evaluation_figures(result))
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Show what the model looks at, write the report
+# %run_the_cells_above_first
 chosen = [name.strip() for name in evaluation.images_to_explain.split(",") if name.strip()]
 show(task.looked_at(result, chosen))
 page.conclude(task, result, model_folder, project, checks)
@@ -395,6 +415,7 @@ page.conclude(task, result, model_folder, project, checks)
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: new images
+# %run_section_1_first
 class Prediction(Form):
     data_folder = Unicode("", help="folder of images; empty = the images of the sample, or of 3.1").tag(path=True)
     label_folder = Unicode("", help="label images of these images, to classify each object; empty = whole images").tag(
@@ -413,12 +434,14 @@ prediction
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Predict
+# %run_section_1_first
+from utils.tasks.choices import choose
+
+made = (trained, data.training_source) if "trained" in globals() else (None, None)
+chosen = choose(prediction.values(), "classification", *made)
 runtime.start()
 from utils.tasks import page
-from utils.tasks.choices import choose
 from utils.tasks.classes.task import Classification
 
-task = Classification()
-trained, source = (project.folder, data.training_source) if "project" in globals() else (None, None)
-chosen = choose(prediction.values(), "classification", trained, source)
-page.show_prediction(task, chosen, axes=prediction.axes, labels=chosen.labels, pixel_size=prediction.pixel_size)
+given = {"axes": prediction.axes, "pixel_size": prediction.pixel_size}
+page.show_prediction(Classification(), chosen, labels=chosen.labels, **given)

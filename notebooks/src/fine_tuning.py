@@ -52,10 +52,12 @@ from traitlets import Bool, Enum, Float, Int, Unicode
 
 from utils import forms, samples, storage
 from utils.forms import FolderName, Form, GroupRule, Sizes
+from utils.pages import cells
 from utils.pages.notes import note
 from utils.paths import resolve
 
 forms.notebook("fine_tuning")
+cells.begin("fine_tuning")
 note(f"Ready: {', '.join(f'{name} {number}' for name, number in runtime.versions().items())}")
 
 # %% [markdown]
@@ -68,6 +70,7 @@ note(f"Ready: {', '.join(f'{name} {number}' for name, number in runtime.versions
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Processor and folders
+# %run_section_1_first
 note(runtime.describe())
 note(storage.prepare())
 note(samples.descriptions(["mitosis", "mitosis_new_marker", "tissue", "tissue_new_stain", "nuclei", "nuclei_real"]))
@@ -95,6 +98,7 @@ note(samples.descriptions(["mitosis", "mitosis_new_marker", "tissue", "tissue_ne
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Rarely changed fields of the next form
+# %run_section_1_first
 class AdvancedData(Form):
     mask_type = Enum(
         ["automatic", "binary", "inverted", "soft edges", "outlines", "classes", "instance labels"],
@@ -121,6 +125,7 @@ class AdvancedData(Form):
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: your data
+# %run_section_1_first
 class Data(AdvancedData):
     starting_model = Unicode(
         "", help="folder of a model, or a StarDist model such as 2D_versatile_fluo; empty = an example"
@@ -157,6 +162,7 @@ data
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: strategy
+# %run_section_1_first
 class Strategy(Form):
     strategy = Enum(
         ["two stages", "last layer", "everything", "from scratch"],
@@ -175,6 +181,7 @@ strategy
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Rarely changed fields of the next form
+# %run_section_1_first
 class Advanced(Form):
     learning_rate_schedule = Enum(
         ["cosine", "constant", "reduce on plateau"],
@@ -192,6 +199,7 @@ class Advanced(Form):
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: training
+# %run_section_1_first
 class Training(Advanced):
     presets = {"Quick on a CPU": {"number_of_epochs": 6}, "Try out": {"number_of_epochs": 2}}
     preset = Enum(
@@ -219,6 +227,7 @@ training
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: learning curve
+# %run_section_1_first
 class Curve(Form):
     sizes = Sizes("2, 5, 10, 20, 40", help="numbers of annotated images, separated by commas; leave empty for no curve")
     repeats = Int(3, min=1, max=20, help="models of each size; 3 to 5 show how much depends on chance")
@@ -237,6 +246,7 @@ curve
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: test images
+# %run_section_1_first
 class Evaluation(Form):
     test_source = Unicode("", help="folder of new test images; empty = images set aside").tag(path=True)
     test_target = Unicode("", help="folder of their masks, found by itself; only for U-Net and StarDist").tag(
@@ -256,6 +266,7 @@ evaluation
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Read and show the data
+# %run_the_cells_above_first
 from IPython.display import Markdown, display
 
 runtime.start()
@@ -287,6 +298,7 @@ show(task.show_data(project))
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Problems, uneven images, duplicates
+# %run_the_cells_above_first
 checks = task.checks(project, tuning.settings, tuning.test_set)
 checks = page.with_lookalikes(checks, task, project, tuning.test_set)
 show_tables(checks.tables, counted=True, most=20)
@@ -302,6 +314,7 @@ show_tables(checks.tables, counted=True, most=20)
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: augmentation
+# %run_the_cells_above_first
 class Augmentation(Form):
     flip = Bool(True, help="mirror; off only if left and right differ in your images")
     rotate_90 = Bool(True, help="quarter turns; off only if up and down differ in your images")
@@ -332,6 +345,7 @@ live(augmentation, lambda: task.augmentation_preview(project, tuning.settings, a
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Score of the unchanged model
+# %run_the_cells_above_first
 before = before_training(tuning)
 display(Markdown(words.generalisation(tuning, before)))
 
@@ -349,6 +363,8 @@ display(Markdown(words.generalisation(tuning, before)))
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Fine-tune
+# %run_the_cells_above_first
+trained = project.folder
 parameters = forms.parameters(data, augmentation, strategy, training, curve, evaluation)
 forms.save_settings(data, augmentation, strategy, training, curve, evaluation)
 tuning = with_parameters(tuning, parameters)
@@ -363,6 +379,7 @@ note(with_progress(tune, tuning), project.folder)
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Train from scratch
+# %run_the_cells_above_first trained
 if strategy.strategy != "from scratch":
     note(with_progress(train_from_scratch, tuning))
 
@@ -379,6 +396,7 @@ if strategy.strategy != "from scratch":
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Measure and draw the learning curve
+# %run_the_cells_above_first trained
 points, draw = None, words.curve_drawing(tuning, before, curve.target_score)
 if sizes:
     points = run_curve(tuning, curve.values(), words.live_curve(draw))
@@ -396,6 +414,7 @@ if sizes:
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Compare the models
+# %run_the_cells_above_first trained
 from utils.fine_tuning.comparison import compare
 
 comparison = compare(tuning, before)
@@ -409,6 +428,7 @@ display(Markdown(words.forgetting(comparison)))
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Show the errors, write the report
+# %run_the_cells_above_first
 pictures = task.show_errors(comparison.predictors, tuning.test_set, tuning.classes)
 show_figures(pictures)
 more = words.more_for_report(comparison, points, draw) | pictures
@@ -428,6 +448,7 @@ note(f"A page to keep or send: {written}", written)
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: new images
+# %run_section_1_first
 class Prediction(Form):
     data_folder = Unicode("", help="folder of images; empty = the images of the sample, or of 3.1").tag(path=True)
     result_folder = Unicode("", help="folder for the results; empty = one for each model and folder").tag(path=True)
@@ -439,11 +460,13 @@ prediction
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Predict
+# %run_section_1_first
+from utils.tasks.choices import choose
+
+made = (trained, data.training_source) if "trained" in globals() else (None, None)
+chosen = choose(prediction.values(), "fine_tuning", *made)
 runtime.start()
 from utils.tasks import page
-from utils.tasks.choices import choose
 from utils.tasks.registry import read_task
 
-trained, source = (project.folder, data.training_source) if "project" in globals() else (None, None)
-chosen = choose(prediction.values(), "fine_tuning", trained, source)
 page.show_prediction(read_task(chosen.model)[0], chosen)

@@ -54,10 +54,12 @@ from traitlets import Bool, Enum, Float, Int, Unicode
 
 from utils import forms, samples, storage
 from utils.forms import Automatic, FolderName, Form, GroupRule
+from utils.pages import cells
 from utils.pages.notes import note
 from utils.paths import resolve
 
 forms.notebook("unet_segmentation")
+cells.begin("unet_segmentation")
 note(f"Ready: {', '.join(f'{name} {number}' for name, number in runtime.versions().items())}")
 
 # %% [markdown]
@@ -70,6 +72,7 @@ note(f"Ready: {', '.join(f'{name} {number}' for name, number in runtime.versions
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Processor and folders
+# %run_section_1_first
 note(runtime.describe())
 note(storage.prepare())
 note(samples.descriptions(["nuclei_real", "tissue", "tissue_new_stain", "nuclei"]))
@@ -101,6 +104,7 @@ note(samples.descriptions(["nuclei_real", "tissue", "tissue_new_stain", "nuclei"
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Rarely changed fields of the next form
+# %run_section_1_first
 class AdvancedData(Form):
     ignore_value = Unicode("", help="number in masks of what is not to count, such as 255; empty = none").tag(
         advanced=True
@@ -122,6 +126,7 @@ class AdvancedData(Form):
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: your data
+# %run_section_1_first
 class Data(AdvancedData):
     training_source = Unicode(
         "data_samples/nuclei_real/train/images",
@@ -150,6 +155,7 @@ data
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Rarely changed fields of the next form
+# %run_section_1_first
 class Advanced(Form):
     learning_rate_schedule = Enum(
         ["reduce on plateau", "constant", "cosine"],
@@ -175,6 +181,7 @@ class Advanced(Form):
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # More of them, which are best left to the data
+# %run_section_1_first
 class Network(Advanced):
     normalisation = Automatic(
         Enum(["each image", "all images together"]),
@@ -196,6 +203,7 @@ class Network(Advanced):
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: training
+# %run_section_1_first
 class Training(Network):
     quick = {"initial_learning_rate": 0.003, "learning_rate_schedule": "cosine", "patience": 0}
     presets = {"Quick on a CPU": quick, "Try out": quick}
@@ -227,6 +235,7 @@ training
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Read and show the data
+# %run_the_cells_above_first
 from IPython.display import display
 
 runtime.start()
@@ -246,6 +255,7 @@ page.show_project(task, project, training.values())
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Problems, uneven images, duplicates
+# %run_the_cells_above_first
 checks = task.checks(project, training.values())
 show_tables(checks.tables, counted=True)
 
@@ -261,6 +271,7 @@ show_tables(checks.tables, counted=True)
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: augmentation
+# %run_the_cells_above_first
 class Augmentation(Form):
     flip = Automatic(Bool(), help="mirror; no only if left and right differ in your images")
     rotate_90 = Automatic(Bool(), help="quarter turns; no only if up and down differ in your images")
@@ -295,7 +306,9 @@ live(augmentation, lambda: task.augmentation_preview(project, training.values(),
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Where the training starts
-note(task.starting_note(project, data.values(), training.values()))
+# %run_the_cells_above_first
+beginning = task.starting_note(project, data.values(), training.values())
+note(beginning)
 
 # %% [markdown]
 # ## 4. Train
@@ -310,8 +323,10 @@ note(task.starting_note(project, data.values(), training.values()))
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Train
+# %run_the_cells_above_first beginning
 from utils.training.progress import with_progress
 
+trained = project.folder
 forms.save_settings(data, augmentation, training)
 note(with_progress(task.train, project, forms.parameters(data, augmentation, training)), project.folder)
 page.show_trials(project)
@@ -331,6 +346,7 @@ page.show_trials(project)
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: test images
+# %run_section_1_first
 class Evaluation(Form):
     test_source = Unicode("", help="folder of test images; empty = those set aside").tag(path=True)
     test_target = Unicode(
@@ -344,9 +360,10 @@ evaluation
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Score the model
+# %run_the_cells_above_first
 from utils.tasks.held_out import evaluate, find_test_set
 
-model_folder = resolve(evaluation.model_folder) if evaluation.model_folder else project.folder
+model_folder = resolve(evaluation.model_folder) if evaluation.model_folder else trained
 test_set = find_test_set(task, model_folder, evaluation.test_source, evaluation.test_target)
 learned = project.examples("training") if model_folder == project.folder else ()
 result = evaluate(task, model_folder, test_set, training=learned)
@@ -357,6 +374,7 @@ page.show_scores(task, result, model_folder)
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Show the errors
+# %run_the_cells_above_first
 show_figures(task.evaluation_figures(result))
 
 # %% [markdown]
@@ -366,6 +384,7 @@ show_figures(task.evaluation_figures(result))
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Doubtful annotation; write the report
+# %run_the_cells_above_first
 page.conclude(task, result, model_folder, project, checks)
 
 # %% [markdown]
@@ -381,6 +400,7 @@ page.conclude(task, result, model_folder, project, checks)
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: new images
+# %run_section_1_first
 class Prediction(Form):
     data_folder = Unicode("", help="folder of images to segment; empty = the images of the sample, or of 3.1").tag(
         path=True
@@ -401,13 +421,14 @@ prediction
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Predict
+# %run_section_1_first
+from utils.tasks.choices import choose
+
+made = (trained, data.training_source) if "trained" in globals() else (None, None)
+chosen = choose(prediction.values(), "unet_segmentation", *made)
 runtime.start()
 from utils.tasks import page
-from utils.tasks.choices import choose
 from utils.tasks.pixels.task import UNet
 
-task = UNet()
-trained, source = (project.folder, data.training_source) if "project" in globals() else (None, None)
-chosen = choose(prediction.values(), "unet_segmentation", trained, source)
 given = {"axes": prediction.axes, "pixel_size": prediction.pixel_size}
-page.show_prediction(task, chosen, save_probabilities=prediction.save_probabilities, **given)
+page.show_prediction(UNet(), chosen, save_probabilities=prediction.save_probabilities, **given)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from utils.data.sample_makers import prepare
-from utils.errors import DataError, ModelError
+from utils.errors import DataError, NotYet
 from utils.paths import ROOT, resolve
 from utils.samples import sample_of
 
@@ -35,7 +35,7 @@ def choose(prediction: Mapping, notebook: str, trained: Path | None, training_so
 
     Raises
     ------
-    ModelError, DataError
+    NotYet
         If a field is empty that stands for nothing.
     """
     model = chosen_model(prediction["model_folder"], trained)
@@ -53,10 +53,7 @@ def chosen_model(model_folder: str, trained: Path | None) -> Path:
     if model_folder:
         return resolve(model_folder)
     if trained is None:
-        raise ModelError(
-            "No model was trained in this session. Write the folder of a trained model in the field model_folder, for "
-            "example models/my_unet."
-        )
+        raise NotYet("Choose a model in the field model_folder of the form above, then run this cell.", name="trained")
     return trained
 
 
@@ -69,7 +66,7 @@ def chosen_images(data_folder: str, training_source: str | None) -> Path:
     if data_folder:
         return resolve(data_folder)
     if training_source is None:
-        raise DataError("Write the folder of your images in the field data_folder.")
+        raise NotYet("Choose the folder of your images in the field data_folder of the form above, then run this cell.")
     if sample := sample_of(training_source):
         return resolve(prepare(sample)["test_source"])
     source = resolve(training_source)
