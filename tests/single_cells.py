@@ -1,7 +1,7 @@
-"""Runs cells of a notebook each by itself, in a process of its own: python tests/single_cells.py NAME.
+"""Runs cells of a notebook each by itself, in a process of its own: python tests/single_cells.py NAME ...
 
 First in a kernel in which nothing was run, then where section 1 was run and nothing else; prints a JSON list of
-[when, first line of the cell, whether it went well, what it said].
+[notebook, when, first line of the cell, whether it went well, what it said].
 """
 
 import io
@@ -24,25 +24,34 @@ def run(source: str) -> tuple[bool, str]:
     return result.success, said.getvalue()
 
 
-def main(name: str) -> None:
-    """Run all cells of a notebook."""
+def code(name: str) -> list[str]:
+    """Sources of the code cells of a notebook."""
     cells = json.loads(Path(f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
-    _, setup, *rest = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    found = []
-    for source in rest:
-        found.append(["fresh", source.partition("\n")[0], *run(source)])
-        shell.reset()
-    shell.run_cell("overrides = {}")
-    found.append(["set-up", setup.partition("\n")[0], *run(setup)])
-    kept = dict(shell.user_ns)
-    for source in rest:
-        found.append(["after set-up", source.partition("\n")[0], *run(source)])
-        for added in set(shell.user_ns) - set(kept):
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+
+
+def alone(name: str, when: str, sources: list[str]) -> list[list]:
+    """Run cells, each without what the others made."""
+    found, kept = [], set(shell.user_ns)
+    for source in sources:
+        found.append([name, when, source.partition("\n")[0], *run(source)])
+        for added in set(shell.user_ns) - kept:
             del shell.user_ns[added]
+    return found
+
+
+def main(names: list[str]) -> None:
+    """Run all cells of the notebooks: first those in which nothing was imported yet."""
+    found = [one for name in names for one in alone(name, "fresh", code(name)[2:])]
+    for name in names:
+        first, setup, *rest = code(name)
+        for source in (first, setup):
+            found.append([name, "set-up", source.partition("\n")[0], *run(source)])
+        found += alone(name, "after set-up", rest)
     print(json.dumps(found))
 
 
 if __name__ == "__main__":
     os.chdir(Path(__file__).resolve().parent.parent / "notebooks")  # where JupyterLab starts the kernel
     sys.path[:] = [one for one in sys.path if Path(one or ".").resolve() != Path(__file__).resolve().parent.parent]
-    main(sys.argv[1])
+    main(sys.argv[1:])

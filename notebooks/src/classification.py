@@ -360,7 +360,9 @@ class Evaluation(Form):
     test_source = Unicode(
         "", help="folder with a sub-folder for each class, or a CSV file; empty = images set aside"
     ).tag(path="folder or file")
-    model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(path=True)
+    model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(
+        path=True, models=("classification",)
+    )
     images_to_explain = Unicode("", help="file names, separated by commas, for the heat maps; empty = one per class")
 
 
@@ -422,7 +424,9 @@ class Prediction(Form):
         path=True
     )
     result_folder = Unicode("", help="folder for the results; empty = one for each model and folder").tag(path=True)
-    model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(path=True)
+    model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(
+        path=True, models=("classification",)
+    )
     axes = Enum(
         list(STACK_AXES), help="leave at automatic; order of time T, depth Z, height Y, width X and channels C"
     ).tag(advanced=True)

@@ -452,7 +452,9 @@ note(f"A page to keep or send: {written}", written)
 class Prediction(Form):
     data_folder = Unicode("", help="folder of images; empty = the images of the sample, or of 3.1").tag(path=True)
     result_folder = Unicode("", help="folder for the results; empty = one for each model and folder").tag(path=True)
-    model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(path=True)
+    model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(
+        path=True, models=("unet", "stardist", "classification")
+    )
 
 
 prediction = Prediction(**overrides.get("prediction", {}))

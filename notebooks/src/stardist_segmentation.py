@@ -357,7 +357,9 @@ class Evaluation(Form):
     class_table = Unicode("", help="CSV with the class of each of their objects; only if the model knows classes").tag(
         path="file"
     )
-    model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(path=True)
+    model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(
+        path=True, models=("stardist",)
+    )
 
 
 evaluation = Evaluation(**overrides.get("evaluation", {}))
@@ -412,7 +414,9 @@ class Prediction(Form):
         path=True
     )
     result_folder = Unicode("", help="folder for the results; empty = one for each model and folder").tag(path=True)
-    model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(path=True)
+    model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(
+        path=True, models=("stardist",)
+    )
     axes = Enum(
         list(STACK_AXES), help="leave at automatic; order of time T, depth Z, height Y, width X and channels C"
     ).tag(advanced=True)

@@ -352,7 +352,9 @@ class Evaluation(Form):
     test_target = Unicode(
         "", help="folder of their masks; found by itself beside the images, empty without a test source"
     ).tag(path=True, beside="test_source")
-    model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(path=True)
+    model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(
+        path=True, models=("unet",)
+    )
 
 
 evaluation = Evaluation(**overrides.get("evaluation", {}))
@@ -406,7 +408,9 @@ class Prediction(Form):
         path=True
     )
     result_folder = Unicode("", help="folder for the results; empty = one for each model and folder").tag(path=True)
-    model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(path=True)
+    model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(
+        path=True, models=("unet",)
+    )
     save_probabilities = Bool(
         False, help="also write how sure the model is of each class; leave off unless you need it"
     ).tag(advanced=True)

@@ -142,7 +142,7 @@ def _after(result) -> None:
 
 def _origin(error: BaseException | None, source: str) -> str | None:
     """Heading of the section where it began to go wrong; None where nothing did, or cells above were not run."""
-    waiting = [_failed[name] for name in needed(source) if name in _failed]
+    waiting = [_failed[name] for name in (*needed(source), getattr(error, "name", "")) if name in _failed]
     if waiting or error is None:
         return waiting[0] if waiting else None
     if isinstance(error, NotYet) or (isinstance(error, NameError) and error.name in _makers(_cell["notebook"])):
