@@ -30,6 +30,11 @@ def code(name: str) -> list[str]:
     return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
 
 
+def loads(source: str) -> bool:
+    """Whether a cell loads the software, after which nothing is fresh any more."""
+    return "\nROOT = " in source
+
+
 def alone(name: str, when: str, sources: list[str]) -> list[list]:
     """Run cells, each without what the others made."""
     found, kept = [], set(shell.user_ns)
@@ -42,7 +47,11 @@ def alone(name: str, when: str, sources: list[str]) -> list[list]:
 
 def main(names: list[str]) -> None:
     """Run all cells of the notebooks: first those in which nothing was imported yet."""
-    found = [one for name in names for one in alone(name, "fresh", code(name)[2:])]
+    found = [
+        one
+        for name in names
+        for one in alone(name, "fresh", [source for source in code(name)[2:] if not loads(source)])
+    ]
     for name in names:
         first, setup, *rest = code(name)
         for source in (first, setup):

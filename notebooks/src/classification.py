@@ -17,11 +17,12 @@
 #
 # **How to use this page.** Click on the heading *3.2*, choose *Run > Run All Above Selected Cell* (Colab: *Runtime >
 # Run before*), and fill in the forms of 3.1. Then choose *Run > Run Selected Cell and All Below* (Colab: *Run cell and
-# below*). JupyterLab jumps to the end of the page: scroll up to section 4 to watch the training. If results are missing
-# at the end, look for a red box above: it says what to do. With nothing filled in, everything runs on small sample
-# images that come with it. Words that you do not know are in the [glossary](../README.md#glossary).
+# below*). JupyterLab jumps to the end of the page: scroll up to section 4 to watch the training. A red box says what to
+# do; cells below it name the section that they wait for. With nothing filled in, everything runs on small sample images
+# that come with it. Words that you do not know are in the [glossary](../README.md#glossary).
 #
-# **You already have a trained model?** Run sections 1, 2 and 6 only.
+# **You already have a trained model?** Section 6 alone will do: click on its heading and choose *Run > Run Selected
+# Cell and All Below* (Colab: run sections 1, 2 and 6).
 #
 # The example follows CellCognition: Held et al., 2010, [doi:10.1038/nmeth.1486](https://doi.org/10.1038/nmeth.1486),
 # whose mitotic phases are sorted by hand-made features (measured areas, shapes, brightness); here a network learns the
@@ -329,7 +330,10 @@ note(beginning)
 # ([overfitting](../README.md#glossary)): use more images or more augmentation; the best weights are kept, of the
 # schedule *cosine* the last.
 #
-# You may **stop** with the stop button (square) and run the cell again to go on, even after a crash of the computer.
+# You may **stop** with the stop button (square) and run the cell again to go on. After a crash of the computer or a
+# restart, run the page down to the first form: it offers to *Go on with* the training that was stopped, and fills in
+# all forms; then run the cells below it. **You closed the browser meanwhile?** The training went on: run this cell and
+# sections 5 and 6 again, each by itself, and everything is shown again.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Train
@@ -411,8 +415,22 @@ page.conclude(task, result, model_folder, project, checks)
 # images](../README.md#glossary), such as the result folder of the StarDist notebook. Each object is cut out and
 # classified: `object_classes.csv` and coloured pictures.
 #
-# It went well when the pictures of each class below look alike. With a model trained earlier, run sections 1, 2 and 6
-# and name its folder in *Model folder*.
+# It went well when the pictures of each class below look alike. With a model trained earlier this section alone will do
+# (Colab: sections 1, 2 and 6): *Model folder* lists the models that are there.
+
+# %% cellView="form" jupyter={"source_hidden": true}
+# Load the software, where section 1 was not run
+import sys
+from pathlib import Path
+
+places = [Path(globals().get("SOFTWARE", Path.cwd())), *Path.cwd().parents, Path.cwd() / "nocodedl4bio"]
+ROOT = next((folder for folder in places if (folder / "utils" / "paths.py").is_file()), None)
+if ROOT is None:
+    raise SystemExit("The software is not here: run the cells under Software first, or open the page in its folder.")
+sys.path.insert(0, str(ROOT))
+from utils.pages import cells
+
+cells.run_section_1("classification", globals())
 
 
 # %% cellView="form" jupyter={"source_hidden": true}

@@ -18,12 +18,13 @@
 #
 # **How to use this page.** Click on the heading *3.2*, choose *Run > Run All Above Selected Cell* (Colab: *Runtime >
 # Run before*), and fill in the forms of 3.1. Then choose *Run > Run Selected Cell and All Below* (Colab: *Run cell and
-# below*). JupyterLab jumps to the end of the page: scroll up to section 4 to watch the training. If results are missing
-# at the end, look for a red box above: it says what to do. With nothing filled in, a classifier of the phases of
-# mitosis is trained first, and then fine-tuned to another marker and another question: is the cell in G2 or not? Words
-# that you do not know are in the [glossary](../README.md#glossary).
+# below*). JupyterLab jumps to the end of the page: scroll up to section 4 to watch the training. A red box says what to
+# do; cells below it name the section that they wait for. With nothing filled in, a classifier of the phases of mitosis
+# is trained first, and then fine-tuned to another marker and another question: is the cell in G2 or not? Words that you
+# do not know are in the [glossary](../README.md#glossary).
 #
-# **You already have a fine-tuned model?** Run sections 1, 2 and 6 only, or use the notebook of its task.
+# **You already have a fine-tuned model?** Section 6 alone will do: click on its heading and choose *Run > Run Selected
+# Cell and All Below* (Colab: run sections 1, 2 and 6). Or use the notebook of its task.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["parameters"]
 # Values given by a program; nothing to do here
@@ -353,8 +354,10 @@ display(Markdown(words.generalisation(tuning, before)))
 # ## 4. Train
 #
 # Three trainings: the fine-tuning itself, the same from scratch for comparison, and the models of the learning curve.
-# There is nothing to fill in. You may **stop** each with the stop button (square) and run its cell again to go on, even
-# after a crash of the computer.
+# There is nothing to fill in. You may **stop** each with the stop button (square) and run its cell again to go on. After
+# a crash of the computer or a restart, run the page down to the first form: it offers to *Go on with* the fine-tuning
+# that was stopped, and fills in all forms; then run the cells below it. **You closed the browser meanwhile?** The
+# training went on: run the cells of sections 4 to 6 again, and everything is shown again; no model is trained twice.
 #
 # ### 4.1 Fine-tune
 #
@@ -443,7 +446,22 @@ note(f"A page to keep or send: {written}", written)
 # class, for a U-Net masks and areas, for StarDist label images, outlines for Fiji, and a table of all objects. It went
 # well when the pictures below show what you would have said yourself.
 #
-# With a model trained earlier, run sections 1, 2 and 6 and name its folder in *Model folder*.
+# With a model trained earlier this section alone will do (Colab: sections 1, 2 and 6): *Model folder* lists the models
+# that are there.
+
+# %% cellView="form" jupyter={"source_hidden": true}
+# Load the software, where section 1 was not run
+import sys
+from pathlib import Path
+
+places = [Path(globals().get("SOFTWARE", Path.cwd())), *Path.cwd().parents, Path.cwd() / "nocodedl4bio"]
+ROOT = next((folder for folder in places if (folder / "utils" / "paths.py").is_file()), None)
+if ROOT is None:
+    raise SystemExit("The software is not here: run the cells under Software first, or open the page in its folder.")
+sys.path.insert(0, str(ROOT))
+from utils.pages import cells
+
+cells.run_section_1("fine_tuning", globals())
 
 
 # %% cellView="form" jupyter={"source_hidden": true}

@@ -18,12 +18,13 @@
 #
 # **How to use this page.** Click on the heading *3.2*, choose *Run > Run All Above Selected Cell* (Colab: *Runtime >
 # Run before*), and fill in the forms of 3.1. Then choose *Run > Run Selected Cell and All Below* (Colab: *Run cell and
-# below*). JupyterLab jumps to the end of the page: scroll up to section 4 to watch the training. If results are missing
-# at the end, look for a red box above: it says what to do. With nothing filled in, everything runs on small sample
-# images that come with it. Words that you do not know are in the [glossary](../README.md#glossary).
+# below*). JupyterLab jumps to the end of the page: scroll up to section 4 to watch the training. A red box says what to
+# do; cells below it name the section that they wait for. With nothing filled in, everything runs on small sample images
+# that come with it. Words that you do not know are in the [glossary](../README.md#glossary).
 #
-# **You already have a trained model?** Run sections 1, 2 and 6 only. **Your objects are long, branched or hollow?**
-# StarDist draws outlines that are seen whole from one point inside; for other shapes use the U-Net notebook.
+# **You already have a trained model?** Section 6 alone will do: click on its heading and choose *Run > Run Selected
+# Cell and All Below* (Colab: run sections 1, 2 and 6). **Your objects are long, branched or hollow?** StarDist draws
+# outlines that are seen whole from one point inside; for other shapes use the U-Net notebook.
 #
 # StarDist: Schmidt, Weigert, Broaddus and Myers, 2018,
 # [doi:10.1007/978-3-030-00934-2_30](https://doi.org/10.1007/978-3-030-00934-2_30). Please cite it when you publish
@@ -321,7 +322,10 @@ note(beginning)
 # schedule *cosine* the last. At the end two [thresholds](../README.md#glossary) are chosen on the validation images
 # (three more bars).
 #
-# You may **stop** with the stop button (square) and run the cell again to go on, even after a crash of the computer.
+# You may **stop** with the stop button (square) and run the cell again to go on. After a crash of the computer or a
+# restart, run the page down to the first form: it offers to *Go on with* the training that was stopped, and fills in
+# all forms; then run the cells below it. **You closed the browser meanwhile?** The training went on: run this cell and
+# sections 5 and 6 again, each by itself, and everything is shown again.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Train
@@ -403,7 +407,22 @@ page.conclude(task, result, model_folder, project, checks)
 # area, shape, brightness) and a row per image in `counts.csv`. It went well when each object below has one outline;
 # step through the images to see.
 #
-# With a model trained earlier, run sections 1, 2 and 6 and name its folder in *Model folder*.
+# With a model trained earlier this section alone will do (Colab: sections 1, 2 and 6): *Model folder* lists the models
+# that are there.
+
+# %% cellView="form" jupyter={"source_hidden": true}
+# Load the software, where section 1 was not run
+import sys
+from pathlib import Path
+
+places = [Path(globals().get("SOFTWARE", Path.cwd())), *Path.cwd().parents, Path.cwd() / "nocodedl4bio"]
+ROOT = next((folder for folder in places if (folder / "utils" / "paths.py").is_file()), None)
+if ROOT is None:
+    raise SystemExit("The software is not here: run the cells under Software first, or open the page in its folder.")
+sys.path.insert(0, str(ROOT))
+from utils.pages import cells
+
+cells.run_section_1("stardist_segmentation", globals())
 
 
 # %% cellView="form" jupyter={"source_hidden": true}

@@ -57,6 +57,16 @@ def begin(notebook: str) -> None:
             shell.events.register(event, callback)
 
 
+def run_section_1(notebook: str, space: dict[str, Any]) -> None:
+    """Run the set-up of a notebook, where it was not run, with the names of the page, `space`; `NotYet` in one file."""
+    if "forms" in space:
+        return
+    setup = next((one.source for one in _cells(notebook) if "\nROOT = " in one.source), None)
+    if setup is None:
+        raise NotYet("Please run section 1 first.")
+    exec(compile(setup, "<section 1>", "exec"), space)
+
+
 def check(space: dict[str, Any]) -> None:
     """Refuse, by `NotYet`, a cell that needs what other cells make and have not made; `space` holds what there is.
 
