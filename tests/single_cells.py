@@ -53,9 +53,8 @@ def main(names: list[str]) -> None:
         for one in alone(name, "fresh", [source for source in code(name)[2:] if not loads(source)])
     ]
     for name in names:
-        first, setup, *rest = code(name)
-        for source in (first, setup):
-            found.append([name, "set-up", source.partition("\n")[0], *run(source)])
+        _, setup, *rest = code(name)
+        found.append([name, "set-up", setup.partition("\n")[0], *run(setup)])
         found += alone(name, "after set-up", rest)
     print(json.dumps(found))
 

@@ -354,10 +354,11 @@ display(Markdown(words.generalisation(tuning, before)))
 # ## 4. Train
 #
 # Three trainings: the fine-tuning itself, the same from scratch for comparison, and the models of the learning curve.
-# There is nothing to fill in. You may **stop** each with the stop button (square) and run its cell again to go on. After
-# a crash of the computer or a restart, run the page down to the first form: it offers to *Go on with* the fine-tuning
-# that was stopped, and fills in all forms; then run the cells below it. **You closed the browser meanwhile?** The
-# training went on: run the cells of sections 4 to 6 again, and everything is shown again; no model is trained twice.
+# There is nothing to fill in. You may **stop** each with the stop button (square) and run its cell again to go on.
+# After a crash of the computer or a restart, run the page down to the first form: it offers to *Go on with* the
+# fine-tuning that was stopped, and fills in all forms; then run the cells below it. **You closed the browser
+# meanwhile?** The training went on: run the cells of sections 4 to 6 again, and everything is shown again; no model is
+# trained twice.
 #
 # ### 4.1 Fine-tune
 #

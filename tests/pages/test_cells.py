@@ -222,12 +222,12 @@ def test_each_cell_but_the_first_two_begins_with_what_has_to_be_run_first(name):
 def section_6(name):
     page = json.loads((run.NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
     code = ["".join(cell["source"]) for cell in page if cell["cell_type"] == "code"]
-    return [code[0], *code[next(i for i, source in enumerate(code[2:], 2) if "\nROOT = " in source) :]]
+    return code[next(i for i, source in enumerate(code[2:], 2) if "\nROOT = " in source) :]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_section_6_loads_the_software_itself(name):
-    _, load, form, predict = section_6(name)
+    load, form, predict = section_6(name)
     assert f'cells.run_section_1("{name}", globals())' in load
     assert "class Prediction(Form)" in form
     assert "show_prediction" in predict

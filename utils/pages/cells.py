@@ -49,6 +49,7 @@ def begin(notebook: str) -> None:
     shell = get_ipython()
     if shell is None:
         return
+    shell.user_ns.setdefault("overrides", {})  # its cell, which a program fills in, may not have been run
     for name in MAGICS:
         shell.register_magic_function(lambda line: check(shell.user_ns), "line", name)
     shell.set_custom_exc((KeyboardInterrupt, NotYet, NameError), _told)
