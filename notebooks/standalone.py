@@ -14,6 +14,7 @@ import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
 from notebooks.run import NOTEBOOKS, names
+from utils.pages.cells import GUARD
 from utils.paths import ROOT
 
 # The one place that knows where dist/ is published: "owner/repository/blob/branch/folder" on GitHub. Empty: no badge.
@@ -119,7 +120,7 @@ def standalone(name: str, published: str = PUBLISHED) -> nbformat.NotebookNode:
         before section 1, the glossary at the end.
     """
     notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
-    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    code = "\n".join(GUARD.sub("", cell.source) for cell in notebook.cells if cell.cell_type == "code")
     for cell in notebook.cells:
         cell.source = cell.source.replace(GLOSSARY, "#glossary")
         if cell.cell_type == "code":

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import jupytext
 
+from utils.pages.cells import GUARD
+
 SOURCES = Path(__file__).resolve().parent.parent / "notebooks" / "src"
 
 
@@ -18,6 +20,13 @@ def default_values(notebook: str, overrides: dict | None = None) -> dict[str, di
         {form: {field: value}} to set; presets fill the other fields as they do on the page; without one
         "Default", whatever the machine.
     """
+    forms = {one.form_name: one for one in declared(notebook)}
+    given = {name: {"preset": "Default"} if "preset" in one.fields else {} for name, one in forms.items()}
+    return {name: one(**given[name] | (overrides or {}).get(name, {})).values() for name, one in forms.items()}
+
+
+def declared(notebook: str) -> list[type]:
+    """Classes of the forms that a notebook shows, in order."""
     from utils.forms import Form
 
     cells = jupytext.read(SOURCES / f"{notebook}.py").cells
@@ -29,14 +38,12 @@ def default_values(notebook: str, overrides: dict | None = None) -> dict[str, di
         space,
     )
     for cell in cells:
-        _, _, source = cell.source.partition("\n")
+        source = GUARD.sub("", cell.source).partition("\n")[2].lstrip("\n")
         if cell.cell_type == "code" and source.startswith("class "):
             exec(_declaration(source), space)
     shown = [one for one in space.values() if isinstance(one, type) and issubclass(one, Form) and one is not Form]
     bases = {base for one in shown for base in one.__mro__[1:]}
-    forms = {one.form_name: one for one in set(shown) - bases}
-    given = {name: {"preset": "Default"} if "preset" in one.fields else {} for name, one in forms.items()}
-    return {name: one(**given[name] | (overrides or {}).get(name, {})).values() for name, one in forms.items()}
+    return [one for one in dict.fromkeys(shown) if one not in bases]
 
 
 def _declaration(source: str) -> str:

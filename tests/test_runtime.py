@@ -198,7 +198,7 @@ def test_the_stop_button_says_one_sentence():
     """Found in the browser: pressed outside of training it showed a page of library code."""
     code = (
         "from IPython.core.interactiveshell import InteractiveShell; shell = InteractiveShell.instance();"
-        "from utils import runtime; runtime.prepare(); result = shell.run_cell('raise KeyboardInterrupt');"
+        "from utils.pages import cells; cells.begin(''); result = shell.run_cell('raise KeyboardInterrupt');"
         "assert not result.success; shell.run_cell('1 / 0')"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -58,6 +58,32 @@ class SetupError(UserError):
     title = "Please check the set-up"
 
 
+class Interrupted(UserError):
+    """The person stopped it: nothing went wrong, so there is nothing for the log."""
+
+    title = "Stopped"
+
+    def _render_traceback_(self) -> list[str]:
+        return wrapped(with_labels(f"{self.title}: {self}"))
+
+
+class NotYet(UserError):
+    """Nothing went wrong, but something has to be done first; the page shows it as one plain line.
+
+    `section` is the heading of a section in the text, which the page makes a link; `name` is what another cell would
+    have made: where that went wrong the page says so instead. Both are empty where there is none.
+    """
+
+    title = "First"
+
+    def __init__(self, text: str, section: str = "", name: str = ""):
+        super().__init__(text)
+        self.section, self.name = section, name
+
+    def _render_traceback_(self) -> list[str]:
+        return wrapped(with_labels(str(self)))
+
+
 def declare(form: str, fields: list[str]) -> None:
     """Make the fields of a form known."""
     _known[form] = _known.get(form, frozenset()) | frozenset(fields)

@@ -10,7 +10,6 @@ import tempfile
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
-from IPython import get_ipython
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
@@ -40,21 +39,10 @@ def prepare() -> None:
     """Keep the libraries' own messages off the page; install what is missing, leaving installed versions alone."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of fonts that it looks for
-    _stop_in_words()
     missing = [package for module, package in NEEDED.items() if importlib.util.find_spec(module) is None]
     if missing:
         print(f"Installing {', '.join(missing)} (needed once per session) ...")
         install(missing)
-
-
-def _stop_in_words() -> None:
-    """Let the stop button of the notebook say one sentence in place of where in the code it struck."""
-
-    def told(shell, kind, error, trace, tb_offset=None) -> None:
-        print("You stopped this cell. Run it again to go on; the cells below it were not run.")
-
-    if shell := get_ipython():
-        shell.set_custom_exc((KeyboardInterrupt,), told)
 
 
 def install(packages: list[str]) -> None:

@@ -18,11 +18,12 @@
 # **How to use this page.** Click on the heading *3.2*, choose *Run > Run All Above Selected Cell* (Colab: *Runtime >
 # Run before*), and fill in the forms of 3.1. Then choose *Run > Run Selected Cell and All Below* (Colab: *Run cell and
 # below*). JupyterLab jumps to the end of the page: a box in its corner says how far the training is, and leads there
-# when you click on it. If results are missing at the end, look for a red box above: it says what to do. With nothing
+# when you click on it. A red box says what to do; cells below it name the section that they wait for. With nothing
 # filled in, everything runs on small sample images that come with it. Words that you do not know are in the
 # [glossary](../README.md#glossary).
 #
-# **You already have a trained model?** Run sections 1, 2 and 6 only.
+# **You already have a trained model?** Section 6 alone will do: click on its heading and choose *Run > Run Selected
+# Cell and All Below* (Colab: run sections 1, 2 and 6).
 #
 # The example follows CellCognition: Held et al., 2010, [doi:10.1038/nmeth.1486](https://doi.org/10.1038/nmeth.1486),
 # whose mitotic phases are sorted by hand-made features (measured areas, shapes, brightness); here a network learns the
@@ -56,10 +57,12 @@ from traitlets import Bool, Enum, Float, Int, Unicode
 from utils import forms, samples, storage
 from utils.forms import Automatic, FolderName, Form, GroupRule, IfTaken
 from utils.images.axes import STACK_AXES
+from utils.pages import cells
 from utils.pages.notes import note
 from utils.paths import resolve
 
 forms.notebook("classification")
+cells.begin("classification")
 note(f"Ready: {', '.join(f'{name} {number}' for name, number in runtime.versions().items())}")
 
 # %% [markdown]
@@ -72,6 +75,7 @@ note(f"Ready: {', '.join(f'{name} {number}' for name, number in runtime.versions
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Processor and folders
+# %run_section_1_first
 note(runtime.describe())
 note(storage.prepare())
 note(samples.descriptions(["mitosis", "mitosis_new_marker"]))
@@ -109,6 +113,7 @@ note(samples.descriptions(["mitosis", "mitosis_new_marker"]))
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Rarely changed fields of the next form
+# %run_section_1_first
 class AdvancedData(Form):
     axes = Enum(
         ["automatic", "YX", "YXC", "CYX"], help="leave at automatic; order of height Y, width X, channels C"
@@ -122,6 +127,7 @@ class AdvancedData(Form):
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: your data
+# %run_section_1_first
 class Data(AdvancedData):
     training_source = Unicode(
         "data_samples/mitosis/train",
@@ -149,6 +155,7 @@ data
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Rarely changed fields of the next form
+# %run_section_1_first
 class Advanced(Form):
     learning_rate_schedule = Enum(
         ["reduce on plateau", "constant", "cosine"],
@@ -169,6 +176,7 @@ class Advanced(Form):
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # More of them, which are best left to the data
+# %run_section_1_first
 class Network(Advanced):
     normalisation = Automatic(
         Enum(["each image", "all images together", "both"]),
@@ -193,6 +201,7 @@ class Network(Advanced):
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: training
+# %run_section_1_first
 class Training(Network):
     quick = {"learning_rate_schedule": "cosine", "patience": 0}
     presets = {"Quick on a CPU": quick, "Try out": quick}
@@ -228,6 +237,7 @@ training
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Read and show the data
+# %run_the_cells_above_first
 from IPython.display import display
 
 runtime.start()
@@ -250,6 +260,7 @@ page.show_project(task, project, training.values(), test)
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Problems, uneven images, duplicates
+# %run_the_cells_above_first
 checks = task.checks(project, training.values(), test)
 show_tables(checks.tables, counted=True, most=20)
 
@@ -261,6 +272,7 @@ show_tables(checks.tables, counted=True, most=20)
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Suspected wrong labels
+# %run_the_cells_above_first
 from utils.tasks.classes.wrong_labels import button
 
 button(task, project, training.values(), resolve(f"results/classification/{data.model_name}_labels.csv"))
@@ -276,6 +288,7 @@ button(task, project, training.values(), resolve(f"results/classification/{data.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: augmentation
+# %run_the_cells_above_first
 class Augmentation(Form):
     flip = Automatic(Bool(), help="mirror; no only if left and right differ in your images")
     rotate_90 = Automatic(Bool(), help="quarter turns; no only if up and down differ in your images")
@@ -311,7 +324,9 @@ live(augmentation, lambda: task.augmentation_preview(project, training.values(),
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Where the training starts
-note(task.starting_note(project, data.values(), training.values()))
+# %run_the_cells_above_first
+beginning = task.starting_note(project, data.values(), training.values())
+note(beginning)
 
 # %% [markdown]
 # ## 4. Train
@@ -322,12 +337,17 @@ note(task.starting_note(project, data.values(), training.values()))
 # ([overfitting](../README.md#glossary)): use more images or more augmentation; the best weights are kept, of the
 # schedule *cosine* the last.
 #
-# You may **stop** with the stop button (square) and run the cell again to go on, even after a crash of the computer.
+# You may **stop** with the stop button (square) and run the cell again to go on. After a crash of the computer or a
+# restart, run the page down to the first form: it offers to *Go on with* the training that was stopped, and fills in
+# all forms; then run the cells below it. **You closed the browser meanwhile?** The training went on: run this cell and
+# sections 5 and 6 again, each by itself, and everything is shown again.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Train
+# %run_the_cells_above_first beginning
 from utils.training.progress import with_progress
 
+trained = project.folder
 forms.save_settings(data, augmentation, training)
 note(with_progress(task.train, project, forms.parameters(data, augmentation, training)), project.folder)
 page.show_trials(project)
@@ -349,11 +369,14 @@ page.show_trials(project)
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: test images
+# %run_section_1_first
 class Evaluation(Form):
     test_source = Unicode(
         "", help="folder with a sub-folder for each class, or a CSV file; empty = images set aside"
     ).tag(path="folder or file")
-    model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(path=True)
+    model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(
+        path=True, models=("classification",)
+    )
     images_to_explain = Unicode("", help="file names, separated by commas, for the heat maps; empty = one per class")
 
 
@@ -362,9 +385,10 @@ evaluation
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Score the model
+# %run_the_cells_above_first
 from utils.tasks.held_out import evaluate, find_test_set
 
-model_folder = resolve(evaluation.model_folder) if evaluation.model_folder else project.folder
+model_folder = resolve(evaluation.model_folder) if evaluation.model_folder else trained
 test_set = find_test_set(task, model_folder, evaluation.test_source)
 learned = project.examples("training") if model_folder == project.folder else ()
 result = evaluate(task, model_folder, test_set, training=learned)
@@ -377,6 +401,7 @@ page.show_scores(task, result, model_folder)
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Show the errors
+# %run_the_cells_above_first
 show_figures(task.evaluation_figures(result))
 
 # %% [markdown]
@@ -385,6 +410,7 @@ show_figures(task.evaluation_figures(result))
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Show what the model looks at, write the report
+# %run_the_cells_above_first
 chosen = [name.strip() for name in evaluation.images_to_explain.split(",") if name.strip()]
 show(task.looked_at(result, chosen))
 page.conclude(task, result, model_folder, project, checks)
@@ -402,19 +428,36 @@ page.conclude(task, result, model_folder, project, checks)
 # classified: `object_classes.csv`, `object_class_counts.csv` (each class in each image), and pictures with the objects
 # in the colours of their classes.
 #
-# It went well when the pictures of each class below look alike. With a model trained earlier, run sections 1, 2 and 6
-# and name its folder in *Model folder*.
+# It went well when the pictures of each class below look alike. With a model trained earlier this section alone will do
+# (Colab: sections 1, 2 and 6): *Model folder* lists the models that are there.
+
+# %% cellView="form" jupyter={"source_hidden": true}
+# Load the software, where section 1 was not run
+import sys
+from pathlib import Path
+
+places = [Path(globals().get("SOFTWARE", Path.cwd())), *Path.cwd().parents, Path.cwd() / "nocodedl4bio"]
+ROOT = next((folder for folder in places if (folder / "utils" / "paths.py").is_file()), None)
+if ROOT is None:
+    raise SystemExit("The software is not here: run the cells under Software first, or open the page in its folder.")
+sys.path.insert(0, str(ROOT))
+from utils.pages import cells
+
+cells.run_section_1("classification", globals())
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: new images
+# %run_section_1_first
 class Prediction(Form):
     data_folder = Unicode("", help="folder of images; empty = the images of the sample, or of 3.1").tag(path=True)
     label_folder = Unicode("", help="label images of these images, to classify each object; empty = whole images").tag(
         path=True
     )
     result_folder = Unicode("", help="folder for the results; empty = one for each model and folder").tag(path=True)
-    model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(path=True)
+    model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(
+        path=True, models=("classification",)
+    )
     axes = Enum(
         list(STACK_AXES), help="leave at automatic; order of time T, depth Z, height Y, width X and channels C"
     ).tag(advanced=True)
@@ -426,12 +469,14 @@ prediction
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Predict
+# %run_section_1_first
+from utils.tasks.choices import choose
+
+made = (trained, data.training_source) if "trained" in globals() else (None, None)
+chosen = choose(prediction.values(), "classification", *made)
 runtime.start()
 from utils.tasks import page
-from utils.tasks.choices import choose
 from utils.tasks.classes.task import Classification
 
-task = Classification()
-trained, source = (project.folder, data.training_source) if "project" in globals() else (None, None)
-chosen = choose(prediction.values(), "classification", trained, source)
-page.show_prediction(task, chosen, axes=prediction.axes, labels=chosen.labels, pixel_size=prediction.pixel_size)
+given = {"axes": prediction.axes, "pixel_size": prediction.pixel_size}
+page.show_prediction(Classification(), chosen, labels=chosen.labels, **given)

@@ -19,11 +19,12 @@
 # **How to use this page.** Click on the heading *3.2*, choose *Run > Run All Above Selected Cell* (Colab: *Runtime >
 # Run before*), and fill in the forms of 3.1. Then choose *Run > Run Selected Cell and All Below* (Colab: *Run cell and
 # below*). JupyterLab jumps to the end of the page: a box in its corner says how far the training is, and leads there
-# when you click on it. If results are missing at the end, look for a red box above: it says what to do. With nothing
+# when you click on it. A red box says what to do; cells below it name the section that they wait for. With nothing
 # filled in, a classifier of the phases of mitosis is trained first, and then fine-tuned to another marker and another
 # question: is the cell in G2 or not? Words that you do not know are in the [glossary](../README.md#glossary).
 #
-# **You already have a fine-tuned model?** Run sections 1, 2 and 6 only, or use the notebook of its task.
+# **You already have a fine-tuned model?** Section 6 alone will do: click on its heading and choose *Run > Run Selected
+# Cell and All Below* (Colab: run sections 1, 2 and 6). Or use the notebook of its task.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["parameters"]
 # Values given by a program; nothing to do here
@@ -52,10 +53,12 @@ from traitlets import Bool, Enum, Float, Int, Unicode
 
 from utils import forms, samples, storage
 from utils.forms import FolderName, Form, GroupRule, IfTaken, Sizes
+from utils.pages import cells
 from utils.pages.notes import note
 from utils.paths import resolve
 
 forms.notebook("fine_tuning")
+cells.begin("fine_tuning")
 note(f"Ready: {', '.join(f'{name} {number}' for name, number in runtime.versions().items())}")
 
 # %% [markdown]
@@ -68,6 +71,7 @@ note(f"Ready: {', '.join(f'{name} {number}' for name, number in runtime.versions
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Processor and folders
+# %run_section_1_first
 note(runtime.describe())
 note(storage.prepare())
 note(samples.descriptions(["mitosis", "mitosis_new_marker", "tissue", "tissue_new_stain", "nuclei", "nuclei_real"]))
@@ -95,6 +99,7 @@ note(samples.descriptions(["mitosis", "mitosis_new_marker", "tissue", "tissue_ne
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Rarely changed fields of the next form
+# %run_section_1_first
 class AdvancedData(Form):
     mask_type = Enum(
         ["automatic", "binary", "inverted", "soft edges", "outlines", "classes", "instance labels"],
@@ -121,6 +126,7 @@ class AdvancedData(Form):
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: your data
+# %run_section_1_first
 class Data(AdvancedData):
     starting_model = Unicode(
         "", help="folder of a model, or a StarDist model such as 2D_versatile_fluo; empty = an example"
@@ -157,6 +163,7 @@ data
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: strategy
+# %run_section_1_first
 class Strategy(Form):
     strategy = Enum(
         ["two stages", "last layer", "everything", "from scratch"],
@@ -176,6 +183,7 @@ strategy
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Rarely changed fields of the next form
+# %run_section_1_first
 class Advanced(Form):
     learning_rate_schedule = Enum(
         ["cosine", "constant", "reduce on plateau"],
@@ -193,6 +201,7 @@ class Advanced(Form):
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: training
+# %run_section_1_first
 class Training(Advanced):
     presets = {"Quick on a CPU": {"number_of_epochs": 6}, "Try out": {"number_of_epochs": 2}}
     preset = Enum(
@@ -220,6 +229,7 @@ training
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: learning curve
+# %run_section_1_first
 class Curve(Form):
     sizes = Sizes(
         "automatic", help="numbers of annotated images, such as 2, 5, 10; automatic = what fits; empty = none"
@@ -240,6 +250,7 @@ curve
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: test images
+# %run_section_1_first
 class Evaluation(Form):
     test_source = Unicode("", help="folder of new test images; empty = images set aside").tag(path=True)
     test_target = Unicode("", help="folder of their masks, found by itself; only for U-Net and StarDist").tag(
@@ -259,6 +270,7 @@ evaluation
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Read and show the data
+# %run_the_cells_above_first
 from IPython.display import Markdown, display
 
 runtime.start()
@@ -291,6 +303,7 @@ show(task.show_data(project))
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Problems, uneven images, duplicates
+# %run_the_cells_above_first
 checks = task.checks(project, tuning.settings, tuning.test_set)
 checks = page.with_lookalikes(checks, task, project, tuning.test_set)
 show_tables(checks.tables, counted=True, most=20)
@@ -306,6 +319,7 @@ show_tables(checks.tables, counted=True, most=20)
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: augmentation
+# %run_the_cells_above_first
 class Augmentation(Form):
     flip = Bool(True, help="mirror; off only if left and right differ in your images")
     rotate_90 = Bool(True, help="quarter turns; off only if up and down differ in your images")
@@ -336,6 +350,7 @@ live(augmentation, lambda: task.augmentation_preview(project, tuning.settings, a
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Score of the unchanged model
+# %run_the_cells_above_first
 before = before_training(tuning)
 display(Markdown(words.generalisation(tuning, before)))
 
@@ -343,8 +358,11 @@ display(Markdown(words.generalisation(tuning, before)))
 # ## 4. Train
 #
 # Three trainings: the fine-tuning itself, the same from scratch for comparison, and the models of the learning curve.
-# There is nothing to fill in. You may **stop** each with the stop button (square) and run its cell again to go on, even
-# after a crash of the computer.
+# There is nothing to fill in. You may **stop** each with the stop button (square) and run its cell again to go on.
+# After a crash of the computer or a restart, run the page down to the first form: it offers to *Go on with* the
+# fine-tuning that was stopped, and fills in all forms; then run the cells below it. **You closed the browser
+# meanwhile?** The training went on: run the cells of sections 4 to 6 again, and everything is shown again; no model is
+# trained twice.
 #
 # ### 4.1 Fine-tune
 #
@@ -353,6 +371,8 @@ display(Markdown(words.generalisation(tuning, before)))
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Fine-tune
+# %run_the_cells_above_first
+trained = project.folder
 parameters = forms.parameters(data, augmentation, strategy, training, curve, evaluation)
 forms.save_settings(data, augmentation, strategy, training, curve, evaluation)
 tuning = with_parameters(tuning, parameters)
@@ -367,6 +387,7 @@ note(with_progress(tune, tuning), project.folder)
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Train from scratch
+# %run_the_cells_above_first trained
 if strategy.strategy != "from scratch":
     note(with_progress(train_from_scratch, tuning))
 
@@ -383,6 +404,7 @@ if strategy.strategy != "from scratch":
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Measure and draw the learning curve
+# %run_the_cells_above_first trained
 points, draw = None, words.curve_drawing(tuning, before, curve.target_score)
 if sizes:
     points = run_curve(tuning, curve.values(), words.live_curve(draw))
@@ -400,6 +422,7 @@ if sizes:
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Compare the models
+# %run_the_cells_above_first trained
 from utils.fine_tuning.comparison import compare
 
 comparison = compare(tuning, before)
@@ -413,6 +436,7 @@ display(Markdown(words.forgetting(comparison)))
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Show the errors, write the report
+# %run_the_cells_above_first
 pictures = task.show_errors(comparison.predictors, tuning.test_set, tuning.classes)
 show_figures(pictures)
 more = words.more_for_report(comparison, points, draw) | pictures
@@ -427,15 +451,33 @@ note(f"A page to keep or send: {written}", written)
 # class, for a U-Net masks and areas, for StarDist label images, outlines for Fiji, and a table of all objects. It went
 # well when the pictures below show what you would have said yourself.
 #
-# With a model trained earlier, run sections 1, 2 and 6 and name its folder in *Model folder*.
+# With a model trained earlier this section alone will do (Colab: sections 1, 2 and 6): *Model folder* lists the models
+# that are there.
+
+# %% cellView="form" jupyter={"source_hidden": true}
+# Load the software, where section 1 was not run
+import sys
+from pathlib import Path
+
+places = [Path(globals().get("SOFTWARE", Path.cwd())), *Path.cwd().parents, Path.cwd() / "nocodedl4bio"]
+ROOT = next((folder for folder in places if (folder / "utils" / "paths.py").is_file()), None)
+if ROOT is None:
+    raise SystemExit("The software is not here: run the cells under Software first, or open the page in its folder.")
+sys.path.insert(0, str(ROOT))
+from utils.pages import cells
+
+cells.run_section_1("fine_tuning", globals())
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: new images
+# %run_section_1_first
 class Prediction(Form):
     data_folder = Unicode("", help="folder of images; empty = the images of the sample, or of 3.1").tag(path=True)
     result_folder = Unicode("", help="folder for the results; empty = one for each model and folder").tag(path=True)
-    model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(path=True)
+    model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(
+        path=True, models=("unet", "stardist", "classification")
+    )
 
 
 prediction = Prediction(**overrides.get("prediction", {}))
@@ -443,11 +485,13 @@ prediction
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Predict
+# %run_section_1_first
+from utils.tasks.choices import choose
+
+made = (trained, data.training_source) if "trained" in globals() else (None, None)
+chosen = choose(prediction.values(), "fine_tuning", *made)
 runtime.start()
 from utils.tasks import page
-from utils.tasks.choices import choose
 from utils.tasks.registry import read_task
 
-trained, source = (project.folder, data.training_source) if "project" in globals() else (None, None)
-chosen = choose(prediction.values(), "fine_tuning", trained, source)
 page.show_prediction(read_task(chosen.model)[0], chosen)

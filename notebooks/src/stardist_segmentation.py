@@ -19,12 +19,13 @@
 # **How to use this page.** Click on the heading *3.2*, choose *Run > Run All Above Selected Cell* (Colab: *Runtime >
 # Run before*), and fill in the forms of 3.1. Then choose *Run > Run Selected Cell and All Below* (Colab: *Run cell and
 # below*). JupyterLab jumps to the end of the page: a box in its corner says how far the training is, and leads there
-# when you click on it. If results are missing at the end, look for a red box above: it says what to do. With nothing
+# when you click on it. A red box says what to do; cells below it name the section that they wait for. With nothing
 # filled in, everything runs on small sample images that come with it. Words that you do not know are in the
 # [glossary](../README.md#glossary).
 #
-# **You already have a trained model?** Run sections 1, 2 and 6 only. **Your objects are long, branched or hollow?**
-# StarDist draws outlines that are seen whole from one point inside; for other shapes use the U-Net notebook.
+# **You already have a trained model?** Section 6 alone will do: click on its heading and choose *Run > Run Selected
+# Cell and All Below* (Colab: run sections 1, 2 and 6). **Your objects are long, branched or hollow?** StarDist draws
+# outlines that are seen whole from one point inside; for other shapes use the U-Net notebook.
 #
 # StarDist: Schmidt, Weigert, Broaddus and Myers, 2018,
 # [doi:10.1007/978-3-030-00934-2_30](https://doi.org/10.1007/978-3-030-00934-2_30). Please cite it when you publish
@@ -58,10 +59,12 @@ from traitlets import Bool, Enum, Float, Int, Unicode
 from utils import forms, samples, storage
 from utils.forms import Automatic, FolderName, Form, GroupRule, IfTaken
 from utils.images.axes import STACK_AXES
+from utils.pages import cells
 from utils.pages.notes import note
 from utils.paths import resolve
 
 forms.notebook("stardist_segmentation")
+cells.begin("stardist_segmentation")
 note(f"Ready: {', '.join(f'{name} {number}' for name, number in runtime.versions().items())}")
 
 # %% [markdown]
@@ -74,6 +77,7 @@ note(f"Ready: {', '.join(f'{name} {number}' for name, number in runtime.versions
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Processor and folders
+# %run_section_1_first
 note(runtime.describe())
 note(storage.prepare())
 note(samples.descriptions(["nuclei", "nuclei_real", "nuclei_whole", "nuclei_he"]))
@@ -109,6 +113,7 @@ note(samples.descriptions(["nuclei", "nuclei_real", "nuclei_whole", "nuclei_he"]
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Rarely changed fields of the next form
+# %run_section_1_first
 class AdvancedData(Form):
     ignore_value = Unicode("", help="number in masks of what is not to count, such as 255; empty = none").tag(
         advanced=True
@@ -128,6 +133,7 @@ class AdvancedData(Form):
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: your data
+# %run_section_1_first
 class Data(AdvancedData):
     training_source = Unicode(
         "data_samples/nuclei/train/images",
@@ -159,6 +165,7 @@ data
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Rarely changed fields of the next form
+# %run_section_1_first
 class Advanced(Form):
     learning_rate_schedule = Enum(
         ["reduce on plateau", "constant", "cosine"],
@@ -184,6 +191,7 @@ class Advanced(Form):
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # More of them, which are best left to the data
+# %run_section_1_first
 class Network(Advanced):
     normalisation = Automatic(
         Enum(["each image", "all images together"]),
@@ -205,6 +213,7 @@ class Network(Advanced):
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: training
+# %run_section_1_first
 class Training(Network):
     quick = {"initial_learning_rate": 0.002, "learning_rate_schedule": "cosine", "patience": 0, "filters": 16}
     quick |= {"batch_normalisation": True}
@@ -237,6 +246,7 @@ training
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Read and show the data
+# %run_the_cells_above_first
 from IPython.display import display
 
 runtime.start()
@@ -257,6 +267,7 @@ page.show_project(task, project, training.values())
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Problems, uneven images, duplicates
+# %run_the_cells_above_first
 checks = task.checks(project, training.values())
 show_tables(checks.tables, counted=True)
 
@@ -272,6 +283,7 @@ show_tables(checks.tables, counted=True)
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: augmentation
+# %run_the_cells_above_first
 class Augmentation(Form):
     flip = Automatic(Bool(), help="mirror; no only if left and right differ in your images")
     rotate_90 = Automatic(Bool(), help="quarter turns; no only if up and down differ in your images")
@@ -302,7 +314,9 @@ live(augmentation, lambda: task.augmentation_preview(project, training.values(),
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Where the training starts
-note(task.starting_note(project, data.values(), training.values()))
+# %run_the_cells_above_first
+beginning = task.starting_note(project, data.values(), training.values())
+note(beginning)
 
 # %% [markdown]
 # ## 4. Train
@@ -314,12 +328,17 @@ note(task.starting_note(project, data.values(), training.values()))
 # schedule *cosine* the last. At the end two [thresholds](../README.md#glossary) are chosen on the validation images
 # (three more bars).
 #
-# You may **stop** with the stop button (square) and run the cell again to go on, even after a crash of the computer.
+# You may **stop** with the stop button (square) and run the cell again to go on. After a crash of the computer or a
+# restart, run the page down to the first form: it offers to *Go on with* the training that was stopped, and fills in
+# all forms; then run the cells below it. **You closed the browser meanwhile?** The training went on: run this cell and
+# sections 5 and 6 again, each by itself, and everything is shown again.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Train
+# %run_the_cells_above_first beginning
 from utils.training.progress import with_progress
 
+trained = project.folder
 forms.save_settings(data, augmentation, training)
 note(with_progress(task.train, project, forms.parameters(data, augmentation, training)), project.folder)
 page.show_trials(project)
@@ -342,6 +361,7 @@ page.show_trials(project)
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: test images
+# %run_section_1_first
 class Evaluation(Form):
     test_source = Unicode("", help="folder of test images; empty = those set aside").tag(path=True)
     test_target = Unicode("", help="folder of their label images; found by itself, empty without a test source").tag(
@@ -350,7 +370,9 @@ class Evaluation(Form):
     class_table = Unicode("", help="CSV with the class of each of their objects; only if the model knows classes").tag(
         path="file"
     )
-    model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(path=True)
+    model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(
+        path=True, models=("stardist",)
+    )
 
 
 evaluation = Evaluation(**overrides.get("evaluation", {}))
@@ -358,9 +380,10 @@ evaluation
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Score the model
+# %run_the_cells_above_first
 from utils.tasks.held_out import evaluate, find_test_set
 
-model_folder = resolve(evaluation.model_folder) if evaluation.model_folder else project.folder
+model_folder = resolve(evaluation.model_folder) if evaluation.model_folder else trained
 test_set = find_test_set(task, model_folder, evaluation.test_source, evaluation.test_target, evaluation.class_table)
 learned = project.examples("training") if model_folder == project.folder else ()
 result = evaluate(task, model_folder, test_set, training=learned)
@@ -371,6 +394,7 @@ page.show_scores(task, result, model_folder)
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Show the errors
+# %run_the_cells_above_first
 show_figures(task.evaluation_figures(result))
 
 # %% [markdown]
@@ -380,6 +404,7 @@ show_figures(task.evaluation_figures(result))
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Doubtful annotation; write the report
+# %run_the_cells_above_first
 page.conclude(task, result, model_folder, project, checks)
 
 # %% [markdown]
@@ -391,17 +416,35 @@ page.conclude(task, result, model_folder, project, checks)
 # area, shape, brightness) and a row per image in `counts.csv`. It went well when each object below has one outline;
 # step through the images to see.
 #
-# With a model trained earlier, run sections 1, 2 and 6 and name its folder in *Model folder*.
+# With a model trained earlier this section alone will do (Colab: sections 1, 2 and 6): *Model folder* lists the models
+# that are there.
+
+# %% cellView="form" jupyter={"source_hidden": true}
+# Load the software, where section 1 was not run
+import sys
+from pathlib import Path
+
+places = [Path(globals().get("SOFTWARE", Path.cwd())), *Path.cwd().parents, Path.cwd() / "nocodedl4bio"]
+ROOT = next((folder for folder in places if (folder / "utils" / "paths.py").is_file()), None)
+if ROOT is None:
+    raise SystemExit("The software is not here: run the cells under Software first, or open the page in its folder.")
+sys.path.insert(0, str(ROOT))
+from utils.pages import cells
+
+cells.run_section_1("stardist_segmentation", globals())
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: new images
+# %run_section_1_first
 class Prediction(Form):
     data_folder = Unicode("", help="folder of images to segment; empty = the images of the sample, or of 3.1").tag(
         path=True
     )
     result_folder = Unicode("", help="folder for the results; empty = one for each model and folder").tag(path=True)
-    model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(path=True)
+    model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(
+        path=True, models=("stardist",)
+    )
     axes = Enum(
         list(STACK_AXES), help="leave at automatic; order of time T, depth Z, height Y, width X and channels C"
     ).tag(advanced=True)
@@ -413,14 +456,15 @@ prediction
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Predict
+# %run_section_1_first
+from utils.tasks.choices import choose
+
+made = (trained, data.training_source) if "trained" in globals() else (None, None)
+chosen = choose(prediction.values(), "stardist_segmentation", *made)
 runtime.start()
 from utils.tasks import page
-from utils.tasks.choices import choose
 from utils.tasks.objects.task import StarDist
 from utils.tasks.objects.viewer import viewer
 
-task = StarDist()
-trained, source = (project.folder, data.training_source) if "project" in globals() else (None, None)
-chosen = choose(prediction.values(), "stardist_segmentation", trained, source)
-page.show_prediction(task, chosen, figure=False, axes=prediction.axes, pixel_size=prediction.pixel_size)
+page.show_prediction(StarDist(), chosen, figure=False, axes=prediction.axes, pixel_size=prediction.pixel_size)
 viewer(chosen.results)

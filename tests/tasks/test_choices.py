@@ -2,7 +2,7 @@
 
 import pytest
 
-from utils.errors import DataError, ModelError
+from utils.errors import NotYet
 from utils.paths import ROOT
 from utils.tasks.choices import choose, chosen_images, chosen_model
 
@@ -13,7 +13,7 @@ def test_the_model_is_the_one_named_else_the_one_just_trained(tmp_path):
     assert chosen_model("", tmp_path / "just_trained") == tmp_path / "just_trained"
     for trained in (tmp_path / "just_trained", None):
         assert chosen_model(str(tmp_path / "other"), trained) == tmp_path / "other"
-    with pytest.raises(ModelError, match="model_folder"):
+    with pytest.raises(NotYet, match="model_folder"):
         chosen_model("", None)
 
 
@@ -28,7 +28,7 @@ def test_images_to_predict_on_are_those_named_else_of_the_sample_else_of_the_tra
     ):
         assert chosen_images(named, trained) == expected
     for source in (None, str(tmp_path / "table.csv")):
-        with pytest.raises(DataError, match="data_folder"):
+        with pytest.raises(NotYet, match="data_folder"):
             chosen_images("", source)
 
 

@@ -15,6 +15,8 @@ _notebook = {"name": ""}
 PARAMETERS = "parameters.json"
 # Models made before model.json named the notebook.
 EARLIER = {"unet": "unet_segmentation", "stardist": "stardist_segmentation", "classification": "classification"}
+# A field of the form training that only this notebook has: of a training that wrote no model.json yet.
+ONLY = {"stardist_segmentation": "n_rays", "classification": "decides", "unet_segmentation": "pooling_steps"}
 OWN = ("model_name", "model_path", "if_model_exists")  # taken over, they could move the old model out of the way
 
 
@@ -22,6 +24,11 @@ def notebook(name: str) -> None:
     """Say once, in the set-up cell, which notebook this is: its settings lie in ``settings/<name>.json``."""
     _notebook["name"] = name
     introduce(name)
+
+
+def notebook_name() -> str:
+    """Name of this notebook, empty where the set-up cell did not say it."""
+    return _notebook["name"]
 
 
 def settings_file() -> Path:
@@ -77,7 +84,8 @@ def made_by(folder: Path, saved: dict[str, dict[str, Any]]) -> str:
         name = description["notebook"] if "notebook" in description else EARLIER[description["task"]]
         return name if isinstance(name, str) else ""
     except (OSError, ValueError, LookupError, TypeError):  # not finished, or no model.json of ours
-        return ""
+        fields = saved.get("training", {})
+        return next((name for name, field in ONLY.items() if field in fields), "")
 
 
 def _check_notebook(folder: Path, saved: dict[str, dict[str, Any]]) -> None:

@@ -22,6 +22,7 @@ from utils import runtime
 from utils.errors import FormError
 from utils.forms.fields import AUTOMATIC, Declaration, GroupRule, parse, refusal, rule, to_text
 from utils.forms.folders import annotations_beside, groupings_in, image_folder
+from utils.forms.going_on import Offer, choose, taken
 from utils.forms.settings import model_values, read_settings
 from utils.groups import ALONE, ASK, FOLDER, Grouping
 from utils.paths import resolve
@@ -56,6 +57,8 @@ class Form(Declaration):
         What was chosen from the data and why, see `settle`.
     suitable : str
         The preset that suits this machine; "Default" for forms that do not ask.
+    filled : str
+        Sentences on values of `fill_all` that do not fit here.
 
     Raises
     ------
@@ -78,6 +81,9 @@ class Form(Declaration):
         again = found_again(self, texts)
         remember(self, again, found=True)
         self._show(texts | again)
+        values = {} if self.headless else taken(self.form_name)
+        self.filled = self._fill(values) if values else ""
+        _newest[self.form_name] = self
         if refused := {name: reason for name, reason in self.wrong.items() if name in self._overridden}:
             raise refusal(self.form_name, self.shown, refused)
 
@@ -236,6 +242,16 @@ class Form(Declaration):
         """One line "name = value" for each field; a refused one says why."""
         reasons = {name: f"   ({reason})" for name, reason in self.wrong.items()}
         return "\n".join(f"{name} = {text}{reasons.get(name, '')}" for name, text in self.shown.items())
+
+
+_newest: dict[str, Form] = {}
+
+
+def fill_all(offer: Offer) -> str:
+    """Fill in all forms, those that are there and those that will appear; says what was done and what did not fit."""
+    choose(offer)
+    refused = "".join(form._fill(taken(name)) for name, form in _newest.items() if not form.headless)
+    return f"{offer.done}{refused}"
 
 
 class Typed(NamedTuple):

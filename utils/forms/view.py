@@ -11,12 +11,14 @@ from traitlets import Bool, Enum, Float, Int, TraitType
 from utils.errors import FormError, label, with_labels
 from utils.forms.chooser import MUTED, RED, Unfolding, styled
 from utils.forms.fields import AUTOMATIC, Automatic, GroupRule, to_text
+from utils.forms.going_on import Offer, models, offers
 from utils.forms.settings import read_settings
-from utils.forms.state import Form, group_choices, note_beside, note_groups, note_preset
+from utils.forms.state import Form, fill_all, group_choices, note_beside, note_groups, note_preset
 from utils.forms.taken import note_taken
 from utils.paths import resolve
 from utils.samples import can_be_made
 
+FIRST = "data"  # the form of a page that offers to go on where one stopped
 YES_NO = {True: "yes", False: "no"}
 _picked = {"model": "models"}  # where "Load the settings of a model" starts; lives as long as the kernel
 
@@ -77,6 +79,10 @@ class FieldRow:
         if isinstance(self.trait, GroupRule):
             self.own = Text(placeholder="or a rule of your own", continuous_update=False, layout=Layout(width="180px"))
             self.own.observe(self._entered, names="value")
+        self.known: Dropdown | None = None
+        if tasks := self.trait.metadata.get("models"):
+            self.known = _known_models(tasks)
+            self.known.observe(self._picked_model, names="value")
         self.note = HTML()
         self.note.add_class("note")
         self.unfolding: Unfolding | None = None
@@ -95,7 +101,8 @@ class FieldRow:
         """The control with its help: below a path, which needs the width, beside anything else."""
         if self.unfolding:
             line = HBox([self.control, self.unfolding.button], layout=Layout(width="auto"))
-            return VBox([line, HTML(styled(self.trait.help, MUTED))], layout=Layout(overflow="visible"))
+            known = [self.known] if self.known else []
+            return VBox([line, *known, HTML(styled(self.trait.help, MUTED))], layout=Layout(overflow="visible"))
         beside = HTML(styled(self.trait.help, f"{MUTED}; padding: 5px 8px"), layout=Layout(flex="1 1 260px"))
         own = [self.own] if self.own else []
         return HBox([self.control, *own, beside], layout=Layout(flex_flow="row wrap", align_items="flex-start"))
@@ -126,6 +133,10 @@ class FieldRow:
     def _chosen(self, text: str) -> None:
         self.form.enter(self.name, text)
 
+    def _picked_model(self, change: Any) -> None:
+        if change["new"]:
+            self.form.enter(self.name, change["new"])
+
 
 class FormView:
     """All fields of a form, the advanced ones folded away, and the buttons."""
@@ -144,9 +155,24 @@ class FormView:
         self.advanced = Accordion(layout=Layout(width="auto"))
         fields = self._fields()
         layout = Layout(width="100%", max_width="1100px", overflow="visible")
-        self.box = VBox([*fields, buttons, self.model.box, self.message], layout=layout)
+        self.going_on = VBox([], layout=Layout(overflow="visible"))
+        self.box = VBox([self.going_on, *fields, buttons, self.model.box, self.message], layout=layout)
         self.box.add_class(f"form-{form.form_name}")
+        if form.form_name == FIRST and not form.headless:
+            self.going_on.children = [self._offer(one) for one in offers()]
+        if form.filled:
+            self._say(form.filled)
         self.refresh()
+
+    def _offer(self, offer: Offer) -> DOMWidget:
+        """A line with a button that fills all forms."""
+        button = _button(offer.title, "go-on", lambda button: self._go_on(offer))
+        about = HTML(styled(offer.about, "padding: 5px 8px"))
+        return HBox([button, about], layout=Layout(flex_flow="row wrap", overflow="visible"))
+
+    def _go_on(self, offer: Offer) -> None:
+        self._say(fill_all(offer))
+        self.going_on.children = [HTML(styled(offer.done, "padding: 5px 0"))]
 
     def _fields(self) -> list[DOMWidget]:
         """Rows of the plain fields, then the folded-away ones, if any."""
@@ -214,6 +240,16 @@ def _control(trait: TraitType, text: str) -> DOMWidget:
         layout = Layout(width="120px" if isinstance(trait, (Int, Float, Automatic)) else "240px")
     # Sent on Enter or on leaving the field: a half-typed number is no mistake yet.
     return Text(value=text, continuous_update=False, layout=layout)
+
+
+def _known_models(tasks: tuple[str, ...]) -> Dropdown:
+    """The trained models that are there, to choose one from."""
+    found = models(tasks)
+    first = f"choose from {len(found)} trained models ..." if len(found) > 1 else "choose the trained model ..."
+    layout = Layout(width="auto", max_width="100%", display=None if found else "none")
+    dropdown = Dropdown(options=[(first, ""), *found], layout=layout)
+    dropdown.add_class("known-models")
+    return dropdown
 
 
 def _button(title: str, name: str, click: Callable[[Button], None]) -> Button:

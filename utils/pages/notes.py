@@ -17,10 +17,11 @@ LINE = '<div style="overflow-wrap: anywhere">{}</div>'
 OPEN_FOLDER = "filebrowser:open-path"  # a command of JupyterLab
 
 
-def note(text: str, *links: Path) -> None:
+def note(text: str, *links: Path, section: str = "") -> None:
     """Show a plain text, line by line, or print it where no page can be shown; `links` are paths in it to click on.
 
-    Printed text would be broken in the middle of words, which makes paths unreadable.
+    `section` is a heading of the notebook in the text, to click on, too. Printed text would be broken in the middle of
+    words, which makes paths unreadable.
     """
     text = with_labels(text)
     if get_ipython() is None:
@@ -29,7 +30,17 @@ def note(text: str, *links: Path) -> None:
     page = "".join(LINE.format(html.escape(line)) for line in text.splitlines())
     for path in links:
         page = page.replace(html.escape(str(path)), link(path))
+    if section:
+        page = page.replace(html.escape(section), section_link(section))
     display({"text/plain": text, "text/html": page}, raw=True)
+
+
+def section_link(heading: str) -> str:
+    """HTML of the heading of a section of this notebook that goes there when clicked on; in Colab it stays text."""
+    text = html.escape(heading)
+    if "google.colab" in sys.modules:
+        return text
+    return f'<a href="#{quote(heading.replace(" ", "-"))}">{text}</a>'
 
 
 def link(path: Path) -> str:

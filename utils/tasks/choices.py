@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from utils.data.sample_makers import prepare
-from utils.errors import DataError, ModelError
+from utils.errors import NotYet
 from utils.paths import ROOT, resolve
 from utils.samples import sample_of
+
+ASK_FOR_IMAGES = "Choose the folder of your images in the field data_folder of the form above, then run this cell."
 
 
 class Chosen(NamedTuple):
@@ -35,7 +37,7 @@ def choose(prediction: Mapping, notebook: str, trained: Path | None, training_so
 
     Raises
     ------
-    ModelError, DataError
+    NotYet
         If a field is empty that stands for nothing.
     """
     model = chosen_model(prediction["model_folder"], trained)
@@ -53,10 +55,7 @@ def chosen_model(model_folder: str, trained: Path | None) -> Path:
     if model_folder:
         return resolve(model_folder)
     if trained is None:
-        raise ModelError(
-            "No model was trained in this session. Write the folder of a trained model in the field model_folder, for "
-            "example models/my_unet."
-        )
+        raise NotYet("Choose a model in the field model_folder of the form above, then run this cell.", name="trained")
     return trained
 
 
@@ -64,17 +63,17 @@ def chosen_images(data_folder: str, training_source: str | None) -> Path:
     """Folder of the images to predict on; where the form names none those of the training in this session.
 
     These are the test images of the sample that was trained on, else the images of `training_source` (None without a
-    training). DataError if there is neither, or `training_source` is a table, whose images may lie anywhere.
+    training). NotYet if there is neither, or `training_source` is a table, whose images may lie anywhere.
     """
     if data_folder:
         return resolve(data_folder)
     if training_source is None:
-        raise DataError("Write the folder of your images in the field data_folder.")
+        raise NotYet(ASK_FOR_IMAGES)
     if sample := sample_of(training_source):
         return resolve(prepare(sample)["test_source"])
     source = resolve(training_source)
     if source.is_file():
-        raise DataError("Write the folder of the images to predict on in the field data_folder.")
+        raise NotYet(ASK_FOR_IMAGES)
     return source
 
 

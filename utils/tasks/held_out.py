@@ -255,7 +255,8 @@ def evaluate(task: Task, folder: Path, test_set: TestSet, **beside: Any) -> Eval
         further = {**further, "classical": evaluation.classical.to_dict("records")}
     with alone(folder, wait=SECONDS_TO_WAIT):
         _check_unchanged(folder, evaluation.predictor)
-        write_csv(folder / "evaluation.csv", meaningful(evaluation.scores.per_image.assign(**per_image)).assign(**remark))
+        table = evaluation.scores.per_image.assign(**per_image)
+        write_csv(folder / "evaluation.csv", meaningful(table).assign(**remark))
         write_json(folder / "scores.json", {"headline": evaluation.headline, **remark, **origin, **counted, **further})
     return evaluation
 

@@ -11,27 +11,30 @@ import keras
 import numpy as np
 import pandas as pd
 
-from utils.errors import UserError, wrapped
+from utils.errors import Interrupted, UserError
 from utils.training.checkpoints import TrainingState, load_state, load_weights, restore, save_state
 
 SCHEDULES = ["constant", "reduce on plateau", "cosine"]
 
 
-class TrainingStopped(UserError):
+class TrainingStopped(Interrupted):
     """The training was interrupted by the user; everything up to the last finished epoch is saved in `state`."""
 
     title = "Training stopped"
 
     def __init__(self, number_of_epochs: int, state: TrainingState):
         super().__init__(
-            f"You stopped the training in epoch {state.epoch + 1} of {number_of_epochs}. The {state.epoch} finished "
-            "epochs are saved: run this cell again to go on."
+            f"You stopped the training in epoch {state.epoch + 1} of {number_of_epochs}. {_saved(state.epoch)}: "
+            "run this cell again to go on."
         )
         self.state = state
 
-    def _render_traceback_(self) -> list[str]:
-        """Only the sentence: nothing went wrong, so there is nothing for the log."""
-        return wrapped(f"{self.title}: {self}")
+
+def _saved(epochs: int) -> str:
+    """What a training that was stopped leaves, as the beginning of a sentence."""
+    return {0: "No epoch was finished", 1: "The finished epoch is saved"}.get(
+        epochs, f"The {epochs} finished epochs are saved"
+    )
 
 
 class _Bookkeeping(keras.callbacks.Callback):

@@ -75,10 +75,10 @@ def run(
         The user stopped it; the best weights so far are in the model folder, and the checkpoint to go on from.
     """
     with model_folder.alone(project.folder):
-        return _run(project, parameters, prepare, callbacks, stages, settle)
+        return _run(project, parameters, prepare, callbacks, stages, settle, first)
 
 
-def _run(project, parameters, prepare, callbacks, stages, settle) -> str:
+def _run(project, parameters, prepare, callbacks, stages, settle, first) -> str:
     """See `run`; nobody else writes the folder."""
     existing = parameters["overrides"]["data"]["if_model_exists"]
     found = model_folder.open_folder(project.folder, parameters, project.split, existing)

@@ -154,7 +154,7 @@ def test_the_stop_button_leaves_a_usable_model_and_the_training_goes_on(trained,
     with pytest.raises(TrainingStopped, match="You stopped the training in epoch 1 of 3"):
         open_and_train(given, [Stop(0, 1)])
     assert not (tmp_path / "model" / "model.json").exists()
-    with pytest.raises(TrainingStopped, match="The 1 finished epochs are saved: run this cell again to go on"):
+    with pytest.raises(TrainingStopped, match="The finished epoch is saved: run this cell again to go on"):
         open_and_train(given, [Stop(1, 1)])
     assert sorted(os.listdir(tmp_path / "model")) == sorted([*FILES, "training"])
     image, mask = blobs(np.random.default_rng(5))

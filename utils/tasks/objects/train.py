@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import keras
