@@ -21,7 +21,7 @@ from traitlets import TraitError, Unicode
 from utils.errors import FormError
 from utils.forms.fields import AUTOMATIC, Declaration, GroupRule, parse, refusal, rule, to_text
 from utils.forms.folders import annotations_beside, groupings_in, image_folder
-from utils.forms.settings import model_values, read_settings
+from utils.forms.settings import from_first_page, model_values, read_settings
 from utils.groups import ALONE, ASK, FOLDER, Grouping
 from utils.paths import resolve
 from utils.samples import can_be_made
@@ -72,6 +72,8 @@ class Form(Declaration):
         again = found_again(self, texts)
         remember(self, again, found=True)
         self._show(texts | again)
+        if not self.headless and not remembered(self):
+            self._fill(from_first_page(self.form_name))
         if refused := {name: reason for name, reason in self.wrong.items() if name in self._overridden}:
             raise refusal(self.form_name, self.shown, refused)
 
@@ -179,6 +181,7 @@ class Form(Declaration):
     def back_to_defaults(self) -> None:
         """Show the declared defaults in all fields and forget what was typed."""
         remembered(self).clear()
+        from_first_page(self.form_name).clear()
         self._overridden = {}
         self._show(self.default_texts())
 

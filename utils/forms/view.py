@@ -11,8 +11,8 @@ from traitlets import Bool, Enum, Float, Int, TraitType
 from utils.errors import FormError, label, with_labels
 from utils.forms.chooser import MUTED, RED, Unfolding, styled
 from utils.forms.fields import AUTOMATIC, Automatic, GroupRule, to_text
-from utils.forms.settings import read_settings
-from utils.forms.state import Form, group_choices, note_beside, note_groups
+from utils.forms.settings import from_first_page, read_settings
+from utils.forms.state import Form, group_choices, note_beside, note_groups, remembered
 from utils.paths import resolve
 from utils.samples import can_be_made
 
@@ -29,6 +29,8 @@ def notes_on(form: Form, name: str) -> list[str]:
     """What is to be noted below the field `name`: where it comes from, what was chosen, which path is meant."""
     text, trait = form.shown[name], form.fields[name]
     notes = ["set by overrides"] if name in form.overridden else []
+    given = from_first_page(form.form_name).get(name) if name in remembered(form) else None
+    notes += ["filled in from the first page"] * (text == given)
     notes += note_beside(form, name) + note_groups(form, name)
     if text == AUTOMATIC and name in form.settled:
         value, reason = form.settled[name]
