@@ -23,15 +23,23 @@ from utils.paths import ROOT
 
 NOTEBOOKS = ROOT / "notebooks"
 RESULTS = ROOT / "results"
+FIRST = "start_here"  # the page that leads to the others, and trains nothing
 
 
 def names() -> list[str]:
-    """Notebooks in the order in which they are offered."""
-    return sorted(path.stem for path in (NOTEBOOKS / "src").glob("*.py"))
+    """Notebooks that train a model, in the order in which they are offered."""
+    return sorted(path.stem for path in (NOTEBOOKS / "src").glob("*.py") if path.stem != FIRST)
+
+
+def pages() -> list[str]:
+    """All notebooks: the first page, then `names`."""
+    return [FIRST, *names()]
 
 
 def overrides(name: str, preset: str) -> dict:
     """Values that make a notebook run on its sample and keep everything in results/<notebook>."""
+    if name == FIRST:
+        return {"look": {"folder": "data_samples/nuclei"}}
     folder = f"results/{name}"
     curve = {"sizes": "3, 9, 27", "repeats": 1} if preset == "Try out" else {}
     return {
@@ -78,7 +86,7 @@ def relinked(page: str, folder: Path) -> str:
         place = Path(os.path.normpath(NOTEBOOKS / unquote(found[1].removeprefix("file://"))))
         return f'href="{quote(Path(os.path.relpath(place, folder)).as_posix())}{found[2] or ""}"'
 
-    return re.sub(r'href="((?:\.\./|file://)[^"#]*)(#[^"]*)?"', seen_from, page)
+    return re.sub(r'href="((?:\.\./|file://)[^"#]*|\w+\.ipynb)(#[^"]*)?"', seen_from, page)
 
 
 def headline(folder: Path) -> str:
@@ -106,10 +114,10 @@ def run(name: str, preset: str) -> dict:
 def main() -> int:
     """Run the notebooks named on the command line, all by default; 0 if all went through."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", nargs="*", choices=[*names(), []], help="default: all notebooks")
+    parser.add_argument("name", nargs="*", choices=[*pages(), []], help="default: all notebooks")
     parser.add_argument("--preset", default="Try out")
     arguments = parser.parse_args()
-    rows = [run(name, arguments.preset) for name in arguments.name or names()]
+    rows = [run(name, arguments.preset) for name in arguments.name or pages()]
     print(f"\n{'notebook':24}{'seconds':>8}  {'headline score':36}where to look")
     for row in rows:
         print(f"{row['notebook']:24}{row['seconds']:8.0f}  {row['score']:36}{row['where']}")

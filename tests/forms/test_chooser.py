@@ -12,8 +12,8 @@ from traitlets import Unicode
 from tests.forms.test_form import _fresh, every, type_in, view  # noqa: F401
 from utils import paths
 from utils.forms import Form, folders
-from utils.forms import places as forms_places
 from utils.forms import chooser as forms_chooser
+from utils.forms import places as forms_places
 from utils.forms.chooser import Chooser
 from utils.forms.fields import parse
 from utils.forms.folders import contents, list_folder, natural_key, path_text

@@ -28,14 +28,14 @@ class Kind(NamedTuple):
 
 PICTURES = ".webp .heic .heif .avif .jp2 .j2k .jxl .psd .xcf .svg .eps .pdf .ppm .pgm .pbm .tga .dng .cr2 .nef .arw"
 VOLUMES = ".npy .npz .h5 .hdf5 .mat .zarr .n5 .nii .nrrd .mha .mhd .raw .dcm .fits .fit .klb .hdr .img"
-SLIDES = set(".svs .ndpi .mrxs .scn .bif .vsi .qptiff".split())
+SLIDES = set([".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vsi", ".qptiff"])
 KINDS = [
     Kind(
         SLIDES,
         "whole slide",
         "whole slides",
-        "Open in QuPath, draw a box around what you want to know about, and choose File > Export images > Original pixels, "
-        "as TIFF, with a downsample that gives about 0.5 um per pixel.",
+        "Open in QuPath, draw a box around what you want to know about, and choose File > Export images > Original "
+        "pixels, as TIFF, with a downsample that gives about 0.5 um per pixel.",
     ),
     Kind(MICROSCOPE_SUFFIXES, "file of a microscope", "files of a microscope", EXPORT),
     Kind(

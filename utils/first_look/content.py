@@ -81,7 +81,11 @@ def _differences(headers: Sequence[Header]) -> list[Problem]:
     """Warnings about images that are not all of one kind, or are stacks."""
     found, folder = [], str(headers[0].path.parent) if headers else ""
     for name, values, remedy in (
-        ("channels", [one.channels for one in headers], "Images with other channels belong into a folder of their own."),
+        (
+            "channels",
+            [one.channels for one in headers],
+            "Images with other channels belong into a folder of their own.",
+        ),
         ("bit", [one.bits for one in headers], "Check that all come from the same microscope settings and export."),
     ):
         counts = Counter(values).most_common()
@@ -167,7 +171,9 @@ def _shown(found: Found) -> list[tuple[str, Path]]:
     """Title and file of the images to show."""
     if found.kind != "classes" or not found.source.is_dir():
         return [(path.name, path) for path in evenly_chosen(found.images, PICTURES)]
-    of_class = {name: [one for one in found.images if one.is_relative_to(found.source / name)] for name in found.classes}
+    of_class = {
+        name: [one for one in found.images if one.is_relative_to(found.source / name)] for name in found.classes
+    }
     return [(name, paths[len(paths) // 2]) for name, paths in of_class.items() if paths][:CLASSES]
 
 

@@ -11,7 +11,7 @@ from utils.data.crop_files import ROLE_FOLDERS
 from utils.data.folders import in_sub_folders
 from utils.data.problems import Problem
 from utils.data.sample_makers import make_missing
-from utils.data.unread import FOLDERS_OF_DATA, is_read
+from utils.data.unread import FOLDERS_OF_DATA, is_read, unread
 from utils.errors import DataError
 from utils.files import read_entries
 from utils.forms.folders import ANNOTATIONS, MODEL, Listing, annotations_beside, contents, list_folder
@@ -89,6 +89,8 @@ def look(text: str) -> Survey:
         if os.path.isfile(path):
             return _look_at_file(path, survey)
         survey.found = _found_in(path, survey)
+        if not (survey.found or survey.inside or survey.model):
+            survey.problems += unread(path)
     except (DataError, OSError, ValueError) as error:  # ValueError: a character that no path can hold
         survey.problems.append(_unreachable(path, error))
     return survey

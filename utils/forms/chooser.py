@@ -44,7 +44,13 @@ class Chooser:
         self.cancel.on_click(lambda button: self.close())
 
     def _laid_out(self) -> VBox:
-        names = {"places": self.places, "up": self.up, "typed": self.typed, "here": self.folder, "entries": self.entries}
+        names = {
+            "places": self.places,
+            "up": self.up,
+            "typed": self.typed,
+            "here": self.folder,
+            "entries": self.entries,
+        }
         for name, widget in (names | {"use": self.use, "cancel": self.cancel}).items():
             widget.add_class(name)
         border = "1px solid var(--jp-border-color1, #9e9e9e)"

@@ -34,7 +34,9 @@ def places(named: Path | None) -> list[tuple[str, str]]:
 def disks() -> list[tuple[str, Path]]:
     """Name and path of the disks of this computer: letters on Windows, else what is mounted for people."""
     if sys.platform == "win32":
-        drives = os.listdrives() if hasattr(os, "listdrives") else [f"{letter}:\\" for letter in "CDEFGHIJKLMNOPQRSTUVW"]
+        drives = (
+            os.listdrives() if hasattr(os, "listdrives") else [f"{letter}:\\" for letter in "CDEFGHIJKLMNOPQRSTUVW"]
+        )
         return [(f"Drive {drive[:2]}", Path(drive)) for drive in drives]
     user = os.path.basename(os.path.expanduser("~"))
     found = [Path(place, name) for place in DISKS for name in _folders(Path(place))]
