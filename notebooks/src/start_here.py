@@ -69,6 +69,7 @@ note(f"Ready. {runtime.describe()}")
 # %% cellView="form" jupyter={"source_hidden": true}
 # Form: your folder
 class Look(Form):
+    is_kept = False  # it is no setting of a training
     folder = Unicode("", help="folder of your images, with what was drawn or sorted; empty = none yet").tag(path=True)
 
 

@@ -42,7 +42,7 @@ def advise_model(model: Model, folder: Path) -> list[Advice]:
     if place is None or not model.notebook or model.unfinished:
         return []
     known = f" Its score: {model.score}." if model.score else ""
-    use = f"This folder is a {model.noun}: section 6 uses it on new images, and section 5 scores it.{known}"
+    use = f"This is a trained model ({model.noun}): section 6 uses it on new images, and section 5 scores it.{known}"
     again = "Trains the model further on a few images of yours, and measures how many are needed."
     own = EARLIER.get(model.task, model.notebook)
     return [
@@ -179,5 +179,6 @@ def free_name(name: str) -> str:
 
 def summary(found: Found) -> str:
     """What was found in a sentence."""
-    test = f", and {described(found.test)} for the test" if found.test else ""
-    return f"{described(found)}{test}."
+    if found.test is None:
+        return f"{described(found)}."
+    return f"{described(found)} to train on, and {len(found.test.images):,} in another folder for the test."

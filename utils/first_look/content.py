@@ -19,15 +19,15 @@ from utils.images.image import Image, read_image, read_mask
 from utils.images.mask_types import recognise_mask_type
 from utils.images.masks import evenly_chosen
 from utils.images.stacks import read_planes
-from utils.pages.pictures import display_image, label_outlines, thin
+from utils.pages.pictures import label_outlines, thumbnail
 
 MASKS, PICTURES = 8, 4  # that are read
 CLASSES = 8  # of which one image is shown
 SECONDS = 1.5  # after which no more masks, and no more pictures, are read
 LARGEST = 25e6  # pixels of an image that is read
 MOST_FILES = 3000  # in a folder that is looked through for files of other kinds
-SIDE = 170  # pixels of a picture
-OUTLINE = (0.1, 1.0, 0.2)  # stands out from grey images and from stained tissue
+SIDE = 220  # pixels of a picture
+OUTLINE = (25, 255, 50)  # stands out from grey images and from stained tissue
 CROP = 300  # pixels: images of single cells are not larger
 MOST_PROBLEMS = 3  # of one kind that are told
 
@@ -45,7 +45,7 @@ class Content:
     problems
         What looks wrong.
     pictures
-        Title and picture (Y, X, 3), float 0 to 1, some with the outlines of their masks.
+        Title and picture uint8 (Y, X, 3), some with the outlines of their masks.
     """
 
     headers: list[Header] = field(default_factory=list)
@@ -178,8 +178,10 @@ def _shown(found: Found) -> list[tuple[str, Path]]:
 
 
 def _picture(array: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    """Small picture (Y, X, 3), 0 to 1, with outlines where there is a mask of the same size."""
-    picture = display_image(thin(array, 2 * SIDE))
-    if mask is not None and mask.shape == array.shape[:2]:
-        picture[label_outlines(thin(mask, 2 * SIDE).astype(np.int64))] = OUTLINE
-    return picture
+    """Small picture uint8 (Y, X, 3), with outlines where there is a mask of the same size."""
+    picture = thumbnail(array, SIDE)
+    if mask is None or mask.shape != array.shape[:2]:
+        return picture
+    rows, columns = (np.arange(n) * total // n for n, total in zip(picture.shape, mask.shape, strict=False))
+    lines = label_outlines(mask[np.ix_(rows, columns)].astype(np.int64))
+    return np.where(lines[..., None], np.uint8(OUTLINE), picture)

@@ -24,18 +24,20 @@ UNLIMITED, FEWEST_STEPS, MOST_STEPS = 100, 50, 200  # rounds of "Default", and b
 QUICK_STEPS, QUICK_BATCH = (8, 30), 32  # of a round of a classifier
 QUICK_PIXELS = 480e6
 BATCH, PATCH = 4, 256  # of "Default" where images are large enough
-# Seconds for a million pixels that are learned from, with a processor that multiplies `REFERENCE` times a second.
+# Seconds of one core, as fast as `REFERENCE`, for a million pixels that are learned from: figures of the README, and
+# what larger networks take more.
 SECONDS = {
-    "unet_segmentation": {"quick": 1.9, DEFAULT: 4.3},
-    "stardist_segmentation": {"quick": 2.8, DEFAULT: 8.6},
-    "classification": {"quick": 0.6, DEFAULT: 1.6},
+    "unet_segmentation": {"quick": 0.8, DEFAULT: 1.8},
+    "stardist_segmentation": {"quick": 1.2, DEFAULT: 3.6},
+    "classification": {"quick": 0.25, DEFAULT: 0.7},
 }
-REFERENCE = 40e9  # floating-point operations a second, in a product of matrices
-MOST_PER_CORE = 80e9  # some libraries multiply matrices on special hardware, which training does not use
-GRAPHICS_CARD = 10  # times as fast as a processor, at least
+REFERENCE = 100e9  # floating-point operations a second of one core, in products of small matrices
+FASTEST = 2.5  # times as fast: some computers multiply matrices on special hardware, which training does not use
+TOGETHER = 0.8  # exponent: two cores are 1.7 times as fast as one, eight 5 times
 BEFORE = 25  # seconds for loading the software, reading and looking at the images
 MEMORY = {"unet_segmentation": 1.0, "stardist_segmentation": 1.3, "classification": 1.0}  # gigabytes without images
 MASK_BYTES, FLOAT_BYTES = 2, 4
+SMALL, PRODUCTS, REPEATED = 64, 1000, 5  # side of the matrices, products that are timed at once, how often
 
 
 class Forecast(NamedTuple):
@@ -71,7 +73,7 @@ def forecasts(notebook: str, headers: Sequence[Header], n: int, fast: float) -> 
 
 
 def _seconds(notebook: str, preset: str, headers: Sequence[Header], n: int) -> float:
-    """Seconds of training at the reference speed."""
+    """Seconds of training on one core of the reference."""
     area = float(np.mean([one.height * one.width for one in headers]))
     pace = SECONDS[notebook]["quick" if preset != DEFAULT else DEFAULT] / 1e6
     if notebook == "classification":
@@ -98,14 +100,22 @@ def _gigabytes_of_images(headers: Sequence[Header], n: int) -> float:
 
 @cache
 def speed() -> float:
-    """How many times as fast as the reference this computer's processor multiplies; takes a tenth of a second."""
-    matrix = np.random.default_rng(0).random((1024, 1024), np.float32)
+    """How many times as fast as one core of the reference this computer is; other programs that run play no part."""
+    matrix, product = np.ones((2, SMALL, SMALL), np.float32)  # so small that one core multiplies them
     taken = []
-    for _ in range(4):  # the fastest counts: the others wait for something else
-        start = time.perf_counter()
-        matrix @ matrix
-        taken.append(time.perf_counter() - start)
-    return min(2 * 1024**3 / min(taken), MOST_PER_CORE * (os.cpu_count() or 1)) / REFERENCE
+    for _ in range(REPEATED):
+        start = time.thread_time()
+        for _ in range(PRODUCTS):
+            np.matmul(matrix, matrix, product)
+        taken.append(time.thread_time() - start)
+    of_core = 2 * SMALL**3 * PRODUCTS / max(min(taken), 1e-6)
+    return min(of_core / REFERENCE, FASTEST) * _cores() ** TOGETHER
+
+
+def _cores() -> int:
+    """Cores that this program may use; two threads of one core are one."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
 
 
 def free_gigabytes() -> float:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 from IPython.display import HTML, display
+from ipywidgets import Button, Layout, VBox
 
 from utils import runtime
 from utils.data.problems import Problem
@@ -18,6 +19,7 @@ from utils.first_look.advice import ALSO, FITS, NOT, TRAINED, Advice, advise, ad
 from utils.first_look.content import Content, read_content
 from utils.first_look.headers import facts
 from utils.first_look.survey import Survey, look
+from utils.forms.folders import path_text
 from utils.forms.places import keep_chosen
 from utils.forms.settings import hand_over
 from utils.forms.state import Form
@@ -26,40 +28,71 @@ from utils.paths import ROOT
 
 NOTEBOOKS = ROOT / "notebooks"
 WORDS = {FITS: "fits", ALSO: "fits, too", TRAINED: "with a trained model", NOT: "not with this folder"}
+MEANING = {
+    "instance labels": "Every object has a number of its own",
+    "binary": "Marked or not",
+    "soft edges": "Marked or not, with soft edges",
+    "classes": "A number for each kind of area",
+}
 NOTHING = (
     "No folder is chosen yet: press <i>Choose ...</i> above, go to the folder of your images and press <i>Use this "
     "folder</i>. To try it out, choose <i>Samples</i> in the list <i>Go to ...</i> there."
 )
 READ = "Read are TIFF, PNG, JPEG, BMP and GIF."
 NEXT = (
-    "A click on a name opens that page, with your folder in its form. There click on the heading 3.2 and choose "
+    "<i>Open ...</i> opens that page, with your folder in its form. There click on the heading 3.2 and choose "
     "<i>Run &gt; Run All Above Selected Cell</i> in the menu; when the form shows what you want, choose "
     "<i>Run &gt; Run Selected Cell and All Below</i>. With a trained model, run the sections 1, 2 and 6 only."
+)
+DRAW = (
+    'Nothing can be done with these images alone. <a href="../README.md#your-own-data">The README says</a> how masks '
+    "are drawn and how images are sorted into classes; 10 to 20 images are a good start. Then choose the folder again."
 )
 ESTIMATE = (
     "Estimated from how fast this computer calculates, and from the size and number of your images: it may be half or "
     "twice as much. Section 3.2 of the notebook measures it more exactly."
 )
 LEAST_FREE = 0.8  # share of the free memory that a training may need
-PICTURE = 150  # pixels
+PICTURE = 200  # pixels wide, on the page
 
 
 def show_folder(form: Form) -> None:
     """Show what lies in the folder of the form, and show it anew whenever another one is chosen there."""
-    handle = display(HTML(answer(form)), display_id=True)
+    html, survey = answer(form)
+    handle = display(HTML(html), display_id=True)
+    if form.headless or handle is None:
+        return
+    offers = VBox(_offers(form, survey))
+    display(offers)
 
     def update() -> None:
+        offers.children = ()
         handle.update(HTML(_paragraph(f"Looking into {escape(form.folder)} ...")))
-        handle.update(HTML(answer(form)))
+        html, survey = answer(form)
+        handle.update(HTML(html))
+        offers.children = _offers(form, survey)
 
-    if handle is not None:
-        form.on_change(update)
+    form.on_change(update)
 
 
-def answer(form: Form) -> str:
-    """HTML about the folder of the form; other notebooks get it filled in, unless a program has named it."""
+def _offers(form: Form, survey: Survey | None) -> tuple[Button, ...]:
+    """A button for each folder that can be chosen further down."""
+    inside = survey.inside if survey else []
+    texts = {text: f"{path.relative_to(survey.folder)}: {what}" for path, what in inside if (text := path_text(path))}
+    buttons = [Button(description=words, layout=Layout(width="max-content")) for words in texts.values()]
+    for button, text in zip(buttons, texts, strict=True):
+        button.add_class("offer")
+        button.on_click(lambda _, text=text: form.enter("folder", text))
+    return tuple(buttons)
+
+
+def answer(form: Form) -> tuple[str, Survey | None]:
+    """HTML about the folder of the form, and what lies in it; other notebooks get it filled in.
+
+    That is, unless a program has named it.
+    """
     if not form.folder.strip():
-        return _paragraph(NOTHING)
+        return _paragraph(NOTHING), None
     survey = look(form.folder)
     content = read_content(survey.found) if survey.found else Content()
     advice = _advice(survey, content)
@@ -67,8 +100,8 @@ def answer(form: Form) -> str:
         hand_over({one.notebook: one.values for one in advice if one.values})
         if not any(one.severity == "error" for one in survey.problems):
             keep_chosen(survey.folder)
-    parts = [_what_lies_in(survey, content), _which_fits(advice), _how_long(survey, content, advice)]
-    return f'<div style="max-width: 1100px">{"".join(parts)}</div>'
+    parts = [_what_lies_in(survey, content, form.headless), _which_fits(advice), _how_long(survey, content, advice)]
+    return f'<div style="max-width: 1100px">{"".join(parts)}</div>', survey
 
 
 def show_shelf() -> None:
@@ -83,25 +116,26 @@ def _advice(survey: Survey, content: Content) -> list[Advice]:
     return advise_model(model, survey.model) if model else []
 
 
-def _what_lies_in(survey: Survey, content: Content) -> str:
+def _what_lies_in(survey: Survey, content: Content, listed: bool) -> str:
+    """What was found; `listed`: with the folders to choose from, for which there are no buttons."""
     found, said = survey.found, [escape(note) for note in survey.notes]
     parts = [_heading("What lies in the folder"), _paragraph(link(survey.folder))]
     if found:
         said.insert(0, f"<b>{escape(summary(found))}</b>")
     elif survey.inside:
-        said.insert(0, f"<b>{len(survey.inside)} folders in it look like data.</b> Choose one of them above:")
+        said.insert(0, f"<b>{len(survey.inside)} folders in it look like data.</b> Choose one of them with a click:")
     elif not survey.model and not survey.problems:
         said.insert(0, f"<b>No image was found in it, or in the folders below.</b> {READ}")
     parts.append(_paragraph(" ".join(said)))
-    parts.append(
-        _table([], [(escape(str(path.relative_to(survey.folder))), escape(what)) for path, what in survey.inside])
-    )
+    if listed:
+        inside = [(escape(str(path.relative_to(survey.folder))), escape(what)) for path, what in survey.inside]
+        parts.append(_table([], inside))
     parts.append(_gallery(content))
     rows = [(what, escape(value)) for what, value in facts(content.headers)]
     if found and found.classes:
         rows.append(("Classes", escape(", ".join(f"{name} {count}" for name, count in found.classes.items()))))
     if content.mask_type:
-        rows.append(("Masks", escape(f"{content.mask_type}. {content.why}")))
+        rows.append(("Masks", escape(f"{MEANING.get(content.mask_type, content.mask_type)}. {content.why}")))
     parts += [_table([], rows), _looked_at(survey, content), _problems([*survey.problems, *content.problems])]
     return "".join(parts)
 
@@ -126,13 +160,14 @@ def _which_fits(advice: Sequence[Advice]) -> str:
         return ""
     rows = [
         (
-            link(NOTEBOOKS / f"{one.notebook}.ipynb", one.notebook) if one.fit < NOT else escape(one.notebook),
+            _opened(one.notebook, "Open ") if one.fit < NOT else escape(one.notebook),
             f"<b>{WORDS[one.fit]}</b>" if one.fit < NOT else WORDS[one.fit],
             escape(with_labels(one.why)),
         )
         for one in advice
     ]
-    return _heading("Which notebook fits") + _table(["notebook", "", "why"], rows) + _paragraph(NEXT)
+    then = NEXT if any(one.fit < NOT for one in advice) else DRAW
+    return _heading("Which notebook fits") + _table(["notebook", "", "why"], rows) + _paragraph(then)
 
 
 def _how_long(survey: Survey, content: Content, advice: Sequence[Advice]) -> str:
@@ -165,7 +200,7 @@ def _models() -> str:
             one.noun,
             f"{one.changed:%d %b %Y, %H:%M}",
             escape(one.unfinished or one.score or "not scored"),
-            link(NOTEBOOKS / f"{one.notebook}.ipynb", one.notebook) if _is_notebook(one.notebook) else "",
+            _opened(one.notebook),
         )
         for one in shelf.models()
     ]
@@ -174,8 +209,10 @@ def _models() -> str:
     return _heading("Your models, the newest first") + _table(head, rows) + none
 
 
-def _is_notebook(name: str) -> bool:
-    return (NOTEBOOKS / f"{name}.ipynb").is_file()
+def _opened(notebook: str, before: str = "") -> str:
+    """Link that opens a notebook; its name alone where there is none."""
+    path = NOTEBOOKS / f"{notebook}.ipynb"
+    return link(path, before + notebook) if path.is_file() else escape(notebook)
 
 
 def _named(folder: Path, report: Path) -> str:
@@ -197,7 +234,7 @@ def _bundled() -> str:
     models = [
         (
             f"data_samples/starting_models/{one.folder.name}",
-            f"a {one.noun} of fluorescent nuclei, to start from or to use",
+            f"{one.noun} model of fluorescent nuclei, to start from or to use",
         )
         for one in shelf.starting_models()
     ]
@@ -217,10 +254,8 @@ def _gallery(content: Content) -> str:
 
 
 def _png(picture: np.ndarray) -> str:
-    """PNG of a picture (Y, X, 3), 0 to 1, as text."""
-    image = PIL.Image.fromarray(np.round(255 * picture).astype(np.uint8))
-    image.thumbnail((2 * PICTURE, 2 * PICTURE))
-    image.save(file := io.BytesIO(), "PNG")
+    """PNG of a picture uint8 (Y, X, 3) as text."""
+    PIL.Image.fromarray(picture).save(file := io.BytesIO(), "PNG")
     return base64.b64encode(file.getvalue()).decode()
 
 
@@ -236,9 +271,10 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Table of cells that are HTML already; nothing without rows."""
     if not rows:
         return ""
-    style = (
-        "text-align: left; vertical-align: top; white-space: normal; overflow-wrap: anywhere; padding: 3px 10px 3px 0"
-    )
-    top = "".join(f'<th style="{style}">{escape(name)}</th>' for name in head)
-    body = "".join("<tr>" + "".join(f'<td style="{style}">{cell}</td>' for cell in row) + "</tr>" for row in rows)
+    style = "text-align: left; vertical-align: top; padding: 3px 12px 3px 0; white-space: "
+    top = "".join(f'<th style="{style}nowrap">{escape(name)}</th>' for name in head)
+    body = ""
+    for first, *others in rows:
+        cells = "".join(f'<td style="{style}normal; overflow-wrap: anywhere">{cell}</td>' for cell in others)
+        body += f'<tr><td style="{style}nowrap">{first}</td>{cells}</tr>'
     return f'<table style="margin: 0.3em 0">{f"<tr>{top}</tr>" if head else ""}{body}</table>'

@@ -206,7 +206,6 @@ def _of_roles(folder: Path, listing: Listing, survey: Survey) -> Found | None:
     held_out = _found_in(folder / test, Survey(folder / test)) if test and found else None
     if found is None or held_out is None or held_out.kind != found.kind:
         return found
-    survey.notes.append(f"Images of {training} are for training, those of {test} for the test.")
     return Found(**{**vars(found), "test": held_out})
 
 

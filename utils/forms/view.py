@@ -141,7 +141,8 @@ class FormView:
         self.defaults = _button("Back to defaults", "defaults", self._back)
         self.message = HTML()
         self.message.add_class("message")
-        buttons = HBox([self.load, self.model.button, self.defaults], layout=Layout(flex_flow="row wrap"))
+        shown = [self.load, self.model.button, self.defaults] if form.is_kept else []
+        buttons = HBox(shown, layout=Layout(flex_flow="row wrap"))
         self.advanced = Accordion(layout=Layout(width="auto"))
         fields = self._fields()
         layout = Layout(width="100%", max_width="1100px", overflow="visible")
