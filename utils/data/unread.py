@@ -17,6 +17,12 @@ EXPORT = (
 )
 
 
+QUPATH = (
+    "Open in QuPath, draw a box around what you want to know about, and choose File > Export images > Original pixels, "
+    "as TIFF, with a downsample that gives about 0.5 um per pixel."
+)
+
+
 class Kind(NamedTuple):
     """Endings of files of one kind, what one and several of them are called, and what to do."""
 
@@ -34,8 +40,7 @@ KINDS = [
         SLIDES,
         "whole slide",
         "whole slides",
-        "Open in QuPath, draw a box around what you want to know about, and choose File > Export images > Original "
-        "pixels, as TIFF, with a downsample that gives about 0.5 um per pixel.",
+        QUPATH,
     ),
     Kind(MICROSCOPE_SUFFIXES, "file of a microscope", "files of a microscope", EXPORT),
     Kind(
@@ -121,7 +126,7 @@ def _entries(folder: Path, recursive: bool, apart: set[str]) -> Iterator[Path]:
             continue
         if recursive and path.is_dir() and path.suffix.lower() not in FOLDERS_OF_DATA:
             if os.path.realpath(path) not in apart:
-                yield from _entries(path, recursive, apart)
+                yield from _entries(path, recursive, apart | {os.path.realpath(folder)})  # links may go in a circle
         else:
             yield path
 

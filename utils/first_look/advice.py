@@ -56,7 +56,7 @@ def _about_pairs(found: Found, content: Content) -> list[Advice]:
     values, kind = _training_values(found), content.mask_type
     objects = "In the masks every object has a number of its own"
     pixels = "The masks say of every pixel what it is"
-    unclear = "What the masks mean is not clear yet: section 3.2 shows them and asks."
+    unclear = "What the masks mean is not clear: see above what looks wrong."
     few = _too_few(len(found.images), "images with masks")
     if kind == "instance labels":
         ways = [
@@ -91,7 +91,7 @@ def _about_images(found: Found, content: Content) -> list[Advice]:
         model = newest(task, content.headers[0].channels if content.headers else 0)
         draw = "To train, draw masks for 10 to 20 of the images and put them into a folder masks beside the images."
         if model is None or (notebook == UNET and content.are_stacks) or folder is None:
-            why = "needs single planes" if model and content.are_stacks else "there is no model for such images yet"
+            why = "U-Net takes no stacks" if model and content.are_stacks else "there is no model for such images yet"
             advice.append(Advice(notebook, NOT, f"No masks were found, and {why}. {draw}"))
             continue
         own = f"the model {model.folder.name}"
@@ -117,7 +117,7 @@ def _about_classes(found: Found, content: Content) -> list[Advice]:
     """Images of classes, which large images in sub-folders may not be."""
     smallest = min(found.classes.values())
     few = f" The rarest class has {smallest} images, {SOME} are a good start." if smallest < SOME else ""
-    doubt = " If the sub-folders are patients, days or experiments and no classes, choose one of them above."
+    doubt = " If the sub-folders are patients, days or experiments and no classes, choose one of them below."
     large = content.side > CROP and found.source.is_dir()
     names = ", ".join(list(found.classes)[:6]) + (", ..." if len(found.classes) > 6 else "")
     why = f"The images are sorted into {len(found.classes)} classes ({names}): a classifier learns to tell them apart."

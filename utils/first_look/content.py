@@ -11,9 +11,9 @@ import numpy as np
 from utils.data.folders import pair
 from utils.data.mask_checks import check_contents
 from utils.data.problems import Problem, problem_of
-from utils.data.unread import unread
+from utils.data.unread import QUPATH, unread
 from utils.errors import DataError
-from utils.first_look.headers import Header, read_headers
+from utils.first_look.headers import SLIDE, Header, read_headers
 from utils.first_look.survey import Found
 from utils.images.image import Image, read_image, read_mask
 from utils.images.mask_types import recognise_mask_type
@@ -96,6 +96,9 @@ def _differences(headers: Sequence[Header]) -> list[Problem]:
         what = f"{stacks} of {len(headers)} files looked at are stacks"
         remedy = "To train, save each plane as a file of its own (Fiji: Image > Stacks > Stack to Images)."
         found.append(Problem("warning", folder, what, remedy))
+    if slides := sum(one.height * one.width > SLIDE for one in headers):
+        what = f"{slides} of {len(headers)} images looked at have more than {SLIDE / 1e6:.0f} megapixels"
+        found.append(Problem("warning", folder, what, f"To train, cut pieces out of them. {QUPATH}"))
     return found
 
 
@@ -117,7 +120,7 @@ def _pairs(found: Found, problems: list[Problem]) -> list[tuple[Path, Path]]:
 
 def _read_masks(found: Found, pairs: Sequence[tuple[Path, Path]], content: Content) -> None:
     """Fill in what the masks of some images mean, and what is wrong with them."""
-    read, start = [], time.monotonic()
+    read, wrong, start = [], [], time.monotonic()
     for image_path, mask_path in evenly_chosen(pairs, MASKS):
         if time.monotonic() - start > SECONDS:
             break
@@ -125,16 +128,17 @@ def _read_masks(found: Found, pairs: Sequence[tuple[Path, Path]], content: Conte
             if one := _read(image_path):
                 read.append((one, read_mask(mask_path), mask_path))
         except DataError as error:
-            content.problems.append(problem_of(str(mask_path), error))
+            wrong.append(problem_of(str(mask_path), error))
+    content.problems += wrong[:MOST_PROBLEMS]
     content.problems += [_sizes(*one) for one in read if one[0].array.shape[:2] != one[1].shape][:MOST_PROBLEMS]
-    if not read:
+    problem = check_contents(read, found.source, found.target, "automatic") if read else None
+    content.problems += [problem] if problem else []
+    if not read or (problem and problem.severity == "error"):
         return
     try:
         content.mask_type, content.why = recognise_mask_type([mask for _, mask, _ in read])
     except DataError as error:  # also where there are several readings: section 3.2 shows the masks and asks
         content.problems.append(problem_of(str(found.target), error))
-    if problem := check_contents(read, found.source, found.target, "automatic"):
-        content.problems.append(problem)
 
 
 def _sizes(image: Image, mask: np.ndarray, path: Path) -> Problem:

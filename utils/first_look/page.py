@@ -16,7 +16,7 @@ from utils.data.problems import Problem
 from utils.errors import with_labels
 from utils.first_look import forecast, shelf
 from utils.first_look.advice import ALSO, FITS, NOT, TRAINED, Advice, advise, advise_model, summary
-from utils.first_look.content import Content, read_content
+from utils.first_look.content import CROP, Content, read_content
 from utils.first_look.headers import facts
 from utils.first_look.survey import Survey, look
 from utils.forms.folders import path_text
@@ -24,7 +24,7 @@ from utils.forms.places import keep_chosen
 from utils.forms.settings import hand_over
 from utils.forms.state import Form
 from utils.pages.notes import link
-from utils.paths import ROOT
+from utils.paths import ROOT, resolve
 
 NOTEBOOKS = ROOT / "notebooks"
 WORDS = {FITS: "fits", ALSO: "fits, too", TRAINED: "with a trained model", NOT: "not with this folder"}
@@ -58,27 +58,26 @@ PICTURE = 200  # pixels wide, on the page
 
 def show_folder(form: Form) -> None:
     """Show what lies in the folder of the form, and show it anew whenever another one is chosen there."""
-    html, survey = answer(form)
+    html, inside = answer(form)
     handle = display(HTML(html), display_id=True)
     if form.headless or handle is None:
         return
-    offers = VBox(_offers(form, survey))
+    offers = VBox(_offers(form, inside))
     display(offers)
 
     def update() -> None:
         offers.children = ()
         handle.update(HTML(_paragraph(f"Looking into {escape(form.folder)} ...")))
-        html, survey = answer(form)
+        html, inside = answer(form)
         handle.update(HTML(html))
-        offers.children = _offers(form, survey)
+        offers.children = _offers(form, inside)
 
     form.on_change(update)
 
 
-def _offers(form: Form, survey: Survey | None) -> tuple[Button, ...]:
+def _offers(form: Form, inside: Sequence[tuple[Path, str]]) -> tuple[Button, ...]:
     """A button for each folder that can be chosen further down."""
-    inside = survey.inside if survey else []
-    texts = {text: f"{path.relative_to(survey.folder)}: {what}" for path, what in inside if (text := path_text(path))}
+    texts = {text: f"{_below(path, form.folder)}: {what}" for path, what in inside if (text := path_text(path))}
     buttons = [Button(description=words, layout=Layout(width="max-content")) for words in texts.values()]
     for button, text in zip(buttons, texts, strict=True):
         button.add_class("offer")
@@ -86,13 +85,19 @@ def _offers(form: Form, survey: Survey | None) -> tuple[Button, ...]:
     return tuple(buttons)
 
 
-def answer(form: Form) -> tuple[str, Survey | None]:
-    """HTML about the folder of the form, and what lies in it; other notebooks get it filled in.
+def _below(path: Path, folder: str) -> str:
+    """A path as seen from the folder that a field names."""
+    above = resolve(folder)
+    return str(path.relative_to(above) if path.is_relative_to(above) else path)
+
+
+def answer(form: Form) -> tuple[str, list[tuple[Path, str]]]:
+    """HTML about the folder of the form, and folders further down to choose from; other notebooks get it filled in.
 
     That is, unless a program has named it.
     """
     if not form.folder.strip():
-        return _paragraph(NOTHING), None
+        return _paragraph(NOTHING), []
     survey = look(form.folder)
     content = read_content(survey.found) if survey.found else Content()
     advice = _advice(survey, content)
@@ -100,8 +105,13 @@ def answer(form: Form) -> tuple[str, Survey | None]:
         hand_over({one.notebook: one.values for one in advice if one.values})
         if not any(one.severity == "error" for one in survey.problems):
             keep_chosen(survey.folder)
-    parts = [_what_lies_in(survey, content, form.headless), _which_fits(advice), _how_long(survey, content, advice)]
-    return f'<div style="max-width: 1100px">{"".join(parts)}</div>', survey
+    inside = survey.inside if survey.found is None or content.side > CROP else []
+    parts = [
+        _what_lies_in(survey, content, inside if form.headless else []),
+        _which_fits(advice),
+        _how_long(survey, content, advice),
+    ]
+    return f'<div style="max-width: 1100px">{"".join(parts)}</div>', inside
 
 
 def show_shelf() -> None:
@@ -116,8 +126,8 @@ def _advice(survey: Survey, content: Content) -> list[Advice]:
     return advise_model(model, survey.model) if model else []
 
 
-def _what_lies_in(survey: Survey, content: Content, listed: bool) -> str:
-    """What was found; `listed`: with the folders to choose from, for which there are no buttons."""
+def _what_lies_in(survey: Survey, content: Content, listed: Sequence[tuple[Path, str]]) -> str:
+    """What was found; `listed` are folders to choose from, where there are no buttons."""
     found, said = survey.found, [escape(note) for note in survey.notes]
     parts = [_heading("What lies in the folder"), _paragraph(link(survey.folder))]
     if found:
@@ -127,9 +137,7 @@ def _what_lies_in(survey: Survey, content: Content, listed: bool) -> str:
     elif not survey.model and not survey.problems:
         said.insert(0, f"<b>No image was found in it, or in the folders below.</b> {READ}")
     parts.append(_paragraph(" ".join(said)))
-    if listed:
-        inside = [(escape(str(path.relative_to(survey.folder))), escape(what)) for path, what in survey.inside]
-        parts.append(_table([], inside))
+    parts.append(_table([], [(escape(_below(path, str(survey.folder))), escape(what)) for path, what in listed]))
     parts.append(_gallery(content))
     rows = [(what, escape(value)) for what, value in facts(content.headers)]
     if found and found.classes:
@@ -158,10 +166,11 @@ def _problems(problems: Sequence[Problem]) -> str:
 def _which_fits(advice: Sequence[Advice]) -> str:
     if not advice:
         return ""
+    words = WORDS if advice[0].fit == FITS else WORDS | {ALSO: "may fit"}
     rows = [
         (
             _opened(one.notebook, "Open ") if one.fit < NOT else escape(one.notebook),
-            f"<b>{WORDS[one.fit]}</b>" if one.fit < NOT else WORDS[one.fit],
+            f"<b>{words[one.fit]}</b>" if one.fit < NOT else words[one.fit],
             escape(with_labels(one.why)),
         )
         for one in advice

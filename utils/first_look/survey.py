@@ -60,9 +60,9 @@ class Survey:
     Attributes
     ----------
     found
-        None where there are no images, or where `inside` are several folders to choose from.
+        None where there are no images, or where one of several folders must be chosen.
     inside
-        Sub-folders that look like data, and what they hold in words.
+        Sub-folders that look like data, or are taken for classes, and what they hold in words.
     model
         Folder of a model, where `folder` is one.
     notes, problems
@@ -87,10 +87,15 @@ def look(text: str) -> Survey:
     try:
         make_missing(path)
         if os.path.isfile(path):
-            return _look_at_file(path, survey)
-        survey.found = _found_in(path, survey)
+            survey.found = _of_table(path) if path.suffix.lower() == ".csv" else None
+            survey.folder = path.parent
+        if survey.found is None:
+            survey.notes += [f"{path.name} is a file: this is about the folder that it lies in."] * (
+                path != survey.folder
+            )
+            survey.found = _found_in(survey.folder, survey)
         if not (survey.found or survey.inside or survey.model):
-            survey.problems += unread(path)
+            survey.problems += unread(survey.folder)
     except (DataError, OSError, ValueError) as error:  # ValueError: a character that no path can hold
         survey.problems.append(_unreachable(path, error))
     return survey
@@ -108,20 +113,11 @@ def _unreachable(path: Path, error: Exception) -> Problem:
     return Problem("error", str(path), what, "Check the disk, its cable or the network, then choose it again.")
 
 
-def _look_at_file(path: Path, survey: Survey) -> Survey:
-    """Look at a table of classes, else at the folder that a file lies in."""
-    if path.suffix.lower() == ".csv" and (found := _of_table(path)):
-        survey.found = found
-        return survey
-    survey.folder = path.parent
-    survey.notes.append(f"{path.name} is a file: this is about the folder that it lies in.")
-    survey.found = _found_in(path.parent, survey)
-    return survey
-
-
 def _found_in(folder: Path, survey: Survey) -> Found | None:
     """Images in `folder`; notes, models and sub-folders to choose from are added to the survey."""
     listing = list_folder(folder)
+    if not any(listing):
+        survey.notes.append("The folder is empty.")
     if MODEL in listing.files:
         survey.model = folder
         return None
@@ -190,10 +186,10 @@ def _in_sub_folders(source: Path) -> Found | None:
 
 
 def _files_below(folder: Path, masks: bool = False, depth: int = DEEPEST) -> list[Path]:
-    """Image files in `folder` and, so deep, in its sub-folders; links may lead in a circle."""
+    """Image files in `folder` and, so deep, in its sub-folders; no links are followed, as the notebooks do not."""
     listing = list_folder(folder)
     own = [folder / name for name in listing.files if is_read(Path(name), masks)]
-    inside = listing.folders if depth else []
+    inside = [name for name in listing.folders if depth and not os.path.islink(folder / name)]
     return own + [path for name in inside for path in _files_below(folder / name, masks, depth - 1)]
 
 
@@ -244,6 +240,7 @@ def _of_folders(folder: Path, listing: Listing, survey: Survey) -> Found | None:
     if len(direct) == len(inside) > 1 and {path.name.lower() for path in direct} - ROLE_FOLDERS:
         files = {path.name: _files_below(path) for path in direct}
         images = [path for paths in files.values() for path in paths]
+        survey.inside = [(path, contents(list_folder(path))) for path in direct[:MOST_INSIDE]]
         return Found("classes", folder, images, classes={name: len(paths) for name, paths in files.items()})
     survey.inside = [(path, _in_words(path)) for path, _ in inside[:MOST_INSIDE]]
     return None

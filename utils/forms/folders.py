@@ -117,7 +117,8 @@ def annotations_beside(text: str) -> str:
     known = _keys(_listing(images), COMPARED)
 
     def fits(folder: Path) -> bool:
-        return not known or bool(match(known, _keys(_listing(folder))).image_of)
+        masks = _keys(_listing(folder))  # names that are the same need no rule, whose search takes seconds for many
+        return not known or not known.isdisjoint(masks) or bool(match(known, masks).image_of)
 
     beside = (images.parent / name for name in _named(listing, ANNOTATIONS))
     return next((path_text(folder) or "" for folder in beside if fits(folder)), "")
