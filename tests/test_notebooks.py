@@ -48,7 +48,7 @@ def code(name: str) -> list:
     return [cell for cell in cells(name) if cell.cell_type == "code"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", run.pages())
 class TestForm:
     def test_source_and_notebook_are_in_step(self, name):
         built, source = (

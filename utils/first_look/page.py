@@ -134,7 +134,7 @@ def _what_lies_in(survey: Survey, content: Content, listed: Sequence[tuple[Path,
         said.insert(0, f"<b>{escape(summary(found))}</b>")
     elif survey.inside:
         said.insert(0, f"<b>{len(survey.inside)} folders in it look like data.</b> Choose one of them with a click:")
-    elif not survey.model and not survey.problems:
+    elif not (survey.model or survey.problems or survey.notes):
         said.insert(0, f"<b>No image was found in it, or in the folders below.</b> {READ}")
     parts.append(_paragraph(" ".join(said)))
     parts.append(_table([], [(escape(_below(path, str(survey.folder))), escape(what)) for path, what in listed]))

@@ -95,7 +95,7 @@ def look(text: str) -> Survey:
             )
             survey.found = _found_in(survey.folder, survey)
         if not (survey.found or survey.inside or survey.model):
-            survey.problems += unread(survey.folder)
+            survey.problems += unread(survey.folder, notes=False)
     except (DataError, OSError, ValueError) as error:  # ValueError: a character that no path can hold
         survey.problems.append(_unreachable(path, error))
     return survey
@@ -121,8 +121,9 @@ def _found_in(folder: Path, survey: Survey) -> Found | None:
     if MODEL in listing.files:
         survey.model = folder
         return None
-    if RESULTS & set(listing.files):
+    if RESULTS & set(listing.files) and "overlays" in listing.folders:
         survey.notes.append("This folder holds results that one of the notebooks has written.")
+        return None
     if any(is_read(Path(name), masks=False) for name in listing.files):
         return _of_table_among(folder, listing) or _plain(folder, listing, survey)
     if named := _named(listing, IMAGES):

@@ -29,8 +29,8 @@ def notes_on(form: Form, name: str) -> list[str]:
     """What is to be noted below the field `name`: where it comes from, what was chosen, which path is meant."""
     text, trait = form.shown[name], form.fields[name]
     notes = ["set by overrides"] if name in form.overridden else []
-    given = from_first_page(form.form_name).get(name) if name in remembered(form) else None
-    notes += ["filled in from the first page"] * (text == given)
+    given = from_first_page(form.form_name) if name in remembered(form) else {}
+    notes += ["filled in from the first page"] * (name in given and text == to_text(given[name]))
     notes += note_beside(form, name) + note_groups(form, name)
     if text == AUTOMATIC and name in form.settled:
         value, reason = form.settled[name]
