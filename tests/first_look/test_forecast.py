@@ -24,11 +24,8 @@ def test_the_work_is_that_of_the_rules():
 
     assert WORK == {"unet_segmentation": pixels.WORK, "stardist_segmentation": objects.WORK}
     assert {**classes.ROUNDS, forecast.DEFAULT: UNLIMITED} == forecast.ROUNDS
-    assert (classes.STEPS, classes.QUICK_BATCH, classes.QUICK_PIXELS) == (
-        forecast.QUICK_STEPS,
-        forecast.QUICK_BATCH,
-        forecast.QUICK_PIXELS,
-    )
+    own = (forecast.QUICK_STEPS, forecast.QUICK_BATCH, forecast.QUICK_PIXELS, forecast.LARGEST_CROP)
+    assert own == (classes.STEPS, classes.QUICK_BATCH, classes.QUICK_PIXELS, classes.LARGEST)
     assert forecast.UNLIMITED == UNLIMITED
 
 

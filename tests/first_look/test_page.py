@@ -166,6 +166,18 @@ def test_the_page_that_is_run_without_a_browser_is_complete(tmp_path):
     assert (tmp_path / link).resolve() == ROOT / "notebooks" / "stardist_segmentation.ipynb"
 
 
+def test_each_section_says_what_to_fill_in_and_how_to_know_that_it_went_well():
+    from tests.test_wording import DONE, GLOSSARY, UNEXPLAINED, sections, texts
+
+    assert f"[glossary]({GLOSSARY})" in texts(run.FIRST)[0]
+    found = sections(run.FIRST)
+    assert len(found) == 4
+    assert [heading for heading, body in found.items() if not DONE.search(body)] == []
+    assert [heading for heading, body in found.items() if not re.search("fill in|[Cc]hoose", body)] == []
+    prose = " ".join(found.values()).casefold()
+    assert [word for word in UNEXPLAINED if re.search(rf"\b{word}s?\b", prose)] == []
+
+
 def test_nothing_of_it_loads_tensorflow():
     code = "import sys; from utils.first_look import page; print(sorted({'tensorflow', 'keras'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -73,7 +73,7 @@ def _about_pairs(found: Found, content: Content) -> list[Advice]:
             "If you want to count single objects. Those that touch count as one, as these masks do not part them."
         )
         ways = [
-            Advice(UNET, FITS, f"{pixels}, {kind}: U-Net learns to find the marked area.{few}", values),
+            Advice(UNET, FITS, f"The masks mark an area: U-Net learns to find it.{few}", values),
             Advice(STARDIST, ALSO, f"{together}{few}", values),
         ]
     else:
@@ -102,6 +102,12 @@ def _about_images(found: Found, content: Content) -> list[Advice]:
         told = f"No masks were found: nothing can be trained. But section 6 {what} with a trained model; {whose} is"
         other = "filled in, choose another one if it does not fit."
         advice.append(Advice(notebook, TRAINED, f"{told} {other} {draw}", values))
+    return [*advice, _sorting(found, content, folder), Advice(TUNING, NOT, "Needs masks or classes of some images.")]
+
+
+def _sorting(found: Found, content: Content, folder: str | None) -> Advice:
+    """About a classifier for images without classes."""
+    model = newest("classification", content.headers[0].channels if content.headers else 0)
     crops = 0 < content.side <= CROP
     sort = "Sort the images into a folder for each class, 20 or more of each, to train a classifier."
     why = (
@@ -109,8 +115,13 @@ def _about_images(found: Found, content: Content) -> list[Advice]:
         if crops
         else f"Needs a class for each image. {sort}"
     )
-    advice.append(Advice(CLASSIFICATION, NOT, why))
-    return [*advice, Advice(TUNING, NOT, "Needs masks or classes of a few of the images.")]
+    if not (crops and model and folder):
+        return Advice(CLASSIFICATION, NOT, why)
+    values = {"prediction": {"data_folder": folder, "model_folder": path_text(model.folder) or ""}}
+    told = (
+        f"Section 6 says the class of each image with your classifier {model.folder.name}, which is filled in. {sort}"
+    )
+    return Advice(CLASSIFICATION, TRAINED, told, values)
 
 
 def _about_classes(found: Found, content: Content) -> list[Advice]:

@@ -28,6 +28,7 @@ LARGEST = 25e6  # pixels of an image that is read
 MOST_FILES = 3000  # in a folder that is looked through for files of other kinds
 SIDE = 220  # pixels of a picture
 OUTLINE = (25, 255, 50)  # stands out from grey images and from stained tissue
+MOSTLY = 0.5  # share of what is marked that lies on outlines, above which it is tinted instead
 CROP = 300  # pixels: images of single cells are not larger
 MOST_PROBLEMS = 3  # of one kind that are told
 
@@ -182,10 +183,13 @@ def _shown(found: Found) -> list[tuple[str, Path]]:
 
 
 def _picture(array: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    """Small picture uint8 (Y, X, 3), with outlines where there is a mask of the same size."""
+    """Small picture uint8 (Y, X, 3), with outlines (thin things: tinted) where there is a mask of the same size."""
     picture = thumbnail(array, SIDE)
     if mask is None or mask.shape != array.shape[:2]:
         return picture
     rows, columns = (np.arange(n) * total // n for n, total in zip(picture.shape, mask.shape, strict=False))
-    lines = label_outlines(mask[np.ix_(rows, columns)].astype(np.int64))
+    shown = mask[np.ix_(rows, columns)].astype(np.int64)
+    lines = label_outlines(shown)
+    if lines.sum() > MOSTLY * np.count_nonzero(shown):  # fibres, or objects of few pixels
+        return np.where((shown > 0)[..., None], (picture // 2 + np.uint8(OUTLINE) // 2), picture)
     return np.where(lines[..., None], np.uint8(OUTLINE), picture)

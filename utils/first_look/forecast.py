@@ -23,6 +23,7 @@ ROUNDS = {"Try out": 15, "Quick on a CPU": 120, DEFAULT: 100}  # of a classifier
 UNLIMITED, FEWEST_STEPS, MOST_STEPS = 100, 50, 200  # rounds of "Default", and batches of each
 QUICK_STEPS, QUICK_BATCH = (8, 30), 32  # of a round of a classifier
 QUICK_PIXELS = 480e6
+LARGEST_CROP = 128  # pixels: larger images are made smaller
 BATCH, PATCH = 4, 256  # of "Default" where images are large enough
 # Seconds of one core, as fast as `REFERENCE`, for a million pixels that are learned from: figures of the README, and
 # what larger networks take more.
@@ -77,7 +78,7 @@ def _seconds(notebook: str, preset: str, headers: Sequence[Header], n: int) -> f
     area = float(np.mean([one.height * one.width for one in headers]))
     pace = SECONDS[notebook]["quick" if preset != DEFAULT else DEFAULT] / 1e6
     if notebook == "classification":
-        return pace * _looked_at(preset, area, n)
+        return pace * _looked_at(preset, min(area, LARGEST_CROP**2), n)
     if preset != DEFAULT:
         return pace * WORK[notebook][preset]
     patch = min(PATCH**2, area)

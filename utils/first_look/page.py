@@ -17,7 +17,7 @@ from utils.errors import with_labels
 from utils.first_look import forecast, shelf
 from utils.first_look.advice import ALSO, FITS, NOT, TRAINED, Advice, advise, advise_model, summary
 from utils.first_look.content import CROP, Content, read_content
-from utils.first_look.headers import facts
+from utils.first_look.headers import LOOKED_AT, facts
 from utils.first_look.survey import Survey, look
 from utils.forms.folders import path_text
 from utils.forms.places import keep_chosen
@@ -42,7 +42,11 @@ READ = "Read are TIFF, PNG, JPEG, BMP and GIF."
 NEXT = (
     "<i>Open ...</i> opens that page, with your folder in its form. There click on the heading 3.2 and choose "
     "<i>Run &gt; Run All Above Selected Cell</i> in the menu; when the form shows what you want, choose "
-    "<i>Run &gt; Run Selected Cell and All Below</i>. With a trained model, run the sections 1, 2 and 6 only."
+    "<i>Run &gt; Run Selected Cell and All Below</i>."
+)
+USE = (
+    "<i>Open ...</i> opens that page. Run the sections 1, 2 and 6 there: in the form of section 6 what was found here "
+    "is filled in already."
 )
 DRAW = (
     'Nothing can be done with these images alone. <a href="../README.md#your-own-data">The README says</a> how masks '
@@ -132,9 +136,11 @@ def _what_lies_in(survey: Survey, content: Content, listed: Sequence[tuple[Path,
     parts = [_heading("What lies in the folder"), _paragraph(link(survey.folder))]
     if found:
         said.insert(0, f"<b>{escape(summary(found))}</b>")
+    elif survey.model:
+        said.insert(0, "<b>A trained model.</b>")
     elif survey.inside:
         said.insert(0, f"<b>{len(survey.inside)} folders in it look like data.</b> Choose one of them with a click:")
-    elif not (survey.model or survey.problems or survey.notes):
+    elif not (survey.problems or survey.notes):
         said.insert(0, f"<b>No image was found in it, or in the folders below.</b> {READ}")
     parts.append(_paragraph(" ".join(said)))
     parts.append(_table([], [(escape(_below(path, str(survey.folder))), escape(what)) for path, what in listed]))
@@ -150,7 +156,7 @@ def _what_lies_in(survey: Survey, content: Content, listed: Sequence[tuple[Path,
 
 def _looked_at(survey: Survey, content: Content) -> str:
     number = len(survey.found.images) if survey.found else 0
-    if number <= len(content.headers):
+    if number <= LOOKED_AT:
         return ""
     return _paragraph(f"{len(content.headers)} of the {number:,} images were opened for this, evenly chosen.")
 
@@ -170,12 +176,13 @@ def _which_fits(advice: Sequence[Advice]) -> str:
     rows = [
         (
             _opened(one.notebook, "Open ") if one.fit < NOT else escape(one.notebook),
-            f"<b>{words[one.fit]}</b>" if one.fit < NOT else words[one.fit],
+            f'<span style="white-space: nowrap">{f"<b>{words[one.fit]}</b>" if one.fit < NOT else words[NOT]}</span>',
             escape(with_labels(one.why)),
         )
         for one in advice
     ]
-    then = NEXT if any(one.fit < NOT for one in advice) else DRAW
+    best = advice[0]
+    then = DRAW if best.fit == NOT else NEXT if "data" in best.values else USE
     return _heading("Which notebook fits") + _table(["notebook", "", "why"], rows) + _paragraph(then)
 
 
