@@ -25,6 +25,7 @@ from utils.paths import ROOT
 
 NOTEBOOKS = ROOT / "notebooks"
 RESULTS = ROOT / "results"
+FIRST = "start_here"  # the page that leads to the others, and trains nothing
 LOG = ROOT / "logs" / "run.log"
 AT_ONCE = 2  # notebooks; more would need more memory than a laptop has
 THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
@@ -42,12 +43,19 @@ WIDGET = re.compile(r"[A-Z]\w+\(children=")  # how a box of widgets is printed
 
 
 def names() -> list[str]:
-    """Notebooks in the order in which they are offered."""
-    return sorted(path.stem for path in (NOTEBOOKS / "src").glob("*.py"))
+    """Notebooks that train a model, in the order in which they are offered."""
+    return sorted(path.stem for path in (NOTEBOOKS / "src").glob("*.py") if path.stem != FIRST)
+
+
+def pages() -> list[str]:
+    """All notebooks: the first page, then `names`."""
+    return [FIRST, *names()]
 
 
 def overrides(name: str, preset: str) -> dict:
     """Values that make a notebook run on its sample and keep everything in results/<notebook>."""
+    if name == FIRST:
+        return {"look": {"folder": "data_samples/nuclei"}}
     folder = f"results/{name}"
     curve = {"sizes": "3, 9, 27", "repeats": 1} if preset == "Try out" else {}
     return {
@@ -161,7 +169,7 @@ def relinked(page: str, folder: Path) -> str:
         place = Path(os.path.normpath(NOTEBOOKS / unquote(found[1].removeprefix("file://"))))
         return f'href="{quote(Path(os.path.relpath(place, folder)).as_posix())}{found[2] or ""}"'
 
-    return re.sub(r'href="((?:\.\./|file://)[^"#]*)(#[^"]*)?"', seen_from, page)
+    return re.sub(r'href="((?:\.\./|file://)[^"#]*|\w+\.ipynb)(#[^"]*)?"', seen_from, page)
 
 
 def headline(folder: Path) -> str:
@@ -214,11 +222,11 @@ def run_all(wanted: list[str], preset: str) -> list[dict]:
 def main() -> int:
     """Run the notebooks named on the command line, all by default; 0 if all went through."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", nargs="*", choices=[*names(), []], help="default: all notebooks")
+    parser.add_argument("name", nargs="*", choices=[*pages(), []], help="default: all notebooks")
     parser.add_argument("--preset", default="Try out")
     arguments = parser.parse_args()
     start = time.monotonic()
-    rows = run_all(list(dict.fromkeys(arguments.name or names())), arguments.preset)
+    rows = run_all(list(dict.fromkeys(arguments.name or pages())), arguments.preset)
     print(f"\nAll in {(time.monotonic() - start) / 60:.1f} minutes.\n")
     print(f"{'notebook':24}{'seconds':>8}  {'headline score':36}where to look")
     for row in rows:

@@ -54,7 +54,7 @@ def without_guard(cell) -> str:
     return re.sub(GUARD.pattern + r"\n", "", cell.source, flags=re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", run.pages())
 class TestForm:
     def test_source_and_notebook_are_in_step(self, name):
         built, source = (

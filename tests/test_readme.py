@@ -40,7 +40,7 @@ def test_every_module_of_the_readme_answers_to_help(module):
 
 
 def test_every_notebook_is_in_the_table_and_every_file_that_is_linked_exists():
-    assert [name for name in runner.names() if f"| `{name}` |" not in README] == []
+    assert [name for name in runner.pages() if f"| `{name}` |" not in README] == []
     linked = re.findall(r"\]\(((?!http)[^)#]+)\)", README)
     assert linked
     assert [path for path in linked if not (ROOT / path).exists()] == []

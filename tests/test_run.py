@@ -23,6 +23,7 @@ from utils.paths import ROOT
         ((ROOT / "models").as_uri(), "../../models"),
         ("https://doi.org/10.1038/x", "https://doi.org/10.1038/x"),
         ("#section", "#section"),
+        ("unet_segmentation.ipynb", "../../notebooks/unet_segmentation.ipynb"),
     ],
 )
 def test_links_lead_from_the_page_to_where_they_led_from_the_notebook(link, seen):

@@ -151,6 +151,15 @@ def describe() -> str:
     )
 
 
+def in_words(seconds: float) -> str:
+    """Seconds in words, such as "about 4 minutes"."""
+    if seconds < 90:
+        return f"about {max(10, round(seconds, -1)):.0f} seconds"
+    if seconds < 90 * 60:
+        return f"about {seconds / 60:.0f} minutes"
+    return f"about {seconds / 3600:.0f} hours"
+
+
 def start() -> None:
     """Load TensorFlow without its start-up lines; say so where there is a graphics card that it cannot use."""
     if load_tensorflow().config.list_physical_devices("GPU"):

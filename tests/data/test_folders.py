@@ -181,6 +181,34 @@ def test_files_that_are_not_read_are_told_by_kind(tmp_path):
     assert unread(tmp_path, apart=[tmp_path / "x.docx"]) == unread(tmp_path)[:-1]
 
 
+def test_whole_slides_are_exported_with_qupath(tmp_path):
+    for name in ("a.svs", "b.NDPI", "c.czi"):
+        (tmp_path / name).touch()
+    slides, other = unread(tmp_path)
+    assert "2 whole slides are not read" in slides.what
+    assert "QuPath" in slides.remedy
+    assert "microscope" in other.what
+
+
+def test_links_in_a_circle_are_not_followed(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "back").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "a" / "x.czi").touch()
+    (one,) = unread(tmp_path, recursive=True)
+    assert one.file == str(tmp_path / "a" / "x.czi")
+
+
+def test_many_masks_of_the_same_names_need_no_search_for_a_rule(tmp_path, monkeypatch):
+    from utils.forms import folders
+
+    monkeypatch.setattr(folders, "match", None)
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+        (tmp_path / kind / "a.tif").touch()
+    (tmp_path / "masks" / "more.tif").touch()
+    assert folders.annotations_beside(str(tmp_path / "images")) == str(tmp_path / "masks")
+
+
 def test_many_files_are_counted_and_some_are_named(tmp_path):
     for i in range(40):
         (tmp_path / f"{i:02}.lif").write_bytes(b"")

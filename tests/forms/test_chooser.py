@@ -13,6 +13,7 @@ from tests.forms.test_form import _fresh, every, type_in, view  # noqa: F401
 from utils import paths
 from utils.forms import Form, folders
 from utils.forms import chooser as forms_chooser
+from utils.forms import places as forms_places
 from utils.forms.chooser import Chooser
 from utils.forms.fields import parse
 from utils.forms.folders import contents, list_folder, natural_key, path_text
@@ -33,7 +34,7 @@ def root(monkeypatch, tmp_path):
     folder = tmp_path / "project"
     (folder / "data").mkdir(parents=True)
     (tmp_path / "elsewhere").mkdir()
-    for module in (paths, folders, forms_chooser):
+    for module in (paths, folders, forms_places, forms_chooser):
         monkeypatch.setattr(module, "ROOT", folder)
     return folder
 
@@ -208,23 +209,110 @@ def test_only_path_fields_have_a_chooser_and_it_changes_nothing_until_one_choose
     assert form.values() == before
 
 
-def test_places(root, monkeypatch, tmp_path):
-    for name in ("home", "drive"):
-        (tmp_path / name).mkdir()
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+@pytest.fixture
+def home(root, monkeypatch, tmp_path):
+    """A home folder with a desktop and a folder of documents; no disks."""
+    for name in ("Desktop", "Documents"):
+        (tmp_path / "home" / name).mkdir(parents=True)
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tmp_path / "home"))
+    monkeypatch.setattr(forms_places, "DISKS", (str(tmp_path / "disks"),))
+    return tmp_path / "home"
+
+
+def offered(chooser):
+    return [name for name, _ in chooser.places.options[1:]]
+
+
+def test_places(root, home, monkeypatch, tmp_path):
+    (tmp_path / "drive").mkdir()
+    usual = ["Folder of the project", "Home folder", "Desktop", "Documents"]
     chooser = Chooser(print, print)
     chooser.open("")
-    assert [name for name, _ in chooser.places.options[1:]] == ["Folder of the project", "Home folder"]
-    monkeypatch.setattr(folders, "GOOGLE_DRIVE", tmp_path / "drive")
+    assert offered(chooser) == usual
+    monkeypatch.setattr(forms_places, "GOOGLE_DRIVE", tmp_path / "drive")
+    (root / "data_samples").mkdir()
+    for name in ("STICK", "home"):  # /media/STICK and /media/<user>/USB
+        (tmp_path / "disks" / name / "USB").mkdir(parents=True)
     chooser.open("data")
-    names = ["Folder of the project", "Home folder", "Google Drive", "Folder of this field"]
-    assert [name for name, _ in chooser.places.options[1:]] == names
+    names = ["Folder of this field", usual[0], "Samples", *usual[1:], "Google Drive", "Disk USB", "Disk STICK"]
+    assert offered(chooser) == names
     assert chooser.places.index == 0
-    for place, folder in zip(names * 2, [root, tmp_path / "home", tmp_path / "drive", root / "data"] * 2, strict=True):
+    folders_of = [root / "data", root, root / "data_samples", home, home / "Desktop", home / "Documents"]
+    folders_of += [tmp_path / "drive", tmp_path / "disks" / "home" / "USB", tmp_path / "disks" / "STICK"]
+    for place, folder in zip(names * 2, folders_of * 2, strict=True):
         chooser.places.label = place
         assert chooser.here == folder
         assert chooser.places.index == 0  # the same place can be gone to again
+
+
+def test_the_letters_of_windows_are_disks(monkeypatch):
+    monkeypatch.setattr(forms_places.sys, "platform", "win32")
+    monkeypatch.setattr(forms_places.os, "listdrives", lambda: ["C:\\", "X:\\"], raising=False)
+    assert [name for name, _ in forms_places.disks()] == ["Drive C:", "Drive X:"]
+
+
+def test_folders_that_were_chosen_are_one_click_away_the_newest_first(root, home):
+    for number in range(8):
+        (root / f"own_{number}").mkdir()
+    form = Data()
+    for number in (*range(8), 3):
+        chooser = opened(form, "source")
+        chooser.go(root / f"own_{number}")
+        chooser.use.click()
+    shutil.rmtree(root / "own_7")
+    other = Chooser(print, print)  # of another notebook
+    other.open("data")
+    last = [name for name in offered(other) if name.startswith("Last")]
+    assert last == [f"Last: own_{number}" for number in (3, 6, 5, 4, 2)]
+    other.places.label = "Last: own_5"
+    assert other.here == root / "own_5"
+
+
+@pytest.mark.parametrize("kept", ["", "{", "5", '{"a": 1}', "[1, null]"])
+def test_a_damaged_list_of_last_folders_does_no_harm(root, home, kept):
+    forms_places.settings.SETTINGS.mkdir()
+    (forms_places.settings.SETTINGS / forms_places.CHOSEN).write_text(kept)
+    chooser = opened(Data(), "source")
+    assert not [name for name in offered(chooser) if name.startswith("Last")]
+    chooser.use.click()
+    assert forms_places.last_chosen() == [root / "data"]
+
+
+def test_the_choice_holds_where_the_list_of_last_folders_cannot_be_written(root, monkeypatch):
+    (root / "taken").touch()
+    monkeypatch.setattr(forms_places.settings, "SETTINGS", root / "taken" / "settings")
+    form = Data()
+    chooser = opened(form, "source")
+    chooser.go(root)
+    chooser.use.click()
+    assert meant(form.shown["source"]) == root
+    assert forms_places.last_chosen() == []
+
+
+def test_typing_offers_what_may_follow_and_goes_there(root):
+    for name in ("Exp1/images", "exp2", "other", "data/sub"):
+        (root / name).mkdir(parents=True)
+    (root / "exp.txt").touch()
+    chooser = opened(Data(), "source")
+    steps = [
+        ("e", root / "data", ["Exp1", "exp2"]),
+        ("exp", root / "data", ["Exp1", "exp2"]),
+        ("Exp1", root / "Exp1", ["Exp1", "Exp1/images"]),
+        ("Exp1/", root / "Exp1", ["Exp1/images"]),
+        ("Exp1/images", root / "Exp1" / "images", ["Exp1/images"]),
+        ("zzz", root / "Exp1" / "images", []),
+        (str(root / "other"), root / "other", ["other"]),
+        ("other/\0", root / "other", []),
+    ]
+    for text, here, found in steps:
+        chooser.typed.value = text
+        assert chooser.here == here
+        assert list(chooser.typed.options) == found
+        assert chooser.typed.value == text
+    chooser.up.click()
+    assert chooser.typed.value == ""
+    assert chooser.here == root
 
 
 def test_a_folder_that_cannot_be_read_is_told(root, monkeypatch):
@@ -283,7 +371,7 @@ def test_classes_that_name_the_parts_of_a_form(root):
     classes = [name for widget in every(rows["source"].box) for name in widget._dom_classes]
     assert classes[0] == "field-source"
     assert sorted(classes[1:]) == sorted(
-        ["note", "choose", "chooser", "places", "up", "here", "entries", "use", "cancel"]
+        ["note", "choose", "chooser", "places", "up", "typed", "here", "entries", "use", "cancel"]
     )
     assert {"load-last", "load-model", "defaults", "message"} <= {n for w in every(box) for n in w._dom_classes}
 

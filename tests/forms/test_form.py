@@ -49,6 +49,7 @@ def _fresh(monkeypatch, tmp_path):
     monkeypatch.setattr(forms_view, "_picked", {"model": "models"})
     monkeypatch.setattr(settings, "SETTINGS", tmp_path / "settings")
     monkeypatch.setattr(settings, "_notebook", {"name": ""})
+    monkeypatch.setattr(settings, "_from_first_page", {})
 
 
 def run_cell(declaration=DECLARATION, **overrides):

@@ -11,6 +11,7 @@ from utils import paths
 from utils.errors import FormError
 from utils.forms import Form, folders, notebook, parameters
 from utils.forms import chooser as forms_chooser
+from utils.forms import places as forms_places
 
 
 def run_cell(**overrides):
@@ -31,7 +32,7 @@ class Other(Form):
 
 @pytest.fixture(autouse=True)
 def root(monkeypatch, tmp_path):
-    for module in (paths, folders, forms_chooser):
+    for module in (paths, folders, forms_places, forms_chooser):
         monkeypatch.setattr(module, "ROOT", tmp_path)
     return tmp_path
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import save_untrained
 from tests.tiny import open_and_train, parameters, write_data
+from utils import runtime
 from utils.data.examples import load_examples
 from utils.data.project import open_project
 from utils.data.sample_makers import prepare
@@ -195,7 +196,7 @@ def test_pace_grows_with_the_work():
     small, large = (UNET.untrained({"network": {"filters": filters}}) for filters in (4, 32))
     assert pace.seconds_per_step(large, 4, (64, 64)) > 2 * pace.seconds_per_step(small, 4, (64, 64))
     assert pace.seconds_per_step(small, 4, (64, 64), drawing=100) > 100
-    assert [pace.in_words(one) for one in (3, 71, 200, 6000)] == [
+    assert [runtime.in_words(one) for one in (3, 71, 200, 6000)] == [
         *("about 10 seconds", "about 70 seconds", "about 3 minutes", "about 2 hours"),
     ]
 

@@ -17,6 +17,12 @@ EXPORT = (
 )
 
 
+QUPATH = (
+    "Open in QuPath, draw a box around what you want to know about, and choose File > Export images > Original pixels, "
+    "as TIFF, with a downsample that gives about 0.5 um per pixel."
+)
+
+
 class Kind(NamedTuple):
     """Endings of files of one kind, what one and several of them are called, and what to do."""
 
@@ -28,7 +34,14 @@ class Kind(NamedTuple):
 
 PICTURES = ".webp .heic .heif .avif .jp2 .j2k .jxl .psd .xcf .svg .eps .pdf .ppm .pgm .pbm .tga .dng .cr2 .nef .arw"
 VOLUMES = ".npy .npz .h5 .hdf5 .mat .zarr .n5 .nii .nrrd .mha .mhd .raw .dcm .fits .fit .klb .hdr .img"
+SLIDES = set([".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vsi", ".qptiff"])
 KINDS = [
+    Kind(
+        SLIDES,
+        "whole slide",
+        "whole slides",
+        QUPATH,
+    ),
     Kind(MICROSCOPE_SUFFIXES, "file of a microscope", "files of a microscope", EXPORT),
     Kind(
         set(PICTURES.split()),
@@ -113,7 +126,7 @@ def _entries(folder: Path, recursive: bool, apart: set[str]) -> Iterator[Path]:
             continue
         if recursive and path.is_dir() and path.suffix.lower() not in FOLDERS_OF_DATA:
             if os.path.realpath(path) not in apart:
-                yield from _entries(path, recursive, apart)
+                yield from _entries(path, recursive, apart | {os.path.realpath(folder)})  # links may go in a circle
         else:
             yield path
 

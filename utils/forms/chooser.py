@@ -5,9 +5,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from ipywidgets import HTML, Button, Dropdown, HBox, Layout, Select, VBox
+from ipywidgets import HTML, Button, Combobox, Dropdown, HBox, Layout, Select, VBox
 
-from utils.forms.folders import Listing, contents, list_folder, path_text, places
+from utils.forms.folders import Listing, contents, list_folder, meant, path_text
+from utils.forms.places import completions, keep_chosen, places
 from utils.paths import ROOT, resolve
 
 MOST = 500  # entries shown: a browser becomes slow with very long lists
@@ -25,9 +26,10 @@ class Chooser:
 
     def __init__(self, choose: Callable[[str], None], close: Callable[[], None], kind: str = "folder") -> None:
         self.choose, self.close, self.kind = choose, close, kind
-        self.here, self._showing = ROOT, False
+        self.here, self._showing, self._typing = ROOT, False, False
         self.places = Dropdown(layout=Layout(width="auto", min_width="160px"))
         self.up = Button(description="Up", icon="arrow-up", layout=Layout(width="auto"))
+        self.typed = Combobox(placeholder="or type or paste a path", layout=Layout(width="auto", flex="1 1 220px"))
         self.folder, self.message = HTML(), HTML()
         self.entries = Select(rows=10, layout=Layout(width="100%", margin="4px 0"))
         self.use = Button(description="Use this folder", button_style="primary", layout=Layout(width="auto"))
@@ -36,18 +38,25 @@ class Chooser:
         self.box = self._laid_out()
         self.places.observe(self._to_place, names="value")
         self.entries.observe(self._clicked, names="value")
+        self.typed.observe(self._to_typed, names="value")
         self.up.on_click(lambda button: self.go(self.here.parent))
         self.use.on_click(lambda button: self._choose_folder())
         self.cancel.on_click(lambda button: self.close())
 
     def _laid_out(self) -> VBox:
-        names = {"places": self.places, "up": self.up, "here": self.folder, "entries": self.entries}
+        names = {
+            "places": self.places,
+            "up": self.up,
+            "typed": self.typed,
+            "here": self.folder,
+            "entries": self.entries,
+        }
         for name, widget in (names | {"use": self.use, "cancel": self.cancel}).items():
             widget.add_class(name)
         border = "1px solid var(--jp-border-color1, #9e9e9e)"
         layout = Layout(border=border, padding="6px", margin="2px 2px 8px 2px", overflow="visible")
         wrap = Layout(flex_flow="row wrap", overflow="visible")
-        top, bottom = HBox([self.places, self.up], layout=wrap), HBox([self.use, self.cancel], layout=wrap)
+        top, bottom = HBox([self.places, self.up, self.typed], layout=wrap), HBox([self.use, self.cancel], layout=wrap)
         box = VBox([top, self.folder, self.entries, self.message, bottom], layout=layout)
         box.add_class("chooser")
         return box
@@ -88,6 +97,7 @@ class Chooser:
     def _list(self, options: list[tuple[str, str]]) -> None:
         """Put in new entries; the widget then picks the first by itself, which must not count as a click."""
         self._showing = True
+        self.typed.value = self.typed.value if self._typing else ""
         self.entries.options = options
         self.entries.index = None
         self._showing = False
@@ -95,6 +105,18 @@ class Chooser:
     def say(self, message: str) -> None:
         """Show one line below the list."""
         self.message.value = styled(message, f"{MUTED}; overflow-wrap: anywhere")
+
+    def _to_typed(self, change: dict) -> None:
+        """Offer what the typed path may go on with, and show its folder as soon as it is one."""
+        text, path = change["new"], meant(change["new"])
+        if self._showing or path is None:
+            return
+        if os.path.isdir(path) and path != self.here:
+            self._typing = True
+            self.go(path)
+            self._typing = False
+        found = completions(text) + completions(f"{path}/" if path == self.here else "")
+        self.typed.options = list(dict.fromkeys(found))
 
     def _to_place(self, change: dict) -> None:
         if change["new"]:
@@ -124,6 +146,7 @@ class Chooser:
             self.say(f"{path} begins or ends with a space or a quotation mark. Please rename it, then choose it.")
             return
         self.close()
+        keep_chosen(path if os.path.isdir(path) else path.parent)
         self.choose(text)
 
 

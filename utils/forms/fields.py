@@ -228,12 +228,14 @@ class Declaration(HasTraits):
     """Fields and presets of a form class; `utils.forms.state.Form` says how to write one.
 
     `presets` are values by preset and field; "Default" is not among them, it always stands for the defaults. `fields`
-    are in order of declaration, those of a parent class first. `form_name` is the name of the class in lower case: the
+    are in order of declaration, those of a parent class first. `is_kept`: whether its values are kept with settings and
+    models, and so can be loaded from there. `form_name` is the name of the class in lower case: the
     key of the form in overrides and settings.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
     fields: ClassVar[dict[str, TraitType]] = {}
+    is_kept: ClassVar[bool] = True
     form_name: ClassVar[str] = "form"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""Folders as a person sees them: their names in order, what they hold, where to start, and the text of a path."""
+"""Folders as a person sees them: their names in order, what they hold, and the text of a path."""
 
 import os
 import re
@@ -15,9 +15,7 @@ from utils.groups import Grouping, groupings
 from utils.names import match, name_key
 from utils.paths import IMAGE_SUFFIXES, MASK_SUFFIXES, ROOT, is_system, resolve
 from utils.samples import annotations_of, can_be_made
-from utils.storage import MOUNT
 
-GOOGLE_DRIVE = MOUNT / "MyDrive"
 MODEL = "model.json"
 IMAGES = "images"
 ANNOTATIONS = ("masks", "mask", "labels", "label", "annotations", "annotation", "ground_truth", "targets")
@@ -77,25 +75,13 @@ def path_text(path: Path) -> str | None:
     None where no text does: spaces and quotes around what is typed do not count, so a name cannot end in them.
     """
     texts = [path.relative_to(ROOT).as_posix()] if path.is_relative_to(ROOT) else []
-    return next((text for text in [*texts, str(path)] if _meant(text) == path), None)
+    return next((text for text in [*texts, str(path)] if meant(text) == path), None)
 
 
-def _meant(text: str) -> Path | None:
+def meant(text: str) -> Path | None:
     """Path that a path field reads in `text`."""
     read = parse(Unicode().tag(path=True), text)
     return resolve(read) if read else None
-
-
-def places(named: Path | None) -> list[tuple[str, str]]:
-    """Where a search may start: name and path of the folders that exist, `named` being the one of the field."""
-    known = [("Folder of the project", ROOT), ("Home folder", Path(os.path.expanduser("~")))]
-    known += [("Google Drive", GOOGLE_DRIVE), ("Folder of this field", named)]
-    known += [(f"Drive {drive}", Path(f"{drive}\\")) for drive in _drives()]
-    return [(name, str(path)) for name, path in known if path and os.path.isdir(path)]
-
-
-def _drives() -> list[str]:
-    return [f"{letter}:" for letter in "CDEFGHIJKLMNOPQRSTUVWXYZ"] if os.name == "nt" else []
 
 
 def image_folder(text: str) -> str:
@@ -131,7 +117,8 @@ def annotations_beside(text: str) -> str:
     known = _keys(_listing(images), COMPARED)
 
     def fits(folder: Path) -> bool:
-        return not known or bool(match(known, _keys(_listing(folder))).image_of)
+        masks = _keys(_listing(folder))  # names that are the same need no rule, whose search takes seconds for many
+        return not known or not known.isdisjoint(masks) or bool(match(known, masks).image_of)
 
     beside = (images.parent / name for name in _named(listing, ANNOTATIONS))
     return next((path_text(folder) or "" for folder in beside if fits(folder)), "")

@@ -2,16 +2,24 @@
 
 import json
 import os
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from utils.errors import FormError
+from IPython import get_ipython
+
+from utils.errors import DataError, FormError
+from utils.files import write_json
 from utils.forms.fields import Declaration
 from utils.locks import introduce
 from utils.paths import ROOT
 
 SETTINGS = ROOT / "settings"
 _notebook = {"name": ""}
+FIRST_PAGE = "from_first_page.json"  # what the first page fills in elsewhere: {notebook: {form: {field: value}}}
+FRESH = 12 * 3600  # seconds that it counts: whoever opens a notebook on another day may want something else
+_from_first_page: dict[str, dict[str, Any]] = {}  # by form, of this notebook, as it was when the kernel began
 PARAMETERS = "parameters.json"
 # Models made before model.json named the notebook.
 EARLIER = {"unet": "unet_segmentation", "stardist": "stardist_segmentation", "classification": "classification"}
@@ -22,13 +30,46 @@ OWN = ("model_name", "model_path", "if_model_exists")  # taken over, they could 
 
 def notebook(name: str) -> None:
     """Say once, in the set-up cell, which notebook this is: its settings lie in ``settings/<name>.json``."""
-    _notebook["name"] = name
-    introduce(name)
+    if _notebook["name"] != name:
+        _notebook["name"] = name
+        introduce(name)
+        _from_first_page.clear()
+        _from_first_page.update(_read_first_page().get(name, {}))
 
 
 def notebook_name() -> str:
     """Name of this notebook, empty where the set-up cell did not say it."""
     return _notebook["name"]
+
+
+def hand_over(values: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> bool:
+    """Let the forms of other notebooks show `values`, {notebook: {form: {field: value}}}, when these are opened next.
+
+    They replace those of an earlier call, and are looked at for `FRESH` seconds. False where they cannot be kept.
+    """
+    try:
+        write_json(SETTINGS / FIRST_PAGE, {"written": time.time(), "values": values})
+    except (DataError, OSError):
+        return False
+    return True
+
+
+def from_first_page(form_name: str) -> dict[str, Any]:
+    """Value by field that the first page filled in for a form of this notebook; empty where it did not."""
+    return _from_first_page.get(form_name, {})
+
+
+def _read_first_page() -> dict[str, dict[str, dict[str, Any]]]:
+    """What was handed over lately; nothing for a run without a person, which says itself what it works on."""
+    shell = get_ipython()
+    if shell is not None and shell.user_ns.get("overrides"):
+        return {}
+    try:
+        kept = json.loads((SETTINGS / FIRST_PAGE).read_text(encoding="utf-8"))
+        fresh, values = 0 <= time.time() - kept["written"] < FRESH, kept["values"]
+        return {name: one for name, one in values.items() if are_settings(one)} if fresh else {}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # none, or no file of ours
+        return {}
 
 
 def settings_file() -> Path:

@@ -23,7 +23,7 @@ from utils.errors import FormError
 from utils.forms.fields import AUTOMATIC, Declaration, GroupRule, parse, refusal, rule, to_text
 from utils.forms.folders import annotations_beside, groupings_in, image_folder
 from utils.forms.going_on import Offer, choose, taken
-from utils.forms.settings import model_values, read_settings
+from utils.forms.settings import from_first_page, model_values, read_settings
 from utils.groups import ALONE, ASK, FOLDER, Grouping
 from utils.paths import resolve
 from utils.samples import can_be_made
@@ -82,6 +82,8 @@ class Form(Declaration):
         remember(self, again, found=True)
         self._show(texts | again)
         values = {} if self.headless else taken(self.form_name)
+        if not self.headless and not remembered(self):
+            values = values or from_first_page(self.form_name)
         self.filled = self._fill(values) if values else ""
         _newest[self.form_name] = self
         if refused := {name: reason for name, reason in self.wrong.items() if name in self._overridden}:
@@ -191,6 +193,7 @@ class Form(Declaration):
     def back_to_defaults(self) -> None:
         """Show in all fields what a new form shows, and forget what was typed."""
         remembered(self).clear()
+        from_first_page(self.form_name).clear()
         self._overridden = {}
         self._show(self.start_texts(self.suitable))
 

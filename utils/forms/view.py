@@ -12,8 +12,8 @@ from utils.errors import FormError, label, with_labels
 from utils.forms.chooser import MUTED, RED, Unfolding, styled
 from utils.forms.fields import AUTOMATIC, Automatic, GroupRule, to_text
 from utils.forms.going_on import Offer, models, offers
-from utils.forms.settings import read_settings
-from utils.forms.state import Form, fill_all, group_choices, note_beside, note_groups, note_preset
+from utils.forms.settings import from_first_page, read_settings
+from utils.forms.state import Form, fill_all, group_choices, note_beside, note_groups, note_preset, remembered
 from utils.forms.taken import note_taken
 from utils.paths import resolve
 from utils.samples import can_be_made
@@ -32,6 +32,8 @@ def notes_on(form: Form, name: str) -> list[str]:
     """What is to be noted below the field `name`: where it comes from, what was chosen, which path is meant."""
     text, trait = form.shown[name], form.fields[name]
     notes = ["set by overrides"] if name in form.overridden else []
+    given = from_first_page(form.form_name) if name in remembered(form) else {}
+    notes += ["filled in from the first page"] * (name in given and text == to_text(given[name]))
     notes += note_beside(form, name) + note_groups(form, name) + note_preset(form, name) + note_taken(form, name)
     if text == AUTOMATIC and name in form.settled:
         value, reason = form.settled[name]
@@ -151,7 +153,8 @@ class FormView:
         self.defaults = _button("Back to defaults", "defaults", self._back)
         self.message = HTML()
         self.message.add_class("message")
-        buttons = HBox([self.load, self.model.button, self.defaults], layout=Layout(flex_flow="row wrap"))
+        shown = [self.load, self.model.button, self.defaults] if form.is_kept else []
+        buttons = HBox(shown, layout=Layout(flex_flow="row wrap"))
         self.advanced = Accordion(layout=Layout(width="auto"))
         fields = self._fields()
         layout = Layout(width="100%", max_width="1100px", overflow="visible")

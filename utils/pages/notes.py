@@ -43,14 +43,16 @@ def section_link(heading: str) -> str:
     return f'<a href="#{quote(heading.replace(" ", "-"))}">{text}</a>'
 
 
-def link(path: Path) -> str:
+def link(path: Path, text: str = "") -> str:
     """HTML of a path that opens when clicked on: a file in JupyterLab or the browser, a folder in the list of files.
+
+    `text` is what is shown in place of the path.
 
     JupyterLab takes a relative address as seen from the notebook, which is where its kernel works; to it, a folder is
     no document, so that its list of files is asked to go there. What lies outside of the project it cannot show, and
     Colab opens no files: there it stays text.
     """
-    text = html.escape(str(path))
+    text = html.escape(text or str(path))
     if not path.is_relative_to(ROOT) or "google.colab" in sys.modules:
         return text
     if not path.is_dir():

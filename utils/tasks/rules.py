@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 from utils.data.splits import automatic_percentage
 from utils.images.normalise import EACH_IMAGE, TOGETHER
+from utils.runtime import in_words
 from utils.tasks.automatic import AUTOMATIC, FOR_TRIALS, Choice, Progressively
-from utils.training.pace import in_words
 
 CLEARLY = 0.02  # balanced accuracy by which one range of brightness tells more than the other
 AROUND = 2.5  # diameters of a large object that a patch shows

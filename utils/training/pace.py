@@ -31,12 +31,3 @@ def seconds_per_step(network: keras.Model, batch_size: int, patch: tuple[int, in
         call(images)
         taken.append(time.perf_counter() - start)
     return BACKWARD * min(taken) + drawing
-
-
-def in_words(seconds: float) -> str:
-    """Seconds in words, such as "about 4 minutes"."""
-    if seconds < 90:
-        return f"about {max(10, round(seconds, -1)):.0f} seconds"
-    if seconds < 90 * 60:
-        return f"about {seconds / 60:.0f} minutes"
-    return f"about {seconds / 3600:.0f} hours"
