@@ -24,7 +24,7 @@ from utils.tasks.automatic import Choice, asked_for, complete, kept_choices, lea
 from utils.tasks.results import Predicted, Results, predict_folder
 from utils.tasks.trials import try_out
 from utils.training.run import Ingredients, run
-from utils.training.stages import kept_classes, take_over
+from utils.training.stages import Stage, kept_classes, take_over
 
 if TYPE_CHECKING:
     from utils.data.project import Project
@@ -414,7 +414,16 @@ class NetworkTask(Task):
         def prepare() -> Ingredients:
             return self.ingredients(project, forms, description | self._reasons(project, choices), starting)
 
-        return run(project, parameters, prepare, callbacks, settle=settle if choices else None)
+        return run(
+            project, parameters, prepare, callbacks, lambda: self.stages(project, forms), settle if choices else None
+        )
+
+    def stages(self, project: "Project", forms: Mapping) -> Sequence[Stage] | None:
+        """Stages of a training that is not the usual one, after which the weights that watched images like best count.
+
+        `forms` have a value in every field. None: as the form says.
+        """
+        return None
 
     def _reasons(self, project: "Project", choices: Sequence[Choice]) -> dict:
         """What model.json keeps of what was chosen, and from what."""

@@ -44,7 +44,7 @@ def run(
     parameters: Mapping,
     prepare: Callable[[], Ingredients],
     callbacks: Sequence[keras.callbacks.Callback] = (),
-    stages: Callable[[], Sequence[Stage]] | None = None,
+    stages: Callable[[], Sequence[Stage] | None] | None = None,
     settle: Callable[[], tuple[Mapping, Sequence[Mapping]]] | None = None,
 ) -> str:
     """Train, or go on with it, or say that it is done, in one sentence; afterwards the model folder is complete.
@@ -58,7 +58,8 @@ def run(
     prepare, stages, settle
         Called only if there is something to train: first `settle`, which returns the forms with a value for every field
         that says "automatic", and rows on what was chosen (form, field, value, reason); `prepare` last, after the
-        seed was set. Without `stages` all layers learn for the epochs and with the learning rate of the form.
+        seed was set. Without `stages`, or where it returns None, all layers learn for the epochs and with the learning
+        rate of the form.
     callbacks
         For display.
 
@@ -81,11 +82,12 @@ def run(
         model_folder.keep_choices(project.folder, {"overrides": forms}, chosen)
     training = forms["training"]
     whole = [Stage("", training["number_of_epochs"], training["initial_learning_rate"])]
-    planned = stages() if stages else whole
+    own = stages() if stages else None
+    planned = own or whole
     keras.utils.set_random_seed(training["seed"])
     ready = prepare()
     # Where the rate falls to zero, a few validation images choose worse than the end of the training.
-    keep_last = stages is None and training["learning_rate_schedule"] == "cosine"
+    keep_last = own is None and training["learning_rate_schedule"] == "cosine"
     try:
         state = _fit(ready, planned, project.folder / model_folder.UNFINISHED, training, callbacks, keep_last)
     except TrainingStopped as stopped:
