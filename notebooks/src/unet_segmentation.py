@@ -224,7 +224,12 @@ class Training(Network):
     )
     number_of_steps = Automatic(Int(80, min=1, max=100000), help="batches per epoch; automatic: by the images' area")
     batch_size = Int(4, min=1, max=256, help="patches looked at together; 4 to 16, less if memory runs out")
-    initial_learning_rate = Float(3e-4, min=1e-7, max=1.0, help="size of the learning steps; 0.0001 to 0.005")
+    initial_learning_rate = Float(
+        3e-4,
+        min=1e-7,
+        max=1.0,
+        help="size of learning steps; 0.0001 to 0.005; a third if few images go on from a model",
+    )
 
 
 training = Training(**overrides.get("training", {}))

@@ -370,6 +370,30 @@ class TestStart:
         with pytest.raises(ModelError, match="starting_model was"):
             UNET.train(project, given)
 
+    @pytest.mark.parametrize(
+        ("n", "preset", "start", "rounds", "rate"),
+        [
+            (5, "Quick on a CPU", None, 6, 0.001),  # 4 to learn from, 50 batches of 4 patches of 128 x 128
+            (5, "Quick on a CPU", "", 15, None),
+            (5, "Try out", None, 5, 0.001),  # shorter anyway
+            (24, "Quick on a CPU", None, 15, None),
+        ],
+    )
+    def test_few_images_learn_gently_from_a_model_so_that_it_forgets_nothing(
+        self, own, tmp_path, n, preset, start, rounds, rate
+    ):
+        left = dict.fromkeys(("number_of_epochs", "number_of_steps"), AUTOMATIC)
+        training = left | {"preset": preset, "batch_size": 4, "patch_height": 128, "patch_width": 128}
+        training |= {"initial_learning_rate": 0.003, "learning_rate_schedule": "cosine"}
+        source = write_data(tmp_path / "data", n, side=128)
+        data = {"percentage_test": 0} | ({} if start is None else {"starting_model": start})
+        forms = parameters(source, tmp_path, training=training, data=data)["overrides"]
+        project = open_project(forms["data"])
+        forms = settled(forms, asked_for(forms, UNET.choices(project, forms)))
+        assert forms["training"]["number_of_epochs"] == rounds
+        stages = UNET.stages(project, forms)
+        assert (stages and (stages[0].epochs, stages[0].rate)) == (rate and (rounds, pytest.approx(rate)))
+
     def test_trials_start_from_what_they_try_and_the_better_start_is_taken(self, own, tmp_path, monkeypatch):
         given = parameters(write_data(tmp_path / "data", 32), tmp_path, training={"number_of_epochs": 10})
         project = open_project(given["overrides"]["data"])

@@ -25,7 +25,7 @@ from utils.tasks.cross_validation import answer_parts
 from utils.tasks.results import Predicted, Results, predict_folder
 from utils.tasks.trials import try_out
 from utils.training.run import Ingredients, run
-from utils.training.stages import kept_classes, take_over
+from utils.training.stages import Stage, kept_classes, take_over
 
 if TYPE_CHECKING:
     from utils.data.project import Project
@@ -435,9 +435,19 @@ class NetworkTask(Task):
         def prepare() -> Ingredients:
             return self.ingredients(project, forms, description | self._reasons(project, choices), starting)
 
+        def stages() -> Sequence[Stage] | None:
+            return self.stages(project, forms)
+
         in_turn = project.folds is not None and not project.fold
         first = (lambda: answer_parts(self, project, asked, forms)) if in_turn else None
-        return run(project, parameters, prepare, callbacks, settle=settle if choices else None, first=first)
+        return run(project, parameters, prepare, callbacks, stages, settle if choices else None, first)
+
+    def stages(self, project: "Project", forms: Mapping) -> Sequence[Stage] | None:
+        """Stages of a training that is not the usual one, after which the weights that watched images like best count.
+
+        `forms` have a value in every field. None: as the form says.
+        """
+        return None
 
     def _reasons(self, project: "Project", choices: Sequence[Choice]) -> dict:
         """What model.json keeps of what was chosen, and from what."""

@@ -47,7 +47,7 @@ def run(
     parameters: Mapping,
     prepare: Callable[[], Ingredients],
     callbacks: Sequence[keras.callbacks.Callback] = (),
-    stages: Callable[[], Sequence[Stage]] | None = None,
+    stages: Callable[[], Sequence[Stage] | None] | None = None,
     settle: Callable[[], tuple[Mapping, Sequence[Mapping]]] | None = None,
     first: Callable[[], None] | None = None,
 ) -> str:
@@ -62,8 +62,8 @@ def run(
     prepare, stages, settle, first
         Called only if there is something to train: `settle` returns the forms with a value for every field that says
         "automatic", and rows on what was chosen (form, field, value, reason); then `first`, what comes before this
-        training; `prepare` last, after the seed was set. Without `stages` all layers learn for the epochs and with the
-        learning rate of the form.
+        training; `prepare` last, after the seed was set. Without `stages`, or where it returns None, all layers learn
+        for the epochs and with the learning rate of the form.
     callbacks
         For display.
 
@@ -95,11 +95,12 @@ def _run(project, parameters, prepare, callbacks, stages, settle, first) -> str:
         first()
     training = forms["training"]
     whole = [Stage("", training["number_of_epochs"], training["initial_learning_rate"])]
-    planned = stages() if stages else whole
+    own = stages() if stages else None
+    planned = own or whole
     keras.utils.set_random_seed(training["seed"])
     ready = prepare()
     # Where the rate falls to zero, a few validation images choose worse than the end of the training.
-    keep_last = stages is None and training["learning_rate_schedule"] == "cosine"
+    keep_last = own is None and training["learning_rate_schedule"] == "cosine"
     try:
         state = _fit(ready, planned, project.folder / model_folder.UNFINISHED, training, callbacks, keep_last)
     except TrainingStopped as stopped:

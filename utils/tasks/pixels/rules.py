@@ -1,11 +1,15 @@
 """What fits the data of a U-Net, from their fingerprint."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from utils.tasks.automatic import Choice
 
 WORK = {"Quick on a CPU": 125e6, "Try out": 16e6}  # pixels that a network learns from in all, at half resolution
 FULL = 0.4  # share of these at full resolution, which takes so much longer
+GENTLE_WORK = 5e6  # the same for each image, where few of them go on from a model
+GENTLER = 3  # times smaller steps then
+FEW_IMAGES = 10  # for training
 LARGEST_PATCH = 256  # pixels: larger ones show the same structures again
 THIN = 4  # pixels: structures below this may be lost at half resolution
 WIDE = 30  # pixels, as the network sees them: structures above this need a coarser look
@@ -35,3 +39,15 @@ def levels_choice(fingerprint: Mapping, half_resolution: bool) -> Choice:
     steps = 3 if width > WIDE else 2
     why = f"Large structures are {fingerprint['object_diameter'][2]:.0f} pixels wide."
     return Choice("training", "pooling_steps", steps, why)
+
+
+def gentle_rounds(choice: Choice, images: int, pixels: int) -> Choice:
+    """`choice` of the rounds of training where few `images` go on from a model: what it knows would soon be lost.
+
+    `pixels` are those that a round shows.
+    """
+    rounds = max(1, round(images * GENTLE_WORK / pixels))
+    if choice.value <= rounds:
+        return choice
+    why = f"{images} images are few and go on from a model: more rounds would make it forget what it knows."
+    return replace(choice, value=rounds, reason=why)

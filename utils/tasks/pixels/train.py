@@ -14,16 +14,26 @@ from utils.patching.augmentation import Augmentation
 from utils.patching.batches import TrainingPatches, ValidationPatches, automatic_steps, sources
 from utils.patching.patches import automatic_patch, check_patch
 from utils.paths import resolve
-from utils.tasks.automatic import Progressively, number
+from utils.tasks.automatic import Choice, Progressively, asked_for, number, settled
 from utils.tasks.cross_validation import effort
 from utils.tasks.pixels.predict import Segmenter
-from utils.tasks.pixels.rules import LARGEST_PATCH, levels_choice, resolution_choice, work_at
+from utils.tasks.pixels.rules import (
+    FEW_IMAGES,
+    GENTLER,
+    LARGEST_PATCH,
+    WORK,
+    gentle_rounds,
+    levels_choice,
+    resolution_choice,
+    work_at,
+)
 from utils.tasks.rules import add_length, patch_side
 from utils.training import networks
 from utils.training.fit import history_table
 from utils.training.model_folder import read_model, save_model
 from utils.training.pace import seconds_per_step
 from utils.training.run import Ingredients, training_precision
+from utils.training.stages import Stage
 
 LOSSES = ["weighted cross-entropy + Dice", "cross-entropy + Dice", "weighted cross-entropy", "cross-entropy", "Dice"]
 FOR_THRESHOLD = 36  # training images that help to choose the threshold
@@ -57,6 +67,29 @@ class PixelTraining:
         pace = project.measure((*network.items(), *batch), lambda: seconds_per_step(networks.unet(**network), *batch))
         steps = automatic_steps(project.examples("training"), patch, values["batch_size"])
         add_length(values, steps, patch, work_at(values["half_resolution"]), pace, effort(project, values["preset"]))
+
+    def choices(self, project: Project, forms: Mapping) -> list[Choice]:
+        """See `NetworkTask`."""
+        chosen = super().choices(project, forms)
+        now = settled(forms, asked_for(forms, chosen))
+        if not self._gently(project, now):
+            return chosen
+        values = now["training"]
+        pixels = values["number_of_steps"] * values["batch_size"] * values["patch_height"] * values["patch_width"]
+        images = len(project.examples("training"))
+        return [gentle_rounds(one, images, pixels) if one.field == "number_of_epochs" else one for one in chosen]
+
+    def stages(self, project: Project, forms: Mapping) -> Sequence[Stage] | None:
+        """See `NetworkTask`: few images that go on from a model would soon be learned by heart."""
+        if not self._gently(project, forms):
+            return None
+        values = forms["training"]
+        return [Stage("", values["number_of_epochs"], values["initial_learning_rate"] / GENTLER)]
+
+    def _gently(self, project: Project, forms: Mapping) -> bool:
+        """Whether a quick training of few images goes on from a model."""
+        start, few = forms["data"].get("starting_model", ""), len(project.examples("training")) < FEW_IMAGES
+        return bool(start) and few and forms["training"]["preset"] in WORK
 
     def describe(self, project: Project, training: Mapping) -> dict:
         """See `Task`."""
