@@ -50,7 +50,7 @@ def write_onnx(path: Path, network: keras.Model, size: tuple[int, int] | None = 
 
 
 class _Graph:
-    """Nodes of an ONNX graph, layer by layer of a Keras network; values are known by the Keras tensor they stand for."""
+    """Nodes of an ONNX graph, layer by layer of a Keras network; values go by the Keras tensor they stand for."""
 
     def __init__(self, network: keras.Model, size: tuple[int, int] | None):
         self.nodes, self.weights, self.outputs, self.names, self.sizes = [], [], [], {}, {}
@@ -65,10 +65,7 @@ class _Graph:
     def _add(self, layer: keras.Layer) -> None:
         write = getattr(self, f"_{type(layer).__name__.lower()}", None)
         if write is None:
-            raise ModelError(
-                f"The layer {layer.name} ({type(layer).__name__}) of this network cannot be written as ONNX. Export it "
-                'another way, or train with the network "small CNN".'
-            )
+            raise _unknown(f"layer {layer.name} ({type(layer).__name__})")
         given = layer.input if isinstance(layer.input, list | tuple) else [layer.input]
         self.size = self.sizes[id(given[0])]  # of what the layer is given
         self.names[id(layer.output)] = write(layer, *(self.names[id(one)] for one in given))
@@ -106,7 +103,7 @@ class _Graph:
         if kind == "linear":
             return x
         if kind not in ("relu", "sigmoid", "softmax"):
-            raise ModelError(f"The activation {kind} of this network cannot be written as ONNX. Export it another way.")
+            raise _unknown(f"activation {kind}")
         return self._node(kind.capitalize(), x, **({"axis": 1} if kind == "softmax" else {}))
 
     # --- one method for each kind of layer, named after its class
@@ -179,3 +176,10 @@ class _Graph:
 
     def _dropout(self, layer, x):
         return x
+
+
+def _unknown(what: str) -> ModelError:
+    return ModelError(
+        f"The {what} of this network cannot be written as ONNX. Export the model another way; a classifier can be "
+        'trained with the network "small CNN" instead.'
+    )

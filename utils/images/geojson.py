@@ -15,6 +15,7 @@ import shapely
 from scipy.ndimage import find_objects, label
 from shapely.affinity import translate
 from skimage.measure import find_contours
+from skimage.segmentation import relabel_sequential
 
 from utils.files import atomic
 
@@ -94,11 +95,11 @@ def _crossings(ring: np.ndarray) -> np.ndarray:
 
 
 def objects(labels: np.ndarray) -> Iterator[tuple[int, shapely.Geometry]]:
-    """Label and outline of each object of a label image (Y, X), 0 is background."""
-    for number, place in enumerate(find_objects(labels), start=1):
-        if place is not None:
-            y, x = (one.start for one in place)
-            yield number, translate(outline(labels[place] == number), x, y)
+    """Label and outline of each object of a label image (Y, X), 0 is background; ascending."""
+    dense, _, originals = relabel_sequential(labels)
+    for number, place in enumerate(find_objects(dense), start=1):
+        y, x = (one.start for one in place)
+        yield int(originals[number]), translate(outline(dense[place] == number), x, y)
 
 
 def feature(
@@ -108,6 +109,7 @@ def feature(
     class_name: str = "",
     colour: Sequence[float] = (),
     measurements: Mapping[str, float] | None = None,
+    plane: Mapping[str, int] | None = None,
 ) -> dict:
     """One object or area.
 
@@ -123,6 +125,8 @@ def feature(
         Its class, and the colour of the class: red, green, blue, each 0 to 1. QuPath asks for both.
     measurements
         Numbers by name; what is no number, or not finite, is left out.
+    plane
+        Of a stack: slice "Z" and frame "T", counted from 1.
     """
     properties = {"objectType": kind}
     if class_name:
@@ -131,6 +135,8 @@ def feature(
     if known:
         properties["measurements"] = known
     shape = json.loads(shapely.to_geojson(geometry))
+    if plane:  # of every channel
+        shape["plane"] = {"c": -1, "z": plane.get("Z", 1) - 1, "t": plane.get("T", 1) - 1}
     return {"type": "Feature", "id": str(uuid5(NAMESPACE, identity)), "geometry": shape, "properties": properties}
 
 
