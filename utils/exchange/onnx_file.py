@@ -165,14 +165,15 @@ class _Graph:
     def _concatenate(self, layer, *values):
         return self._node("Concat", *values, axis=1)
 
-    def _add_(self, layer, *values):
-        return self._node("Add", *values)
-
     def _activation(self, layer, x):
         return self._activated(layer.activation, x)
 
     def _softmax(self, layer, x):
         return self._node("Softmax", x, axis=1)
+
+    def _rescaling(self, layer, x):
+        scaled = self._node("Mul", x, self._constant(layer.scale))
+        return self._node("Add", scaled, self._constant(layer.offset)) if np.any(layer.offset) else scaled
 
     def _dropout(self, layer, x):
         return x

@@ -24,6 +24,7 @@ from utils.pages.colours import class_colours
 from utils.pages.pictures import label_overlay, write_png
 from utils.tasks.objects.measure import Objects, count_objects, numbered, object_table
 from utils.tasks.objects.network import load, quiet
+from utils.tasks.portable import Portable
 from utils.tasks.results import (
     COUNTS,
     OBJECTS,
@@ -262,3 +263,25 @@ class ObjectPrediction:
         """See `Task`."""
         description = read_model(folder, self.name)
         return ObjectSegmenter(load(folder), description)
+
+    def portable(self, folder: Path) -> Portable:
+        """See `Task`."""
+        segmenter = self.load(folder)
+        model, description = segmenter.model, segmenter.description
+        outputs = {
+            "prob": "probability of being in an object",
+            "dist": f"distance to the object's border in {model.config.n_rays} directions, in pixels, at least 0.001",
+        }
+        if model.config.n_classes:
+            names = ", ".join(str(one["name"]) for one in segmenter.classes)
+            outputs["prob_class"] = f"probability of {names}"
+
+        def prepare(array: np.ndarray) -> np.ndarray:
+            return normalise(array, *normalisation_range(array, segmenter.normalisation))
+
+        def answer(array: np.ndarray) -> dict[str, np.ndarray]:
+            found = model.keras_model.predict(prepare(array)[np.newaxis], verbose=0)  # as StarDist itself asks it
+            return dict(zip(outputs, (one[0] for one in found), strict=True))
+
+        multiple = model._axes_div_by("YX")
+        return Portable(segmenter.network, outputs, multiple, None, description, prepare, answer)

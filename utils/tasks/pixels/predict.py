@@ -19,6 +19,7 @@ from utils.images.normalise import normalisation_range, normalise
 from utils.pages.colours import class_colours
 from utils.pages.pictures import overlay, thin, write_png
 from utils.patching.patches import predict_in_tiles
+from utils.tasks.portable import Portable
 from utils.tasks.results import Found, Results, check_channels, distinct_names, foreign_file, keep_earlier, left_out
 from utils.training.model_folder import read_model
 from utils.training.networks import load_network
@@ -189,6 +190,20 @@ class PixelPrediction:
         """See `Task`."""
         description = read_model(folder, self.name)
         return Segmenter(load_network(folder, description, self.untrained), description)
+
+    def portable(self, folder: Path) -> Portable:
+        """See `Task`."""
+        segmenter = self.load(folder)
+
+        def prepare(array: np.ndarray) -> np.ndarray:
+            return normalise(array, *normalisation_range(array, segmenter.normalisation))
+
+        def answer(array: np.ndarray) -> dict[str, np.ndarray]:
+            return {"probabilities": np.concatenate([block for _, block in segmenter.probabilities(array)])}
+
+        names = ", ".join(str(one["name"]) for one in segmenter.classes)
+        outputs, multiple = {"probabilities": f"probability of {names}"}, (segmenter.multiple,) * 2
+        return Portable(segmenter.network, outputs, multiple, None, segmenter.description, prepare, answer)
 
     results = PixelResults
 
