@@ -26,6 +26,7 @@ NEEDED = {
     "matplotlib": "matplotlib",
     "tifffile": "tifffile",
     "imagecodecs": "imagecodecs",
+    "shapely": "shapely",
     "cleanlab": "cleanlab",
     "ipywidgets": "ipywidgets",
     "tqdm": "tqdm",

@@ -18,6 +18,7 @@ from utils.data.problems import remarked
 from utils.data.unread import unread
 from utils.errors import DataError, UserError, log_exception
 from utils.files import atomic, meaningful, write_text
+from utils.forms.fields import AUTOMATIC
 from utils.locks import Holder, hold
 from utils.paths import set_aside, shown_path
 from utils.training.model_folder import NO_RESULT, no_result
@@ -179,9 +180,12 @@ class Results(ABC):
         Width of a pixel in micrometres as in the form; 0: as each file says.
     progress
         Wraps a list, for a progress bar.
+    qupath
+        Whether outlines are written for QuPath: "yes", "no", or "automatic", of images whose pixel size is known.
     """
 
     verb: ClassVar[str] = "predicted"
+    outlines: ClassVar[str] = "qupath"  # folder of files for QuPath
     recursive: ClassVar[bool] = False  # whether images are looked for in sub-folders
 
     def __init__(
@@ -193,7 +197,9 @@ class Results(ABC):
         axes: str = "automatic",
         progress: Callable[[Iterable], Iterable] = iter,
         pixel_size: float = 0,
+        qupath: str = AUTOMATIC,
     ):
+        self.qupath = qupath
         self.predictor, self.model, self.images, self.folder = predictor, model, images, folder
         self.axes, self.progress, self.pixel_size = axes, progress, pixel_size
         self.description: Mapping = predictor.description
@@ -234,6 +240,14 @@ class Results(ABC):
     def summary(self, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
         """Caption -> table that sums up the whole: none for most tasks."""
         return {}
+
+    def outlines_of(self, path: Path) -> Path:
+        """File of the outlines of an image for QuPath."""
+        return self.folder / self.outlines / f"{path.stem}.geojson"
+
+    def wants_outlines(self, pixel_size_um: float | None) -> bool:
+        """Whether the outlines of an image are written: who knows the size of a pixel may well use QuPath."""
+        return self.qupath == "yes" or (self.qupath == AUTOMATIC and bool(pixel_size_um))
 
     def not_read(self) -> list[str]:
         """Sentences on files among the images that are not read; results and their tables are none of them."""

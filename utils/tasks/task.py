@@ -22,6 +22,7 @@ from utils.pages.page import overlays
 from utils.paths import resolve
 from utils.tasks.automatic import Choice, asked_for, complete, kept_choices, leave_open, rows, settled
 from utils.tasks.cross_validation import answer_parts
+from utils.tasks.portable import Portable
 from utils.tasks.results import Predicted, Results, predict_folder
 from utils.tasks.trials import try_out
 from utils.training.run import Ingredients, run
@@ -219,6 +220,10 @@ class Task(ABC):
     @abstractmethod
     def load(self, folder: Path) -> Any:
         """Predictor of a model folder: has `network`, `description` and `classes`."""
+
+    @abstractmethod
+    def portable(self, folder: Path) -> Portable:
+        """What other programs must know of the model in a folder; ModelError where they could not answer alike."""
 
     def predict(
         self, model: Path, images: Path, folder: Path, progress: Callable[[Iterable], Iterable] = iter, **options: Any

@@ -99,7 +99,7 @@ def rois(path):
 def test_labels_tables_rois_and_overlays_agree(tmp_path, images):
     predicted = predict(images, tmp_path / "out")
     objects, counts = tables(tmp_path / "out")
-    expected = ["counts.csv", "labels", "objects.csv", "overlays", "prediction.json", "rois"]
+    expected = ["counts.csv", "labels", "objects.csv", "overlays", "prediction.json", "qupath", "rois"]
     assert sorted(os.listdir(tmp_path / "out")) == expected
     assert predicted.warnings == []
     pd.testing.assert_frame_equal(counts, meaningful(predicted.table), check_dtype=False)
@@ -329,7 +329,7 @@ def test_what_is_done_stays_when_the_run_is_stopped(tmp_path, images):
     objects, counts = tables(tmp_path / "out")
     assert counts["file"].tolist() == ["a.tif"]
     assert set(objects["file"]) == {"a.tif"}
-    assert sorted(path.name for path in (tmp_path / "out").rglob("a.*")) == ["a.png", "a.tif", "a.zip"]
+    assert sorted(path.name for path in (tmp_path / "out").rglob("a.*")) == ["a.geojson", "a.png", "a.tif", "a.zip"]
     assert not [path for path in (tmp_path / "out").rglob(".*")]
     predict(images, tmp_path / "out")
     assert len(tables(tmp_path / "out")[1]) == 3

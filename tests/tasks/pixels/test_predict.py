@@ -155,7 +155,8 @@ def test_probabilities_sum_to_1_and_give_the_mask(tmp_path, images, untrained_mo
 
 def test_probabilities_are_only_written_when_asked_for(tmp_path, images, untrained_model):
     UNET.predict(untrained_model()[0], images, tmp_path / "out")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["masks", "measurements.csv", "overlays"]
+    written = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert written == ["masks", "measurements.csv", "overlays", "qupath"]
 
 
 def test_overlays_are_pictures_of_the_image_thinned_where_large(tmp_path, images, untrained_model, monkeypatch):
@@ -246,7 +247,7 @@ def test_originals_and_working_directory_stay_as_they_are(tmp_path, images, untr
     assert {path.name: file_sha256(path) for path in model.iterdir()} == model_before
     assert Path.cwd() == tmp_path
     written = [path for path in (images / "out").rglob("*") if path.is_file()]
-    assert len(written) == 3 * 3 + 1
+    assert len(written) == 3 * 3 + 2  # and the outlines of a.tif, the one whose pixel size is known
     assert not [path for path in written if path.name.startswith(".")]  # no temporary file is left
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -15,9 +15,11 @@ from skimage.segmentation import relabel_sequential
 from utils.data.folders import find_images, pair
 from utils.errors import DataError
 from utils.files import atomic, write_csv, write_json
+from utils.images.geojson import DETECTION, feature, objects, write_geojson
 from utils.images.image import Image, read_mask, whole_numbers
 from utils.images.stacks import Planes, read_planes
 from utils.names import EQUAL
+from utils.pages.colours import class_colours
 from utils.pages.figures import add_legend, class_entries, png
 from utils.pages.pictures import SHOWN_ALONE, label_overlay, write_png
 from utils.paths import resolve, shown_path
@@ -91,9 +93,10 @@ def crops_of_objects(
 
 @dataclass
 class FoundCells(Found):
-    """What is told of one file: also how many objects do not fit into their crops."""
+    """What is told of one file: also how many objects do not fit into their crops, and outlines for QuPath."""
 
     cut: int = 0
+    features: list[dict] = field(default_factory=list)
 
 
 class CellResults(Results):
@@ -101,7 +104,7 @@ class CellResults(Results):
 
     Writes object_classes.csv (a row per object: file, plane, label, then as `prediction_table`; can be corrected and
     trained on in the StarDist notebook), object_class_counts.csv (each class in each image),
-    class_overlays/<image>.png (of the middle plane), class_legend.png and
+    class_overlays/<image>.png (of the middle plane), class_legend.png, qupath_classes/<image>.geojson and
     classification.json. The folder may be that of the segmentation.
 
     Parameters
@@ -113,7 +116,7 @@ class CellResults(Results):
         See `crops_of_objects`; None takes the size that the network sees.
     """
 
-    verb = "classified"
+    verb, outlines = "classified", "qupath_classes"  # qupath/ may hold those of the segmentation
 
     def __init__(self, *given, labels: Path, crop_size: tuple | None = None, context: float = 0.0, **more):
         super().__init__(*given, **more)
@@ -125,7 +128,8 @@ class CellResults(Results):
         """See `Results`; pairs of image and label image."""
         pairs, self.warnings = find_segmented(self.images, self.labels)
         check_tables(self.folder, {TABLE: FIRST_COLUMNS, OBJECT_SHARES: FIRST_OF_SHARES})
-        pictures = (self.folder / LEGEND, *(self._overlay(image) for image, _ in pairs))
+        own = [one for image, _ in pairs for one in (self._overlay(image), self.outlines_of(image))]
+        pictures = (self.folder / LEGEND, *own)
         if not (self.folder / TABLE).exists() and (found := [path for path in pictures if path.exists()]):
             raise foreign_file(found[0])
         self.images = pairs[0][0].parent
@@ -157,6 +161,8 @@ class CellResults(Results):
                     shown = {label: class_id + 1 for label, class_id in class_ids.items()}
                     picture = label_overlay(image.array, labels, class_ids=shown, brighten=True, shown=SHOWN_ALONE)
         write_png(self._overlay(file[0]), picture)
+        if self.wants_outlines(planes.pixel_size_um):
+            write_geojson(self.outlines_of(file[0]), found.features)
         return found
 
     def _classify(self, planes: Planes, number: int, image: Image, labels: np.ndarray, found: FoundCells) -> dict:
@@ -167,11 +173,22 @@ class CellResults(Results):
         n = len(numbers)
         places = {"file": [planes.path.name] * n, "plane": [number + 1] * n, "label": numbers}
         found.rows.append(prediction_table(places, probabilities, self.predictor.classes))
+        if self.wants_outlines(planes.pixel_size_um):
+            found.features += self._detections(labels, found.rows[-1], planes.position(number))
         seen = crop_sizes(boxes, self.size, self.context)
         if self.description["input"]["fit"] == "pad":  # such a network cuts off what is larger than it
             seen = np.minimum(seen, self.description["input"]["size"])
         found.cut += int((boxes[:, 2:] - boxes[:, :2] > seen).any(axis=1).sum())
         return dict(zip(numbers.tolist(), probabilities.argmax(axis=1).tolist(), strict=True))
+
+    def _detections(self, labels: np.ndarray, table: pd.DataFrame, plane: dict[str, int]) -> Iterator[dict]:
+        """Outline, class and probabilities of each object of a plane for QuPath, in the colours of the overlays."""
+        colours = class_colours([{"id": one["id"] + 1} for one in self.predictor.classes])
+        ids = {one["name"]: one["id"] + 1 for one in self.predictor.classes}
+        rows = table.drop(columns=["label", "plane"]).to_dict("records")
+        for (number, geometry), row in zip(objects(labels), rows, strict=True):
+            identity = f"{row['file']} {plane} {number}"
+            yield feature(geometry, DETECTION, identity, row["class"], colours[ids[row["class"]]], row, plane)
 
     def append(self, found: FoundCells, rows: list[pd.DataFrame]) -> None:
         """See `Results`."""

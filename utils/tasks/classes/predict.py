@@ -9,7 +9,7 @@ import pandas as pd
 import tensorflow as tf
 
 from utils.data.folders import find_images
-from utils.errors import DataError
+from utils.errors import DataError, ModelError
 from utils.files import write_csv, write_json
 from utils.images.image import read_image
 from utils.images.masks import evenly_chosen
@@ -18,6 +18,7 @@ from utils.pages.pictures import file_stems, montage, thumbnail, write_png
 from utils.paths import set_aside
 from utils.tasks.classes.batches import prepared, seen_by_forest
 from utils.tasks.classes.forest import FOREST, Forest, load_forest, mixed, share_of
+from utils.tasks.portable import Portable
 from utils.tasks.results import (
     Found,
     GrowingTable,
@@ -122,6 +123,26 @@ def load_classifier(folder: Path) -> Classifier:
     description = read_model(folder, "classification")
     network = load_network(folder, description, lambda one: classifier(**one["network"]))
     return Classifier(network, description, load_forest(folder / FOREST) if FOREST in description["sha256"] else None)
+
+
+def portable(folder: Path) -> Portable:
+    """The network of a classifier with its temperature, see `utils.tasks.task.Task`."""
+    predictor = load_classifier(folder)
+    if predictor.share < 1:
+        raise ModelError(
+            f"In the model {folder} a random forest decides, alone or along with the network: other programs cannot "
+            'compute what it measures. Train with "network" in the field decides to export a model.'
+        )
+    description, network = predictor.description, predictor.network
+    scores = keras.layers.Rescaling(1 / description["temperature"])(network.get_layer("logits").output)
+    answers = keras.Model(network.input, keras.layers.Softmax(name="probabilities")(scores))
+
+    def answer(array: np.ndarray) -> dict[str, np.ndarray]:
+        return {"probabilities": predictor.probabilities([array])[0]}
+
+    outputs = {"probabilities": f"probability of {', '.join(str(one['name']) for one in predictor.classes)}"}
+    size = tuple(description["input"]["size"])
+    return Portable(answers, outputs, (1, 1), size, description, predictor.prepare, answer)
 
 
 class CropResults(Results):

@@ -15,7 +15,7 @@ from utils.samples import CLASSIFICATION, sample_of
 from utils.tasks.classes.cells import CellResults
 from utils.tasks.classes.evaluate import ClassScoring
 from utils.tasks.classes.page import ClassPage
-from utils.tasks.classes.predict import CropResults, load_classifier
+from utils.tasks.classes.predict import CropResults, load_classifier, portable
 from utils.tasks.classes.train import ClassTraining
 from utils.tasks.results import Results
 from utils.tasks.task import NetworkTask, Start, TestSet, tuned_values
@@ -31,6 +31,8 @@ class Classification(ClassTraining, ClassScoring, ClassPage, NetworkTask):
     unit, head = "labelled images of each class", ("logits",)
     needs_masks = False
     load = staticmethod(load_classifier)
+
+    portable = staticmethod(portable)
 
     def open(self, data: Mapping, seed: int = 0, start: Start | None = None) -> Project:
         """See `Task`; classes are what the folders are called."""

@@ -1,7 +1,7 @@
 """Objects in images of any size with a trained StarDist model."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,12 +15,16 @@ from stardist.utils import export_imagej_rois
 
 from utils.data.folders import find_images
 from utils.files import atomic, meaningful, write_csv, write_json
+from utils.images.geojson import DETECTION, feature, write_geojson
+from utils.images.geojson import objects as objects_of
 from utils.images.image import Image
 from utils.images.normalise import normalisation_range, normalise
 from utils.images.stacks import LabelStack, Planes, label_file, read_planes
+from utils.pages.colours import class_colours
 from utils.pages.pictures import SHOWN_ALONE, label_overlay, write_png
 from utils.tasks.objects.measure import Objects, count_objects, numbered, object_table
 from utils.tasks.objects.network import load, quiet
+from utils.tasks.portable import Portable
 from utils.tasks.results import (
     COUNTS,
     OBJECTS,
@@ -129,14 +133,15 @@ def tiles(shape: tuple[int, int, int]) -> tuple[int, int, int]:
 
 @dataclass
 class FoundObjects(Found):
-    """What is told of one file: rows of counts.csv, rows of objects.csv by plane, whether ROIs are missing."""
+    """What is told of one file: rows of counts.csv and of objects.csv by plane, missing ROIs, outlines for QuPath."""
 
     objects: list[pd.DataFrame] = field(default_factory=list)
     without_rois: str = ""
+    features: list[dict] = field(default_factory=list)
 
 
 class ObjectResults(Results):
-    """Writes labels/, rois/, overlays/, objects.csv (a row per object), counts.csv (a row per plane), prediction.json.
+    """Writes labels/, rois/, qupath/, overlays/, objects.csv (a row per object), counts.csv (per plane) and its origin.
 
     Images may be stacks; one plane is in memory at a time.
     """
@@ -153,8 +158,9 @@ class ObjectResults(Results):
             labels, rois = self.folder / "labels" / f"{path.stem}.tif", self.folder / "rois" / f"{path.stem}.zip"
             if labels.exists() and not _is_prediction(labels):
                 raise foreign_file(labels)
-            if rois.exists() and not labels.exists():
-                raise foreign_file(rois)
+            for one in (rois, self.outlines_of(path)):
+                if one.exists() and not labels.exists():
+                    raise foreign_file(one)
         for path in (self.folder / OBJECTS, self.folder / COUNTS):
             if path.exists() and not is_own_table(path):
                 raise foreign_file(path)
@@ -185,6 +191,8 @@ class ObjectResults(Results):
         ):
             outlines = self._outlines(planes, stack, found)  # StarDist's writer asks for one plane after the other
             export_imagej_rois(rois, outlines, set_position=bool(planes.axes))
+            if self.wants_outlines(planes.pixel_size_um):
+                write_geojson(self.outlines_of(file), found.features)
         return found
 
     def _outlines(self, planes: Planes, stack: LabelStack, found: FoundObjects) -> Iterator[np.ndarray]:
@@ -195,6 +203,10 @@ class ObjectResults(Results):
             place = {"file": planes.path.name, "plane": number + 1}
             found.rows.append(place | planes.position(number) | count_objects(objects, image, self.names))
             found.objects.append(object_table(objects, image, self.description["channels"], self.names, place))
+            if self.wants_outlines(planes.pixel_size_um):
+                found.features += detections(
+                    objects.labels, found.objects[-1], self.predictor.classes, planes.position(number)
+                )
             if number == len(planes) // 2:
                 write_png(self.folder / "overlays" / f"{planes.path.stem}.png", _overlay(objects, image))
             fits = np.abs(objects.outlines).max(initial=0) <= LARGEST_ROI
@@ -211,6 +223,20 @@ class ObjectResults(Results):
                     return
                 check_channels(image.array, image.path, self.description)
             yield image
+
+
+def detections(
+    labels: np.ndarray, table: pd.DataFrame, classes: Sequence[dict], plane: Mapping[str, int]
+) -> Iterator[dict]:
+    """Detection for QuPath of each object of a plane, with its measurements and its class where there are classes.
+
+    `labels` (Y, X), `table` as `object_table`, a row per label; `plane` see `utils.images.geojson.feature`.
+    """
+    colours = {one["name"]: class_colours(classes)[one["id"]] for one in classes}
+    rows = table.drop(columns=["label", "plane"]).to_dict("records")
+    for (number, geometry), row in zip(objects_of(labels), rows, strict=True):
+        identity, name = f"{row['file']} {plane} {number}", row.get("class", "")
+        yield feature(geometry, DETECTION, identity, name, colours.get(name, ()), row, plane)
 
 
 def _is_prediction(path: Path) -> bool:
@@ -237,3 +263,25 @@ class ObjectPrediction:
         """See `Task`."""
         description = read_model(folder, self.name)
         return ObjectSegmenter(load(folder), description)
+
+    def portable(self, folder: Path) -> Portable:
+        """See `Task`."""
+        segmenter = self.load(folder)
+        model, description = segmenter.model, segmenter.description
+        outputs = {
+            "prob": "probability of being in an object",
+            "dist": f"distance to the object's border in {model.config.n_rays} directions, in pixels, at least 0.001",
+        }
+        if model.config.n_classes:
+            names = ", ".join(str(one["name"]) for one in segmenter.classes)
+            outputs["prob_class"] = f"probability of {names}"
+
+        def prepare(array: np.ndarray) -> np.ndarray:
+            return normalise(array, *normalisation_range(array, segmenter.normalisation))
+
+        def answer(array: np.ndarray) -> dict[str, np.ndarray]:
+            found = model.keras_model.predict(prepare(array)[np.newaxis], verbose=0)  # as StarDist itself asks it
+            return dict(zip(outputs, (one[0] for one in found), strict=True))
+
+        multiple = model._axes_div_by("YX")
+        return Portable(segmenter.network, outputs, multiple, None, description, prepare, answer)

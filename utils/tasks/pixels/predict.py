@@ -1,6 +1,6 @@
 """Semantic segmentation of images of any size with a trained network, tile by tile."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,12 +12,14 @@ import tifffile
 
 from utils.data.folders import find_images
 from utils.files import atomic, meaningful, write_csv
+from utils.images.geojson import ANNOTATION, feature, outline, write_geojson
 from utils.images.image import Image, read_image, tiff_options, write_tiff
 from utils.images.masks import to_values
 from utils.images.normalise import normalisation_range, normalise
 from utils.pages.colours import class_colours
 from utils.pages.pictures import SHOWN_ALONE, overlay, thin, write_png
 from utils.patching.patches import predict_in_tiles
+from utils.tasks.portable import Portable
 from utils.tasks.results import Found, Results, check_channels, distinct_names, foreign_file, keep_earlier, left_out
 from utils.training.model_folder import read_model
 from utils.training.networks import load_network
@@ -104,7 +106,10 @@ class Segmenter:
 
 
 class PixelResults(Results):
-    """Writes masks/, overlays/, measurements.csv and, if asked for, probabilities/ (float32, a channel per class)."""
+    """Writes masks/, overlays/, measurements.csv, qupath/ (outlines) and, if asked for, probabilities/.
+
+    Probabilities are float32, a channel per class.
+    """
 
     def __init__(self, *given, save_probabilities: bool = False, **more):
         super().__init__(*given, **more)
@@ -113,7 +118,10 @@ class PixelResults(Results):
     def files(self) -> list[Path]:
         """See `Results`; masks that are no results, such as annotations, are not overwritten."""
         files, self.warnings = distinct_names(find_images(self.images))
-        masks = [mask for path in files if (mask := self.folder / "masks" / f"{path.stem}.tif").exists()]
+        written = [
+            one for path in files for one in (self.folder / "masks" / f"{path.stem}.tif", self.outlines_of(path))
+        ]
+        masks = [one for one in written if one.exists()]
         if masks and not (self.folder / MEASUREMENTS).exists():
             raise foreign_file(masks[0])
         return files
@@ -129,6 +137,8 @@ class PixelResults(Results):
             check_channels(image.array, file, self.description)
         ids = self._class_ids(image)
         row = measure(ids, image, self.predictor.classes)
+        if self.wants_outlines(image.pixel_size_um):
+            write_geojson(self.outlines_of(file), areas(ids, row, self.predictor.classes))
         self._write(ids, image)
         return Found([row], image.pixel_size_um, file, image.remarks)
 
@@ -161,6 +171,19 @@ class PixelResults(Results):
         )
 
 
+def areas(ids: np.ndarray, row: Mapping, classes: Sequence[dict]) -> Iterator[dict]:
+    """Annotation for QuPath of each class but background, with what is measured of it; of class ids (Y, X)."""
+    colours = class_colours(classes)
+    for one in classes[1:]:
+        area = outline(ids == one["id"])
+        if not area.is_empty:
+            name = one["name"]
+            measured = {
+                key.removeprefix(f"{name} "): value for key, value in row.items() if key.startswith(f"{name} [")
+            }
+            yield feature(area, ANNOTATION, f"{row['file']} {name}", name, colours[one["id"]], measured)
+
+
 class PixelPrediction:
     """How a U-Net predicts: a part of `utils.tasks.pixels.task.UNet`."""
 
@@ -168,6 +191,20 @@ class PixelPrediction:
         """See `Task`."""
         description = read_model(folder, self.name)
         return Segmenter(load_network(folder, description, self.untrained), description)
+
+    def portable(self, folder: Path) -> Portable:
+        """See `Task`."""
+        segmenter = self.load(folder)
+
+        def prepare(array: np.ndarray) -> np.ndarray:
+            return normalise(array, *normalisation_range(array, segmenter.normalisation))
+
+        def answer(array: np.ndarray) -> dict[str, np.ndarray]:
+            return {"probabilities": np.concatenate([block for _, block in segmenter.probabilities(array)])}
+
+        names = ", ".join(str(one["name"]) for one in segmenter.classes)
+        outputs, multiple = {"probabilities": f"probability of {names}"}, (segmenter.multiple,) * 2
+        return Portable(segmenter.network, outputs, multiple, None, segmenter.description, prepare, answer)
 
     results = PixelResults
 

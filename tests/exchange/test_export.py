@@ -1,0 +1,193 @@
+"""Models as files for other programs: what these answer is what the notebook answers."""
+
+import json
+import subprocess
+import sys
+import zipfile
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+from stardist.models import Config2D
+
+from tests.conftest import model_description
+from utils.errors import DataError
+from utils.exchange import any_program, export, saved_model
+from utils.files import write_json
+from utils.images.image import read_mask, write_tiff
+from utils.images.normalise import BOTH, EACH_IMAGE, NORMALISATION, TOGETHER, common_range, normalisation_of
+from utils.tasks.objects.network import build, save
+from utils.tasks.registry import CLASSIFIER, STARDIST, UNET
+from utils.training import model_folder, networks
+
+RNG = np.random.default_rng(0)
+DEPTHS = [(channels, classes, half) for channels in (1, 3) for classes in (2, 3) for half in (False, True)]
+
+
+def images_for(channels, sides=((48, 64), (37, 61))):
+    return [RNG.integers(0, 4000, (*side, channels)).astype(np.uint16) for side in sides]
+
+
+def opencv(path):
+    """Answer of OpenCV, as QuPath has it, to a prepared image (Y, X, C)."""
+    network = cv2.dnn.readNetFromONNX(str(path))
+    names = network.getUnconnectedOutLayersNames()
+
+    def answer(image):
+        network.setInput(np.ascontiguousarray(np.moveaxis(image, -1, 0)[np.newaxis]))
+        return {name: np.moveaxis(one[0], 0, -1) for name, one in zip(names, network.forward(names), strict=True)}
+
+    return answer
+
+
+@pytest.mark.parametrize(("channels", "classes", "half"), DEPTHS)
+def test_a_unet_answers_alike_in_three_programs(tmp_path, untrained_model, channels, classes, half):
+    folder, *_ = untrained_model(channels=channels, values=tuple(range(classes)), half_resolution=half)
+    model = UNET.portable(folder)
+    for room in (any_program, saved_model):
+        room.write(tmp_path / "out", model, "a model")
+    arrays = [export._whole_multiples(one, model) for one in images_for(channels)]
+    for answer in (any_program.read(tmp_path / "out"), opencv(tmp_path / "out" / "model.onnx")):
+        assert export.largest_difference(answer, any_program.expected, model, arrays) <= 1e-5
+    answer = saved_model.read(tmp_path / "out")
+    assert export.largest_difference(answer, saved_model.expected, model, arrays) <= 1e-5
+
+
+def untrained_stardist(folder, grid=1, channels=1, classes=None, seed=0):
+    """Model folder of a StarDist network with random weights that holds a tenth of all pixels for objects."""
+    rng = np.random.default_rng(seed)
+    settings = {"n_rays": 8, "grid": [grid, grid], "n_channel_in": channels, "n_classes": classes, "axes": "YXC"}
+    model = build({**settings, "unet_n_filter_base": 4, "unet_n_depth": 2, "net_conv_after_unet": 8})
+    for weights in model.keras_model.trainable_weights:
+        scale = 0.5 if weights.path.endswith("bias") else (2 / np.prod(weights.shape[:-1])) ** 0.5
+        weights.assign(rng.normal(0, scale, weights.shape))
+    network = {name: value for name, value in vars(model.config).items() if name in Config2D(**settings).__dict__}
+    names = ["background", "object"] if not classes else ["background", *(f"kind {i + 1}" for i in range(classes))]
+    description = {
+        **model_description(channels),
+        "task": "stardist",
+        "network": network,
+        "classes": [{"id": i, "name": name, "value": i, "group": None} for i, name in enumerate(names)],
+        "input": {"patch": [64, 64], "multiple_of": 4 * grid, "largest_object": 30},
+    }
+    noise = rng.random((1, 128, 128, channels)).astype(np.float32)
+    found = model.predict(noise[0], axes="YXC", show_tile_progress=False)[0]
+    model.thresholds = {"prob": float(np.quantile(found, 0.9)), "nms": 0.4}
+    history = pd.DataFrame({"epoch": [1], "loss": [1.0], "val_loss": [1.0], "learning_rate": [1e-3]})
+    save(folder, model, description, history)
+    return folder
+
+
+@pytest.mark.parametrize("grid", [1, 2])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("classes", [None, 2])
+def test_a_stardist_model_finds_the_same_objects_in_three_programs(tmp_path, grid, channels, classes):
+    model = STARDIST.portable(untrained_stardist(tmp_path / "model", grid, channels, classes))
+    for room in (any_program, saved_model):
+        room.write(tmp_path / "out", model, "a model")
+    arrays = [export._whole_multiples(one, model) for one in images_for(channels)]
+    readers = any_program.read(tmp_path / "out"), opencv(tmp_path / "out" / "model.onnx")
+    stardist = STARDIST.load(tmp_path / "model").model
+    for answer in readers:
+        assert export.largest_difference(answer, any_program.expected, model, arrays) <= 1e-5
+        for array in arrays:
+            expected, _ = stardist.predict_instances(model.prepare(array), axes="YXC", show_tile_progress=False)
+            found = answer(model.prepare(array))
+            given = [found["prob"][..., 0], np.maximum(1e-3, found["dist"]), *([found["prob_class"]] if classes else [])]
+            labels, _ = stardist._instances_from_prediction(array.shape[:2], *given[:2], prob_class=(given + [None])[2])
+            np.testing.assert_array_equal(labels, expected)
+            assert expected.max() > 3
+    answer = saved_model.read(tmp_path / "out")
+    assert export.largest_difference(answer, saved_model.expected, model, arrays) <= 1e-5
+
+
+def test_fiji_is_given_each_object_of_a_grid_once(tmp_path):
+    model = STARDIST.portable(untrained_stardist(tmp_path / "model", grid=2))
+    array = images_for(1, [(48, 64)])[0]
+    probability, distance = model.answer(array)["prob"], model.answer(array)["dist"]
+
+    found = saved_model.expected(model, array)["output"]
+
+    assert found.shape == (48, 64, 1 + 8)
+    np.testing.assert_array_equal(found[::2, ::2, :1], probability)
+    assert found[..., 0].sum() == pytest.approx(probability.sum(), rel=1e-5)
+    np.testing.assert_array_equal(found[1::2, 1::2, 1:], distance)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("side", [16, 13])
+def test_a_classifier_answers_alike_in_other_programs(tmp_path, channels, half, side):
+    model = CLASSIFIER.portable(untrained_classifier(tmp_path / "model", channels, half, side))
+    any_program.write(tmp_path / "out", model, "a model")
+    arrays = images_for(channels, [(side, side), (side + 9, side - 2)])
+    for answer in (any_program.read(tmp_path / "out"), opencv(tmp_path / "out" / "model.onnx")):
+        assert export.largest_difference(answer, any_program.expected, model, arrays) <= 1e-5
+
+
+def untrained_classifier(folder, channels=1, half=False, side=16, normalisation=NORMALISATION):
+    """Model folder of a classifier with random weights."""
+    shown = channels * (2 if normalisation["per"] == "both" else 1)
+    settings = {"channels": shown, "classes": 3, "filters": 4, "levels": 3, "half_resolution": half}
+    network, rng = networks.classifier(**settings), np.random.default_rng(0)
+    for weights in network.trainable_weights:
+        weights.assign(weights.numpy() + rng.normal(0, 0.3, weights.shape))
+    description = {
+        **model_description(channels),
+        "task": "classification",
+        "network": settings,
+        "classes": [{"id": i, "name": f'{i}\'s "class"', "value": str(i), "group": None} for i in range(3)],
+        "normalisation": normalisation,
+        "input": {"size": [side, side], "fit": "pad"},
+        "temperature": 1.7,
+    }
+    history = pd.DataFrame({"epoch": [1], "loss": [1.0], "val_loss": [1.0], "learning_rate": [1e-3]})
+    model_folder.save_model(folder, network, description, history)
+    return folder
+
+
+def run_script(folder, image):
+    """What the script of an export writes for an image file, with what it prints."""
+    done = subprocess.run([sys.executable, folder / "predict.py", image], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with np.load(image.with_suffix(".npz")) as found:
+        return dict(found), done.stdout
+
+
+@pytest.mark.parametrize("per", [EACH_IMAGE, TOGETHER, "percentile"])
+@pytest.mark.parametrize(("channels", "dtype"), [(1, np.uint16), (3, np.uint8)])
+def test_the_script_gives_the_masks_of_the_notebook(tmp_path, untrained_model, per, channels, dtype):
+    array = (20 + 5 * RNG.standard_normal((37, 61, channels))).astype(dtype)
+    array[5:9, 7:12] = 200  # few pixels, which percentiles of the whole image do not see
+    normalisation = NORMALISATION if per == "percentile" else normalisation_of([array], per)
+    folder, _, description = untrained_model(channels=channels, values=(0, 7, 200))
+    write_json(
+        folder / "model.json", json.loads((folder / "model.json").read_text()) | {"normalisation": normalisation}
+    )
+    write_tiff(tmp_path / "images" / "a.tif", array if channels > 1 else array[..., 0])
+    any_program.write(tmp_path / "out", UNET.portable(folder), 'my "best" \\ model')
+
+    found, _ = run_script(tmp_path / "out", tmp_path / "images" / "a.tif")
+
+    expected = UNET.portable(folder).answer(array)["probabilities"]
+    np.testing.assert_allclose(np.moveaxis(found["probabilities"], 0, -1), expected, atol=1e-5)
+    mask = tifffile.imread(tmp_path / "images" / "a.mask.tif")
+    (tmp_path / "images" / "a.mask.tif").unlink()
+    UNET.predict(folder, tmp_path / "images", tmp_path / "results")
+    np.testing.assert_array_equal(mask, read_mask(tmp_path / "results" / "masks" / "a.tif"))
+
+
+def test_the_script_names_the_class(tmp_path):
+    crop = RNG.integers(0, 4000, (16, 16)).astype(np.uint16)
+    normalisation = common_range([crop.reshape(-1, 1, 1)], BOTH)
+    folder = untrained_classifier(tmp_path / "model", normalisation=normalisation)
+    write_tiff(tmp_path / "a.tif", crop)
+    any_program.write(tmp_path / "out", CLASSIFIER.portable(folder), "model")
+
+    found, told = run_script(tmp_path / "out", tmp_path / "a.tif")
+
+    expected = CLASSIFIER.portable(folder).answer(crop[..., np.newaxis])["probabilities"]
+    np.testing.assert_allclose(found["probabilities"], expected, atol=1e-5)
+    assert told.splitlines()[0] == f'0\'s "class": {expected[0]:.4f}'

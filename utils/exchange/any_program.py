@@ -1,0 +1,91 @@
+"""A model as ONNX with a short Python script: for any program that runs ONNX, and for a look at what it does."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from utils.exchange.onnx_file import write_onnx
+from utils.files import write_text
+from utils.images.normalise import BACKGROUND, CHUNK, DENSE, LEAST_RANGE, QUANTISATION, SIGNAL, STANDS_OUT
+from utils.tasks.portable import Portable
+
+FILE, SCRIPT = "model.onnx", "predict.py"
+_templates = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"), undefined=StrictUndefined, trim_blocks=True
+)
+_templates.filters["repr"] = repr
+
+
+def write(folder: Path, model: Portable, title: str) -> None:
+    """Write the network and the script."""
+    names = dict(zip(model.network.output_names, model.outputs, strict=True))
+    write_onnx(folder / FILE, model.network, model.size, names)
+    write_text(folder / SCRIPT, script(model, title))
+
+
+def how(model: Portable) -> list[str]:
+    """How to use it, a paragraph each."""
+    sides = (
+        f"of {model.size[1]} x {model.size[0]} pixels" if model.size else "of any size that is a multiple of {} x {}"
+    )
+    sides = sides.format(*model.multiple[::-1])
+    outputs = "; ".join(f"`{name}`: {meaning}" for name, meaning in model.outputs.items())
+    return [
+        f"`{FILE}` is the trained network, for any program that runs ONNX. Its input `image` is float32 (images, "
+        f"channels, height, width) {sides}, with the brightness brought to a common range as `{SCRIPT}` does it. It "
+        f"answers with {outputs}.",
+        f"To try it: `pip install numpy onnxruntime tifffile`, then `python {SCRIPT} IMAGE.tif` writes the answer "
+        "beside the image.",
+    ]
+
+
+def expected(model: Portable, array: np.ndarray) -> dict[str, np.ndarray]:
+    """What the notebook answers for an image (Y, X, C) as read."""
+    return dict(model.answer(array))
+
+
+def script(model: Portable, title: str) -> str:
+    """Python script that answers as the notebook does, from numpy, onnxruntime and tifffile alone."""
+    description, normalisation = model.description, model.description["normalisation"]
+    own = normalisation["per"] != "training set"
+    network = description["network"]
+    return _templates.get_template("any_program.py.txt").render(
+        title=re.sub(r"[^\w .,-]", "", title),  # goes into a docstring
+        channels=len(description["channels"]),
+        signal=own and normalisation["kind"] == SIGNAL,
+        own_range=own,
+        common_range=normalisation["range"] if normalisation["per"] != "image" else None,
+        low=normalisation["low"],
+        high=normalisation["high"],
+        chunk=CHUNK,
+        rounding=QUANTISATION,
+        background=BACKGROUND,
+        stands_out=STANDS_OUT,
+        dense=DENSE,
+        least=LEAST_RANGE,
+        size=model.size,
+        multiple=model.multiple,
+        grid=network["grid"][0] if "grid" in network else 1,
+        outputs=model.outputs,
+        task=description["task"],
+        threshold=description.get("threshold"),
+        classes=[str(one["name"]) for one in description["classes"]],
+        values=[one["value"] for one in description["classes"]],
+    )
+
+
+def read(folder: Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """What onnxruntime answers: a prepared image (Y, X, C) -> each output (Y, X, C) or (C,) by its name."""
+    import onnxruntime  # 20 MB that only this needs
+
+    session = onnxruntime.InferenceSession(str(folder / FILE), providers=["CPUExecutionProvider"])
+    names = [one.name for one in session.get_outputs()]
+
+    def answer(image: np.ndarray) -> dict[str, np.ndarray]:
+        found = session.run(names, {"image": np.moveaxis(image, -1, 0)[np.newaxis]})
+        return {name: np.moveaxis(one[0], 0, -1) for name, one in zip(names, found, strict=True)}
+
+    return answer

@@ -1,0 +1,177 @@
+"""Write a model as what other programs open, and read it back with another reader before saying that it works."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from utils.errors import DataError, ModelError
+from utils.exchange import any_program, saved_model
+from utils.files import write_json, write_text
+from utils.tasks.held_out import find_test_set
+from utils.tasks.portable import Portable
+from utils.tasks.registry import read_task
+
+FOLDER, ABOUT, README = "export", "about.json", "README.md"
+IMAGES = 3  # test images that an export is compared on
+LIMIT = 1e-5  # difference to the notebook's answer, as a share of its largest value where that is above 1
+FIELDS = ("title", "authors", "licence", "description", "cite")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A form in which a model leaves the house.
+
+    Attributes
+    ----------
+    title
+        What it is for, as the form says it.
+    room
+        Module with `write`, `read`, `expected` and `how`.
+    tasks
+        Names of the tasks whose models it can hold.
+    """
+
+    title: str
+    room: ModuleType
+    tasks: Sequence[str]
+
+
+TARGETS = {
+    "onnx": Target("any program that runs ONNX", any_program, ("unet", "stardist", "classification")),
+    "fiji": Target("Fiji", saved_model, ("unet", "stardist")),
+}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What became of one target: its folder, the largest difference found, and a sentence where it was not written."""
+
+    target: str
+    folder: Path
+    difference: float = np.nan
+    problem: str = ""
+
+
+def export(folder: Path, targets: Iterable[str], about: Mapping[str, str] | None = None) -> list[Exported]:
+    """Write a model for other programs, each into a folder of its own below the model's ``export``.
+
+    Parameters
+    ----------
+    folder
+        Model folder; nothing else is needed but its test images, on which each file is compared.
+    targets
+        Names in `TARGETS`.
+    about
+        Values of `FIELDS`, kept in the model folder for the next time; those that are missing are as kept there.
+
+    Returns
+    -------
+    list of Exported
+        One for each target; one that this model cannot become, or whose file does not answer as the notebook does, is
+        told and not there.
+
+    Raises
+    ------
+    ModelError
+        `folder` is no model folder.
+    DataError
+        A folder of an export holds other files, or cannot be written.
+    """
+    task, description = read_task(folder)
+    about = _remember(folder, about or {})
+    try:
+        model = task.portable(folder)
+    except ModelError as error:
+        return [Exported(one, folder / FOLDER / one, problem=str(error)) for one in targets]
+    images = _images(task, folder, model)
+    return [_export(folder, one, model, about, images) for one in targets]
+
+
+def _remember(folder: Path, about: Mapping[str, str]) -> dict[str, str]:
+    """What is known of a model, with what is new of it, which is written to its folder."""
+    path = folder / ABOUT
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known = {"title": folder.name} | kept | {name: text for name, text in about.items() if text}
+    if known != kept:
+        write_json(path, known)
+    return known
+
+
+def _images(task, folder: Path, model: Portable) -> list[np.ndarray]:
+    """Some test images of a model (Y, X, C) as read, of sides that its network takes; noise where they are gone."""
+    try:
+        arrays = [one.image.array for one in find_test_set(task, folder).examples[:IMAGES]]
+    except (DataError, ModelError):
+        rng = np.random.default_rng(0)
+        side = model.size or (model.LARGEST // 2, model.LARGEST // 2)
+        arrays = [rng.integers(0, 4096, (*side, len(model.description["channels"]))).astype(np.uint16)]
+    return [one if model.size else _whole_multiples(one, model) for one in arrays]
+
+
+def _whole_multiples(array: np.ndarray, model: Portable) -> np.ndarray:
+    """The upper left of an image, its sides multiples of what the network needs; a small image is mirrored first."""
+    missing = [(0, max(0, step - side)) for side, step in zip(array.shape, model.multiple, strict=False)]
+    array = np.pad(array, [*missing, (0, 0)], mode="symmetric")
+    height, width = (
+        min(side, model.LARGEST) // step * step for side, step in zip(array.shape, model.multiple, strict=False)
+    )
+    return array[:height, :width]
+
+
+def _export(folder: Path, name: str, model: Portable, about: Mapping, images: Sequence[np.ndarray]) -> Exported:
+    """Write, read back, compare; a folder of that name is replaced at the end, if an export wrote it."""
+    target, place = TARGETS[name], folder / FOLDER / name
+    if model.description["task"] not in target.tasks:
+        return Exported(name, place, problem=f"A model of this kind cannot be used in {target.title}.")
+    if place.exists() and not (place / README).is_file():
+        raise DataError(f"{place} exists and was not written by an export. Move it away, then run the cell again.")
+    fresh = place.with_name(f".{name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    try:
+        target.room.write(fresh, model, about["title"])
+        difference = largest_difference(target.room.read(fresh), target.room.expected, model, images)
+        if not difference <= LIMIT:  # also where it is no number
+            told = (
+                f"What was written for {target.title} does not answer as the notebook does (difference {difference:.2g}"
+            )
+            return Exported(name, place, difference, f"{told}, limit {LIMIT:g}), so it was removed.")
+        write_text(fresh / README, "\n\n".join(_about(about, target, difference) + [*target.room.how(model)]) + "\n")
+        shutil.rmtree(place, ignore_errors=True)
+        fresh.rename(place)
+    except ModelError as error:
+        return Exported(name, place, problem=str(error))
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(f"{place} could not be written ({reason}). Free some space, or check permissions.") from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return Exported(name, place, difference)
+
+
+def _about(about: Mapping, target: Target, difference: float) -> list[str]:
+    given = "; ".join(f"{name}: {about[name]}" for name in FIELDS[1:] if about.get(name))
+    told = f"Written for {target.title}; its answers differ from the notebook's by at most {difference:.1g}."
+    return [f"# {about['title']}", *([given] if given else []), told]
+
+
+def largest_difference(
+    answer: Callable[[np.ndarray], Mapping[str, np.ndarray]],
+    expected: Callable[[Portable, np.ndarray], Mapping[str, np.ndarray]],
+    model: Portable,
+    images: Iterable[np.ndarray],
+) -> float:
+    """Largest difference of a reader's answer to the expected one, over images (Y, X, C) as read.
+
+    Each as a share of the largest expected value of that output, where that is above 1.
+    """
+    differences = []
+    for array in images:
+        given, wanted = answer(model.prepare(array)), expected(model, array)
+        for name, values in wanted.items():
+            differences.append(np.abs(given[name] - values).max() / max(1, np.abs(values).max()))
+    return float(np.max(differences))

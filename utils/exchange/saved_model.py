@@ -1,0 +1,126 @@
+"""A network as TF_SavedModel.zip, which the CSBDeep and StarDist plugins of Fiji open with TensorFlow 1.15.
+
+What Keras 3 exports TensorFlow 1.15 refuses: it does not know the operations that draw initial weights. Here the
+weights become constants of a graph that holds what is computed and nothing else.
+"""
+
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from utils.files import atomic
+from utils.images.normalise import SIGNAL
+from utils.tasks.portable import Portable
+
+FILE = "TF_SavedModel.zip"
+SIGNATURE = "serving_default"
+
+
+def write(folder: Path, model: Portable, title: str) -> None:
+    """Write the zip file."""
+    names, graph = _frozen(model)
+    with tempfile.TemporaryDirectory() as place, tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        tf.import_graph_def(graph, name="")
+        given, answer = (session.graph.get_tensor_by_name(name) for name in names)
+        signature = tf.compat.v1.saved_model.predict_signature_def({"input": given}, {"output": answer})
+        builder = tf.compat.v1.saved_model.Builder(f"{place}/model")
+        builder.add_meta_graph_and_variables(session, ["serve"], {SIGNATURE: signature}, strip_default_attrs=True)
+        builder.save()
+        with atomic(folder / FILE) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as file:
+            file.write(f"{place}/model/saved_model.pb", "saved_model.pb")
+            file.writestr("variables/", "")
+
+
+def _frozen(model: Portable) -> tuple[tuple[str, str], tf.compat.v1.GraphDef]:
+    """Names of input and output, and the graph with its weights as constants."""
+    shape = (None, None, None, model.network.inputs[0].shape[-1])
+    call = tf.function(lambda x: whole(model, _outputs(model.network, x)), autograph=False)
+    frozen = convert_variables_to_constants_v2(call.get_concrete_function(tf.TensorSpec(shape, tf.float32, "input")))
+    (answer,) = frozen.outputs
+    graph = tf.compat.v1.graph_util.remove_training_nodes(frozen.graph.as_graph_def(), [answer.op.name])
+    return (frozen.inputs[0].name, answer.name), graph
+
+
+def _outputs(network: keras.Model, x: tf.Tensor) -> list[tf.Tensor]:
+    found = network(x if len(network.inputs) == 1 and not isinstance(network.input, list) else [x], training=False)
+    return list(found) if isinstance(found, list | tuple) else [found]
+
+
+def whole(model: Portable, outputs: list[tf.Tensor]) -> tf.Tensor:
+    """All outputs of the network as one, of the size of the image, as the plugins want it; without classes of objects.
+
+    Of StarDist with a grid, probabilities stand in the first pixel of each cell of the grid, with 0 in the others, so
+    that no object is found twice; distances are those of the cell.
+    """
+    if model.description["task"] != "stardist":
+        return tf.identity(outputs[0])
+    probability, distance = outputs[:2]
+    y, x = model.description["network"]["grid"]
+    if (y, x) != (1, 1):
+        n, height, width = (tf.shape(probability)[i] for i in range(3))
+        size = tf.stack([n, y * height, x * width, 1])
+        one = tf.ones((1, 1, 1, 1))
+        probability = tf.raw_ops.Conv2DBackpropInput(
+            input_sizes=size, filter=one, out_backprop=probability, strides=[1, y, x, 1], padding="SAME"
+        )
+        distance = tf.raw_ops.ResizeNearestNeighbor(images=distance, size=size[1:3])
+    return tf.concat([probability, distance], axis=-1)
+
+
+def how(model: Portable) -> list[str]:
+    """How to use it, a paragraph each."""
+    description = model.description
+    if description["task"] == "stardist":
+        where = (
+            "In Fiji with the update sites CSBDeep, StarDist and TensorFlow: *Plugins > StarDist > StarDist 2D*, "
+            f"*Model: Model (.zip) from File*, and choose `{FILE}`."
+        )
+    else:
+        where = (
+            "In Fiji with the update sites CSBDeep and TensorFlow: *Plugins > CSBDeep > Run your network*, and choose "
+            f"`{FILE}`. The result is a stack with the probability of each class."
+        )
+    return [where, _brightness(description["normalisation"])]
+
+
+def _brightness(normalisation: Mapping) -> str:
+    """How Fiji must bring an image to the range that the network knows."""
+    if normalisation["per"] != "image":
+        low, high = np.array(normalisation["range"])
+        numbers = [", ".join(f"{one:g}" for one in values) for values in (low, high - low)]
+        return (
+            f"Do not let the plugin normalise. Make the image *32-bit*, then subtract {numbers[0]} and divide by "
+            f"{numbers[1]} (*Process > Math*, a number for each channel)."
+        )
+    told = f"Let the plugin normalise to the percentiles {normalisation['low']} and {normalisation['high']}."
+    if normalisation["kind"] == SIGNAL:
+        told += (
+            " Where objects cover less than a tenth of the image the notebook takes a higher percentile, which no "
+            "plugin does: predict such images with the notebook."
+        )
+    return told
+
+
+def expected(model: Portable, array: np.ndarray) -> dict[str, np.ndarray]:
+    """What the file must answer for an image (Y, X, C) as read."""
+    answers = [tf.constant(one[np.newaxis]) for one in model.answer(array).values()]
+    return {"output": whole(model, answers).numpy()[0]}
+
+
+def read(folder: Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """What TensorFlow answers from the file alone: a prepared image (Y, X, C) -> {"output": (Y, X, C)}."""
+    place = tempfile.mkdtemp()
+    with zipfile.ZipFile(folder / FILE) as file:
+        file.extractall(place)
+    graph = tf.saved_model.load(place, tags=["serve"]).signatures[SIGNATURE]
+
+    def answer(image: np.ndarray) -> dict[str, np.ndarray]:
+        return {"output": graph(tf.constant(image[np.newaxis]))["output"].numpy()[0]}
+
+    return answer

@@ -1,0 +1,153 @@
+"""Objects and areas of an image as GeoJSON, as QuPath reads and writes it.
+
+Coordinates are pixels of the full image, x then y; the upper left corner of the image is (0, 0) and the centre of its
+first pixel (0.5, 0.5), as in QuPath. Format: https://qupath.readthedocs.io/en/stable/docs/advanced/exporting_annotations.html
+"""
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from uuid import NAMESPACE_URL, uuid5
+
+import numpy as np
+import shapely
+from scipy.ndimage import find_objects, label
+from shapely.affinity import translate
+from skimage.measure import find_contours
+from skimage.segmentation import relabel_sequential
+
+from utils.files import atomic
+
+ANNOTATION, DETECTION = "annotation", "detection"
+MIDDLE = 0.5  # of a pixel, from its corner
+NAMESPACE = uuid5(NAMESPACE_URL, "geojson")
+
+
+def outline(mask: np.ndarray, tolerance: float = 0) -> shapely.Geometry:
+    """Polygon or polygons, with their holes, round the True pixels of a mask (Y, X) bool; empty where there are none.
+
+    The line runs through the middle between a pixel inside and its neighbour outside, so that `inside` gives the same
+    pixels again; pixels that touch at a corner only belong to two polygons. With a `tolerance` in pixels lines are
+    made simpler, never further than that from where they were.
+    """
+    parts = [translate(_connected(part), x, y) for part, y, x in _parts(mask)]
+    whole = shapely.MultiPolygon(parts) if len(parts) != 1 else parts[0]
+    return shapely.simplify(whole, tolerance) if tolerance else whole
+
+
+def _parts(mask: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:
+    """Pixels of each connected part within its bounding box, and the place of that: row and column."""
+    numbers, _ = label(mask)  # neighbours share a side, not only a corner
+    for number, place in enumerate(find_objects(numbers), start=1):
+        yield numbers[place] == number, *(one.start for one in place)
+
+
+def _connected(mask: np.ndarray) -> shapely.Polygon:
+    """Polygon of a mask whose pixels are connected: one line outside, the others round holes."""
+    rings = [_corners(ring[:, ::-1]) - 1 + MIDDLE for ring in find_contours(np.pad(mask, 1).astype(np.float32), 0.5)]
+    outer = min(range(len(rings)), key=lambda one: tuple(rings[one].min(axis=0)))  # none reaches further left
+    return shapely.Polygon(rings.pop(outer), rings)
+
+
+def _corners(ring: np.ndarray) -> np.ndarray:
+    """Points of a closed line (n, 2), the first again at its end, without those on a straight line."""
+    points = ring[:-1]
+    before, after = points - np.roll(points, 1, axis=0), np.roll(points, -1, axis=0) - points
+    turns = points[(before != after).any(axis=1)]
+    return np.concatenate([turns, turns[:1]])
+
+
+def inside(geometry: shapely.Geometry, shape: tuple[int, int], downsample: float = 1) -> np.ndarray:
+    """Pixels of an image (Y, X) whose centres lie inside polygons, bool; `downsample`: full pixels per pixel of it."""
+    mask = np.zeros(shape, bool)
+    for part in shapely.get_parts(geometry):
+        _fill(mask, part, downsample)
+    return mask
+
+
+def _fill(mask: np.ndarray, polygon: shapely.Polygon, downsample: float) -> None:
+    """Set the pixels of one polygon: those to whose left an odd number of its lines cross the row of their centres.
+
+    Only its bounding box is worked on. Not `skimage.draw.polygon`, whose time grows with points times pixels.
+    """
+    rings = [np.asarray(ring.coords) / downsample - MIDDLE for ring in (polygon.exterior, *polygon.interiors)]
+    left, top = np.maximum(0, np.floor(rings[0].min(axis=0))).astype(int)
+    right, bottom = np.minimum(mask.shape[::-1], np.ceil(rings[0].max(axis=0)).astype(int) + 1)
+    if left >= right or top >= bottom:
+        return
+    y, x = np.concatenate([_crossings(ring) for ring in rings], axis=1)
+    seen = (y >= top) & (y < bottom) & (x < right)
+    crossed = np.zeros((bottom - top, right - left), np.uint8)
+    np.add.at(crossed, (y[seen] - top, np.maximum(x[seen] - left, 0)), 1)
+    mask[top:bottom, left:right] |= np.bitwise_xor.accumulate(crossed & 1, axis=1).astype(bool)
+
+
+def _crossings(ring: np.ndarray) -> np.ndarray:
+    """Row, and first whole column to the right, of each place (2, n) where a line crosses a row; points are x, y."""
+    (x0, y0), (x1, y1) = ring[:-1].T, ring[1:].T
+    first, last = (np.ceil(ends(y0, y1)).astype(int) for ends in (np.minimum, np.maximum))
+    n = last - first
+    edge = np.repeat(np.arange(len(n)), n)
+    rows = np.arange(n.sum()) - np.repeat(n.cumsum() - n, n) + first[edge]
+    columns = x0[edge] + (rows - y0[edge]) * ((x1 - x0)[edge] / (y1 - y0)[edge])
+    return np.array([rows, np.ceil(columns).astype(int)])
+
+
+def objects(labels: np.ndarray) -> Iterator[tuple[int, shapely.Geometry]]:
+    """Label and outline of each object of a label image (Y, X), 0 is background; ascending."""
+    dense, _, originals = relabel_sequential(labels)
+    for number, place in enumerate(find_objects(dense), start=1):
+        y, x = (one.start for one in place)
+        yield int(originals[number]), translate(outline(dense[place] == number), x, y)
+
+
+def feature(
+    geometry: shapely.Geometry,
+    kind: str,
+    identity: str,
+    class_name: str = "",
+    colour: Sequence[float] = (),
+    measurements: Mapping[str, float] | None = None,
+    plane: Mapping[str, int] | None = None,
+) -> dict:
+    """One object or area.
+
+    Parameters
+    ----------
+    geometry
+        Polygon or MultiPolygon.
+    kind
+        `ANNOTATION` or `DETECTION`.
+    identity
+        What tells it from all others, such as file and label: the same gives the same id again.
+    class_name, colour
+        Its class, and the colour of the class: red, green, blue, each 0 to 1. QuPath asks for both.
+    measurements
+        Numbers by name; what is no number, or not finite, is left out.
+    plane
+        Of a stack: slice "Z" and frame "T", counted from 1.
+    """
+    properties = {"objectType": kind}
+    if class_name:
+        properties["classification"] = {"name": class_name, "color": [round(255 * part) for part in colour]}
+    known = {name: float(value) for name, value in (measurements or {}).items() if _is_number(value)}
+    if known:
+        properties["measurements"] = known
+    shape = json.loads(shapely.to_geojson(geometry))
+    if plane:  # of every channel
+        shape["plane"] = {"c": -1, "z": plane.get("Z", 1) - 1, "t": plane.get("T", 1) - 1}
+    return {"type": "Feature", "id": str(uuid5(NAMESPACE, identity)), "geometry": shape, "properties": properties}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def write_geojson(path: Path, features: Iterable[dict]) -> None:
+    """Write a FeatureCollection, whole or not at all, one feature a line and in memory."""
+    with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write('{"type": "FeatureCollection", "features": [')
+        for number, one in enumerate(features):
+            file.write(("," if number else "") + "\n" + json.dumps(one, ensure_ascii=False, allow_nan=False))
+        file.write("\n]}\n")

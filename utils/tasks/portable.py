@@ -1,0 +1,39 @@
+"""What a program that knows nothing of this project must know of a trained model."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Portable:
+    """A trained model as other programs may use it.
+
+    Attributes
+    ----------
+    network
+        Keras model in float32, normalised images (batch, Y, X, C) -> what the notebook computes from them.
+    outputs
+        What each of its outputs is, in words, by its name.
+    multiple, size
+        Height and width of the input must be multiples of `multiple` (Y, X), or be this `size` where that is not None.
+    description
+        Content of model.json.
+    prepare
+        Image (Y, X, C) as read -> the input of the network (Y, X, C), float32.
+    answer
+        Image (Y, X, C) as read, at most `LARGEST` pixels wide and high -> each output (Y, X, C) or (C,) by its name, as
+        the notebook predicts; what leaves the house is compared with it.
+    """
+
+    LARGEST = 512
+
+    network: keras.Model
+    outputs: Mapping[str, str]
+    multiple: tuple[int, int]
+    size: tuple[int, int] | None
+    description: Mapping
+    prepare: Callable[[np.ndarray], np.ndarray]
+    answer: Callable[[np.ndarray], Mapping[str, np.ndarray]]
