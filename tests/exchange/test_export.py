@@ -83,24 +83,28 @@ def untrained_stardist(folder, grid=1, channels=1, classes=None, seed=0):
 @pytest.mark.parametrize("grid", [1, 2])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("classes", [None, 2])
-def test_a_stardist_model_finds_the_same_objects_in_three_programs(tmp_path, grid, channels, classes):
+def test_a_stardist_model_answers_alike_in_three_programs(tmp_path, grid, channels, classes):
     model = STARDIST.portable(untrained_stardist(tmp_path / "model", grid, channels, classes))
     for room in (any_program, saved_model):
         room.write(tmp_path / "out", model, "a model")
     arrays = [export._whole_multiples(one, model) for one in images_for(channels)]
-    readers = any_program.read(tmp_path / "out"), opencv(tmp_path / "out" / "model.onnx")
-    stardist = STARDIST.load(tmp_path / "model").model
-    for answer in readers:
+    for answer in (any_program.read(tmp_path / "out"), opencv(tmp_path / "out" / "model.onnx")):
         assert export.largest_difference(answer, any_program.expected, model, arrays) <= 1e-5
-        for array in arrays:
-            expected, _ = stardist.predict_instances(model.prepare(array), axes="YXC", show_tile_progress=False)
-            found = answer(model.prepare(array))
-            given = [found["prob"][..., 0], np.maximum(1e-3, found["dist"]), *([found["prob_class"]] if classes else [])]
-            labels, _ = stardist._instances_from_prediction(array.shape[:2], *given[:2], prob_class=(given + [None])[2])
-            np.testing.assert_array_equal(labels, expected)
-            assert expected.max() > 3
     answer = saved_model.read(tmp_path / "out")
     assert export.largest_difference(answer, saved_model.expected, model, arrays) <= 1e-5
+
+
+def test_the_objects_of_another_program_are_those_of_the_notebook(tmp_path, finder):
+    model, stardist = STARDIST.portable(finder.folder), STARDIST.load(finder.folder).model
+    any_program.write(tmp_path, model, "a model")
+    array = np.concatenate([one.image.array for one in finder.dataset.examples[:2]])
+    expected, _ = stardist.predict_instances(model.prepare(array), axes="YXC", show_tile_progress=False)
+    for answer in (any_program.read(tmp_path), opencv(tmp_path / "model.onnx")):
+        found = answer(model.prepare(array))
+        given = found["prob"][..., 0], np.maximum(1e-3, found["dist"])
+        labels, _ = stardist._instances_from_prediction(array.shape[:2], *given)
+        np.testing.assert_array_equal(labels, expected)
+    assert expected.max() > 5
 
 
 def test_fiji_is_given_each_object_of_a_grid_once(tmp_path):
@@ -191,3 +195,66 @@ def test_the_script_names_the_class(tmp_path):
     expected = CLASSIFIER.portable(folder).answer(crop[..., np.newaxis])["probabilities"]
     np.testing.assert_allclose(found["probabilities"], expected, atol=1e-5)
     assert told.splitlines()[0] == f'0\'s "class": {expected[0]:.4f}'
+
+
+def test_an_export_lies_beside_the_model_with_what_is_known_of_it(tmp_path, untrained_model):
+    folder, *_ = untrained_model()
+    known = {"title": "Fibrosis", "authors": "A. Curie", "licence": "CC BY 4.0"}
+
+    done = export.export(folder, ["onnx", "fiji"], known)
+
+    assert [(one.target, one.problem) for one in done] == [("onnx", ""), ("fiji", "")]
+    assert all(one.difference <= 1e-5 for one in done)
+    assert sorted(path.name for path in (folder / "export").iterdir()) == ["fiji", "onnx"]
+    for one in done:
+        told = (one.folder / "README.md").read_text(encoding="utf-8")
+        assert told.startswith("# Fibrosis\n\nauthors: A. Curie; licence: CC BY 4.0\n\n")
+    export.export(folder, ["onnx"], {"description": "Sirius red"})  # what was told before is remembered
+    told = (folder / "export" / "onnx" / "README.md").read_text(encoding="utf-8")
+    assert "authors: A. Curie; licence: CC BY 4.0; description: Sirius red" in told
+    with zipfile.ZipFile(folder / "export" / "fiji" / "TF_SavedModel.zip") as file:
+        assert file.namelist() == ["saved_model.pb", "variables/"]
+    assert UNET.load(folder)  # the model is as it was
+
+
+def test_what_does_not_answer_alike_is_removed(tmp_path, untrained_model, monkeypatch):
+    folder, *_ = untrained_model()
+    export.export(folder, ["onnx"])
+    write, before = any_program.write_onnx, (folder / "export" / "onnx" / "model.onnx").read_bytes()
+
+    def wrong(path, network, *more):
+        bias = network.get_layer("logits").bias
+        bias.assign_add([0.01, 0.0])
+        write(path, network, *more)
+        bias.assign_add([-0.01, 0.0])
+
+    monkeypatch.setattr(any_program, "write_onnx", wrong)
+    (done,) = export.export(folder, ["onnx"])
+
+    assert "does not answer as the notebook does" in done.problem
+    assert done.difference > 1e-3
+    assert [path.name for path in (folder / "export").iterdir()] == ["onnx"]
+    assert (folder / "export" / "onnx" / "model.onnx").read_bytes() == before  # the earlier one, which was right
+
+
+def test_what_a_model_cannot_become_is_said(tmp_path):
+    (done,) = export.export(untrained_classifier(tmp_path / "model"), ["fiji"])
+    assert done.problem == "A model of this kind cannot be used in Fiji."
+    assert not done.folder.exists()
+
+
+def test_files_of_a_person_are_not_overwritten(tmp_path, untrained_model):
+    folder, *_ = untrained_model()
+    (folder / "export" / "onnx").mkdir(parents=True)
+    (folder / "export" / "onnx" / "mine.txt").write_text("mine")
+    with pytest.raises(DataError, match="was not written by an export"):
+        export.export(folder, ["onnx"])
+    assert (folder / "export" / "onnx" / "mine.txt").read_text() == "mine"
+
+
+def test_the_command_line_writes_what_is_asked_for(tmp_path, untrained_model):
+    folder, *_ = untrained_model()
+    command = [sys.executable, "-m", "notebooks.export", str(folder), "--to", "onnx", "--title", "Mine"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"onnx: {folder / 'export' / 'onnx'}\n")
+    assert (folder / "export" / "onnx" / "README.md").read_text().startswith("# Mine\n")
