@@ -75,10 +75,10 @@ def files_of(module: str) -> set[Path]:
 
 
 def templates(paths: set[Path]) -> set[Path]:
-    """Templates of pages that one of the files names."""
+    """Templates that one of the files names."""
     code = "".join((ROOT / path).read_text(encoding="utf-8") for path in paths)
-    folder = Path("utils", "pages", "templates")
-    return {folder / path.name for path in (ROOT / folder).iterdir() if f'"{path.name}"' in code}
+    there = (path.relative_to(ROOT) for path in (ROOT / "utils").glob("*/templates/*"))
+    return {path for path in there if f'"{path.name}"' in code}
 
 
 def software(paths: list[Path]) -> str:

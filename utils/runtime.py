@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
@@ -40,7 +41,12 @@ def prepare() -> None:
     """Keep the libraries' own messages off the page; install what is missing, leaving installed versions alone."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells of fonts that it looks for
-    missing = [package for module, package in NEEDED.items() if importlib.util.find_spec(module) is None]
+    ensure(NEEDED)
+
+
+def ensure(needed: Mapping[str, str]) -> None:
+    """Install what is missing of the packages, which stand beside the modules that they bring; see `install`."""
+    missing = [package for module, package in needed.items() if importlib.util.find_spec(module) is None]
     if missing:
         print(f"Installing {', '.join(missing)} (needed once per session) ...")
         install(missing)

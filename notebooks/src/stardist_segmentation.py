@@ -449,6 +449,9 @@ class Prediction(Form):
         list(STACK_AXES), help="leave at automatic; order of time T, depth Z, height Y, width X and channels C"
     ).tag(advanced=True)
     pixel_size = Float(0, min=0, max=1000, help="[um] width of a pixel; 0 = as the files say").tag(advanced=True)
+    qupath = Enum(
+        ["automatic", "yes", "no"], help="outlines for QuPath; automatic = of images whose pixel size is known"
+    ).tag(advanced=True)
 
 
 prediction = Prediction(**overrides.get("prediction", {}))
@@ -466,5 +469,43 @@ from utils.tasks import page
 from utils.tasks.objects.task import StarDist
 from utils.tasks.objects.viewer import viewer
 
-page.show_prediction(StarDist(), chosen, figure=False, axes=prediction.axes, pixel_size=prediction.pixel_size)
+given = {"axes": prediction.axes, "pixel_size": prediction.pixel_size, "qupath": prediction.qupath}
+page.show_prediction(StarDist(), chosen, figure=False, **given)
 viewer(chosen.results)
+
+# %% [markdown]
+# ## 7. Export
+#
+# Other programs can use your model, too. Tick what you need; nothing is written without a tick. Each export is opened
+# with another program's reader and compared with this notebook on your test images before the page says that it worked.
+# The files lie in the folder of the model under `export`, each with a README that says how to open them.
+#
+# With a model trained earlier, run sections 1, 2 and 7: *Model folder* lists the models that are there.
+
+
+# %% cellView="form" jupyter={"source_hidden": true}
+# Form: other programs
+# %run_section_1_first
+class Export(Form):
+    model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(
+        path=True, models=("stardist",)
+    )
+    onnx = Bool(False, help="for any program that runs ONNX, with a short Python script that shows how")
+    fiji = Bool(False, help="for the plugins StarDist and CSBDeep of Fiji")
+    title = Unicode("", help="name of the model for others; empty = as last time, or that of its folder").tag(advanced=True)
+    authors = Unicode("", help="who made it; leave empty if nobody else will see it").tag(advanced=True)
+    licence = Unicode("", help="what others may do with it, for example CC BY 4.0").tag(advanced=True)
+    description = Unicode("", help="what it is for: tissue, stain, microscope").tag(advanced=True)
+    cite = Unicode("", help="publication to cite").tag(advanced=True)
+
+
+export = Export(**overrides.get("export", {}))
+export
+
+# %% cellView="form" jupyter={"source_hidden": true}
+# Export
+# %run_section_1_first
+runtime.start()
+from utils.exchange.page import show_exports
+
+show_exports(export.values(), globals().get("trained"))

@@ -3,17 +3,27 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from utils.exchange.export import FIELDS, TARGETS, export
+from utils import runtime
 from utils.pages.notes import note
+from utils.tasks.choices import chosen_model
+
+# What only exports need, and the packages that bring it.
+NEEDED = {"onnx": "onnx", "onnxruntime": "onnxruntime"}
 
 
-def show_exports(folder: Path, form: Mapping) -> None:
-    """Write what is ticked in the form `export`, and say where it is or why it is not."""
-    targets = [name for name in TARGETS if form[name]]
-    if not targets:
+def show_exports(form: Mapping, trained: Path | None) -> None:
+    """Write what is ticked in the form `export`, and say where it is or why it is not.
+
+    `trained` is the folder of the model trained in this session, None without one.
+    """
+    if not (form["onnx"] or form["fiji"]):
         note("Nothing is ticked in the form above, so nothing was written.")
         return
-    for one in export(folder, targets, {name: form[name] for name in FIELDS}):
+    folder = chosen_model(form["model_folder"], trained)
+    runtime.ensure(NEEDED)
+    from utils.exchange.export import FIELDS, TARGETS, export
+
+    for one in export(folder, [name for name in TARGETS if form[name]], {name: form[name] for name in FIELDS}):
         if one.problem:
             note(one.problem)
         else:
