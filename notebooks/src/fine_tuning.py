@@ -515,7 +515,7 @@ class Export(Form):
     )
     onnx = Bool(False, help="for any program that runs ONNX, with a short Python script that shows how")
     fiji = Bool(False, help="for the plugins StarDist and CSBDeep of Fiji")
-    title = Unicode("", help="name of the model for others; empty = as last time, or that of its folder").tag(advanced=True)
+    title = Unicode("", help="name of the model for others; leave empty for the one above").tag(advanced=True)
     authors = Unicode("", help="who made it; leave empty if nobody else will see it").tag(advanced=True)
     licence = Unicode("", help="what others may do with it, for example CC BY 4.0").tag(advanced=True)
     description = Unicode("", help="what it is for: tissue, stain, microscope").tag(advanced=True)
