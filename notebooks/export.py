@@ -10,14 +10,12 @@ from pathlib import Path
 
 from utils import runtime
 from utils.errors import UserError
-from utils.exchange.page import NEEDED
 
 
 def main() -> int:
     """Read the command line; 0 if all that was asked for was written."""
     runtime.prepare()
     runtime.start()
-    runtime.ensure(NEEDED)
     from utils.exchange.export import FIELDS, TARGETS, export  # loads TensorFlow
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

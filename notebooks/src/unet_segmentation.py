@@ -476,9 +476,9 @@ page.show_prediction(UNet(), chosen, save_probabilities=prediction.save_probabil
 # %% [markdown]
 # ## 7. Export
 #
-# Other programs can use your model, too. Tick what you need; nothing is written without a tick. Each export is opened
-# with another program's reader and compared with this notebook on your test images before the page says that it worked.
-# The files lie in the folder of the model under `export`, each with a README that says how to open them.
+# Other programs can use your model, too. Choose in the form what you need; without a tick nothing is written. Each export
+# is opened with another program's reader and compared with this notebook on your test images. It went well when a
+# folder is named below; it lies in that of the model under `export`, with a README that says how to open the files.
 #
 # With a model trained earlier, run sections 1, 2 and 7: *Model folder* lists the models that are there.
 
@@ -490,13 +490,13 @@ class Export(Form):
     model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(
         path=True, models=("unet",)
     )
-    onnx = Bool(False, help="for any program that runs ONNX, with a short Python script that shows how")
-    fiji = Bool(False, help="for the plugins StarDist and CSBDeep of Fiji")
+    onnx = Bool(False, help="on for any program that runs ONNX, with a short Python script that shows how")
+    fiji = Bool(False, help="on for the plugins StarDist and CSBDeep of Fiji")
     title = Unicode("", help="name of the model for others; leave empty for the one above").tag(advanced=True)
-    authors = Unicode("", help="who made it; leave empty if nobody else will see it").tag(advanced=True)
-    licence = Unicode("", help="what others may do with it, for example CC BY 4.0").tag(advanced=True)
-    description = Unicode("", help="what it is for: tissue, stain, microscope").tag(advanced=True)
-    cite = Unicode("", help="publication to cite").tag(advanced=True)
+    authors = Unicode("", help="who made it; empty = nobody is named").tag(advanced=True)
+    licence = Unicode("", help="what others may do with it, such as CC BY 4.0; empty = not said").tag(advanced=True)
+    description = Unicode("", help="what it is for: tissue, stain, microscope; empty = not said").tag(advanced=True)
+    cite = Unicode("", help="publication to cite; empty = none").tag(advanced=True)
 
 
 export = Export(**overrides.get("export", {}))
@@ -506,6 +506,6 @@ export
 # Export
 # %run_section_1_first
 runtime.start()
-from utils.exchange.page import show_exports
+from utils.exchange.export import show_exports
 
 show_exports(export.values(), globals().get("trained"))

@@ -9,9 +9,11 @@ from types import ModuleType
 
 import numpy as np
 
+from utils import runtime
 from utils.errors import DataError, ModelError
-from utils.exchange import any_program, saved_model
 from utils.files import write_json, write_text
+from utils.pages.notes import note
+from utils.tasks.choices import chosen_model
 from utils.tasks.held_out import find_test_set
 from utils.tasks.portable import Portable
 from utils.tasks.registry import read_task
@@ -19,6 +21,7 @@ from utils.tasks.registry import read_task
 FOLDER, ABOUT, README = "export", "about.json", "README.md"
 IMAGES = 3  # test images that an export is compared on
 LIMIT = 1e-5  # difference to the notebook's answer, as a share of its largest value where that is above 1
+NEEDED = {"onnx": "onnx", "onnxruntime": "onnxruntime"}  # modules that nothing else needs -> packages
 FIELDS = ("title", "authors", "licence", "description", "cite")
 
 
@@ -30,20 +33,17 @@ class Target:
     ----------
     title
         What it is for, as the form says it.
-    room
-        Module with `write`, `read`, `expected` and `how`.
     tasks
         Names of the tasks whose models it can hold.
     """
 
     title: str
-    room: ModuleType
     tasks: Sequence[str]
 
 
 TARGETS = {
-    "onnx": Target("any program that runs ONNX", any_program, ("unet", "stardist", "classification")),
-    "fiji": Target("Fiji", saved_model, ("unet", "stardist")),
+    "onnx": Target("any program that runs ONNX", ("unet", "stardist", "classification")),
+    "fiji": Target("Fiji", ("unet", "stardist")),
 }
 
 
@@ -55,6 +55,13 @@ class Exported:
     folder: Path
     difference: float = np.nan
     problem: str = ""
+
+
+def _room(target: str) -> ModuleType:
+    """Module with `write`, `read`, `expected` and `how`, imported late: it may need what was installed a moment ago."""
+    from utils.exchange import any_program, saved_model
+
+    return {"onnx": any_program, "fiji": saved_model}[target]
 
 
 def export(folder: Path, targets: Iterable[str], about: Mapping[str, str] | None = None) -> list[Exported]:
@@ -82,7 +89,8 @@ def export(folder: Path, targets: Iterable[str], about: Mapping[str, str] | None
     DataError
         A folder of an export holds other files, or cannot be written.
     """
-    task, description = read_task(folder)
+    runtime.ensure(NEEDED)
+    task, _ = read_task(folder)
     about = _remember(folder, about or {})
     try:
         model = task.portable(folder)
@@ -125,7 +133,7 @@ def _whole_multiples(array: np.ndarray, model: Portable) -> np.ndarray:
 
 def _export(folder: Path, name: str, model: Portable, about: Mapping, images: Sequence[np.ndarray]) -> Exported:
     """Write, read back, compare; a folder of that name is replaced at the end, if an export wrote it."""
-    target, place = TARGETS[name], folder / FOLDER / name
+    target, place, room = TARGETS[name], folder / FOLDER / name, _room(name)
     if model.description["task"] not in target.tasks:
         return Exported(name, place, problem=f"A model of this kind cannot be used in {target.title}.")
     if place.exists() and not (place / README).is_file():
@@ -133,14 +141,14 @@ def _export(folder: Path, name: str, model: Portable, about: Mapping, images: Se
     fresh = place.with_name(f".{name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     try:
-        target.room.write(fresh, model, about["title"])
-        difference = largest_difference(target.room.read(fresh), target.room.expected, model, images)
+        room.write(fresh, model, about["title"])
+        difference = largest_difference(room.read(fresh), room.expected, model, images)
         if not difference <= LIMIT:  # also where it is no number
             told = (
                 f"What was written for {target.title} does not answer as the notebook does (difference {difference:.2g}"
             )
             return Exported(name, place, difference, f"{told}, limit {LIMIT:g}), so it was removed.")
-        write_text(fresh / README, "\n\n".join(_about(about, target, difference) + [*target.room.how(model)]) + "\n")
+        write_text(fresh / README, "\n\n".join(_about(about, target, difference) + [*room.how(model)]) + "\n")
         shutil.rmtree(place, ignore_errors=True)
         fresh.rename(place)
     except ModelError as error:
@@ -175,3 +183,20 @@ def largest_difference(
         for name, values in wanted.items():
             differences.append(np.abs(given[name] - values).max() / max(1, np.abs(values).max()))
     return float(np.max(differences))
+
+
+def show_exports(form: Mapping, trained: Path | None) -> None:
+    """Section 7: write what is ticked in the form `export`, and say where it is or why it is not.
+
+    `trained` is the folder of the model trained in this session, None without one.
+    """
+    targets = [name for name in TARGETS if form[name]]
+    if not targets:
+        note("Nothing is ticked in the form above, so nothing was written.")
+        return
+    for one in export(chosen_model(form["model_folder"], trained), targets, {name: form[name] for name in FIELDS}):
+        if one.problem:
+            note(one.problem)
+        else:
+            about = f"its answers differ from the notebook's by at most {one.difference:.1g}"
+            note(f"For {TARGETS[one.target].title}: {one.folder} ({about}). README.md says how to open it.", one.folder)
