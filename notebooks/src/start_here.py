@@ -12,7 +12,7 @@
 # # Start here: which page is for your images?
 #
 # Choose the folder of your images. This page says what lies in it and what looks wrong, which of the other pages fits
-# and why, and how long a training would take on this computer. A click on a name opens that page with your folder
+# and why, and how long a training would take on this computer. A click on *Open ...* opens that page with your folder
 # filled in. Nothing is trained here, and no file of yours is changed.
 #
 # **How to use this page.** Choose *Run > Run All Cells* in the menu; after a few seconds there is a form in section 2.
@@ -80,7 +80,7 @@ look
 # ## 3. What lies in it, and which page fits
 #
 # Follows from the folder by itself; there is nothing to fill in. Only some of the images are opened, so that it is
-# quick. It went well when the number of images is right, and when the green outlines, if there are any, follow what
+# quick. It went well when the number of images is right, and when what is drawn in green, if there is any, follows what
 # you would have drawn.
 
 # %% cellView="form" jupyter={"source_hidden": true}

@@ -14,7 +14,7 @@ from utils.images.image import write_tiff
 
 
 def image(path, side=8):
-    write_tiff(path, np.arange(side * side, dtype=np.uint8).reshape(side, side))
+    write_tiff(path, np.arange(side * side).reshape(side, side).astype(np.uint8))
     return path
 
 
@@ -61,6 +61,17 @@ def test_a_folder_for_each_class(tmp_path):
     assert (found.kind, found.source) == ("classes", tmp_path)
     assert found.classes == {"dot": 5, "ring": 5, "stripe": 5}
     assert len(found.images) == 15
+
+
+@pytest.mark.parametrize(("side", "kind"), [(20, "classes"), (400, None)])
+def test_folders_within_classes_are_theirs_where_images_are_small(tmp_path, side, kind):
+    for name in ("early/P1", "early/P2", "late/P1"):
+        image(tmp_path / name / "i.tif", side)
+    seen = look(str(tmp_path))
+    assert (seen.found.kind if seen.found else None) == kind
+    assert len(seen.inside) == 3
+    if kind:
+        assert seen.found.classes == {"early": 2, "late": 1}
 
 
 @pytest.mark.parametrize("chosen", ["", "table.csv"])

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from utils.first_look.content import CROP, Content
+from utils.first_look.content import Content
+from utils.first_look.headers import CROP
 from utils.first_look.shelf import Model, newest
 from utils.first_look.survey import TRAINING, Found, described
 from utils.forms.folders import path_text

@@ -29,7 +29,6 @@ MOST_FILES = 3000  # in a folder that is looked through for files of other kinds
 SIDE = 220  # pixels of a picture
 OUTLINE = (25, 255, 50)  # stands out from grey images and from stained tissue
 MOSTLY = 0.5  # share of what is marked that lies on outlines, above which it is tinted instead
-CROP = 300  # pixels: images of single cells are not larger
 MOST_PROBLEMS = 3  # of one kind that are told
 
 

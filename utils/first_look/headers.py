@@ -18,6 +18,7 @@ LOOKED_AT = 24  # files of a folder, evenly chosen: more say little more
 SECONDS = 2.0  # after which no more files are opened, on a slow network for example
 BITS = {"1": 1, "I;16": 16, "I;16B": 16, "I": 32, "F": 32}  # of Pillow's modes, where they are not 8
 COLOURS = {"RGB": 3, "RGBA": 3, "CMYK": 3, "YCbCr": 3, "P": 3}
+CROP = 300  # pixels: images of single cells are not larger
 SLIDE = 100e6  # pixels: what is larger is a whole slide, or as large as one
 
 

@@ -16,8 +16,8 @@ from utils.data.problems import Problem
 from utils.errors import with_labels
 from utils.first_look import forecast, shelf
 from utils.first_look.advice import ALSO, FITS, NOT, TRAINED, Advice, advise, advise_model, summary
-from utils.first_look.content import CROP, Content, read_content
-from utils.first_look.headers import LOOKED_AT, facts
+from utils.first_look.content import Content, read_content
+from utils.first_look.headers import CROP, LOOKED_AT, facts
 from utils.first_look.survey import Survey, look
 from utils.forms.folders import path_text
 from utils.forms.places import keep_chosen
@@ -43,6 +43,10 @@ NEXT = (
     "<i>Open ...</i> opens that page, with your folder in its form. There click on the heading 3.2 and choose "
     "<i>Run &gt; Run All Above Selected Cell</i> in the menu; when the form shows what you want, choose "
     "<i>Run &gt; Run Selected Cell and All Below</i>."
+)
+NOT_KEPT = (
+    "<b>Your folder cannot be filled in there</b>: the folder <i>settings</i> of the project cannot be written to, so "
+    "choose it there again."
 )
 USE = (
     "<i>Open ...</i> opens that page. Run the sections 1, 2 and 6 there: in the form of section 6 what was found here "
@@ -105,14 +109,14 @@ def answer(form: Form) -> tuple[str, list[tuple[Path, str]]]:
     survey = look(form.folder)
     content = read_content(survey.found) if survey.found else Content()
     advice = _advice(survey, content)
-    if not form.headless:
-        hand_over({one.notebook: one.values for one in advice if one.values})
-        if not any(one.severity == "error" for one in survey.problems):
-            keep_chosen(survey.folder)
+    kept = form.headless or hand_over({one.notebook: one.values for one in advice if one.values})
+    if not form.headless and not any(one.severity == "error" for one in survey.problems):
+        keep_chosen(survey.folder)
     inside = survey.inside if survey.found is None or content.side > CROP else []
     parts = [
         _what_lies_in(survey, content, inside if form.headless else []),
         _which_fits(advice),
+        _paragraph("" if kept else NOT_KEPT),
         _how_long(survey, content, advice),
     ]
     return f'<div style="max-width: 1100px">{"".join(parts)}</div>', inside

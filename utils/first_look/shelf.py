@@ -15,6 +15,7 @@ from utils.samples import STARTING, all_samples
 DESCRIPTION, SCORES, REPORT, STATE = "model.json", "scores.json", "report.html", Path("training", "state.json")
 TABLES = ("measurements.csv", "counts.csv", "predictions.csv", "object_classes.csv")  # one of them in each result
 NOUNS = {"unet": "U-Net", "stardist": "StarDist", "classification": "classifier"}
+FIRST_PAGE = "start_here"
 MOST = 8  # of each that are shown
 
 
@@ -78,7 +79,7 @@ def newest(task: str, channels: int) -> Model | None:
 def results(most: int = MOST) -> list[Result]:
     """Results of this project, the newest first."""
     found = []
-    for notebook in _folders(ROOT / "results"):
+    for notebook in (one for one in _folders(ROOT / "results") if one.name != FIRST_PAGE):
         page = notebook / f"{notebook.name}.html"
         if page.is_file():
             found.append(Result(page, "page of a run on the sample", _changed(page)))

@@ -3,6 +3,7 @@
 import os
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -14,6 +15,7 @@ from utils.data.sample_makers import make_missing
 from utils.data.unread import FOLDERS_OF_DATA, is_read, unread
 from utils.errors import DataError
 from utils.files import read_entries
+from utils.first_look.headers import CROP, read_header
 from utils.forms.folders import ANNOTATIONS, MODEL, Listing, annotations_beside, contents, list_folder
 from utils.names import name_key
 from utils.paths import MASK_ENDING, resolve
@@ -233,18 +235,34 @@ def _of_table(path: Path) -> Found | None:
 def _of_folders(folder: Path, listing: Listing, survey: Survey) -> Found | None:
     """Classes, where images lie in two or more sub-folders and nowhere else; else the one, or those to choose from."""
     inside = _search(folder)
-    direct = [path for path, what in inside if path.parent == folder and what == "images"]
     if len(inside) == 1:
         path = inside[0][0]
         survey.notes.append(f"The images lie further down, in {path.relative_to(folder)}.")
         return _found_in(path, survey)
-    if len(direct) == len(inside) > 1 and {path.name.lower() for path in direct} - ROLE_FOLDERS:
-        files = {path.name: _files_below(path) for path in direct}
-        images = [path for paths in files.values() for path in paths]
-        survey.inside = [(path, contents(list_folder(path))) for path in direct[:MOST_INSIDE]]
-        return Found("classes", folder, images, classes={name: len(paths) for name, paths in files.items()})
-    survey.inside = [(path, _in_words(path)) for path, _ in inside[:MOST_INSIDE]]
-    return None
+    survey.inside = _in_words(inside[:MOST_INSIDE])
+    if not _are_classes(folder, inside):
+        return None
+    names = dict.fromkeys(path.relative_to(folder).parts[0] for path, _ in inside)
+    files = {name: _files_below(folder / name) for name in names}
+    images = [path for paths in files.values() for path in paths]
+    return Found("classes", folder, images, classes={name: len(paths) for name, paths in files.items()})
+
+
+def _are_classes(folder: Path, inside: Sequence[tuple[Path, str]]) -> bool:
+    """Whether sub-folders may be classes: they hold images and nothing else, in folders below them small ones."""
+    names = {path.relative_to(folder).parts[0].lower() for path, _ in inside}
+    if len(names) < 2 or names <= ROLE_FOLDERS or any(what != "images" for _, what in inside):
+        return False
+    return all(path.parent == folder for path, _ in inside) or _is_crop(_files_below(inside[0][0], depth=0)[0])
+
+
+def _is_crop(path: Path) -> bool:
+    """Whether an image is as small as one of a single cell."""
+    try:
+        header = read_header(path)
+    except DataError:
+        return False
+    return max(header.height, header.width) <= CROP
 
 
 def _search(folder: Path) -> list[tuple[Path, str]]:
@@ -274,8 +292,16 @@ def _what(folder: Path, listing: Listing) -> str:
     return "data" if MODEL in listing.files or (named and _files_below(folder / named)) else ""
 
 
-def _in_words(folder: Path) -> str:
-    """What a folder holds, such as "12 images with masks"."""
+def _in_words(inside: Sequence[tuple[Path, str]]) -> list[tuple[Path, str]]:
+    """Folders with what they hold in words, such as "12 images with masks", so far as time allows."""
+    start, told = time.monotonic(), []
+    for path, what in inside:
+        late = time.monotonic() - start > SECONDS
+        told.append((path, what if late else contents(list_folder(path)) if what == "images" else _described(path)))
+    return told
+
+
+def _described(folder: Path) -> str:
     found = _found_in(folder, inner := Survey(folder))
     if found is None:
         return "a model" if inner.model else contents(list_folder(folder))
