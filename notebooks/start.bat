@@ -5,6 +5,7 @@ chcp 65001 >nul
 pushd "%~dp0.."
 set "PYTHONHOME="
 set "PYTHONPATH="
+set "UV_PYTHON_INSTALL_DIR=%CD%\.uv\python"
 set "UV_SYSTEM_CERTS=1"
 set "UV_NATIVE_TLS=1"
 set "PATH=%CD%\.uv;%USERPROFILE%\.local\bin;%PATH%"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Opens the notebooks in the browser; the first time it installs what they need into this folder (Linux and macOS).
 cd "$(dirname "$0")/.." || exit 1
-export PATH="$PWD/.uv:$HOME/.local/bin:$PATH"
+export PATH="$PWD/.uv:$HOME/.local/bin:$PATH" UV_PYTHON_INSTALL_DIR="$PWD/.uv/python"
 unset PYTHONHOME PYTHONPATH
 export UV_SYSTEM_CERTS=1 UV_NATIVE_TLS=1 # trust whom the computer trusts, as in networks of institutes
 start=notebooks/lab/start.py

@@ -65,6 +65,7 @@ def test_all_scripts_come_to_the_same_steps():
     for name in ("start.sh", "start.bat"):
         assert asked in texts[name]
         assert "uv run --quiet --no-project --python 3.11" in texts[name]
+        assert re.search(r'UV_PYTHON_INSTALL_DIR="?(\$PWD|%CD%).\.uv.python"', texts[name])
         for version in ("3.11", "3.12", "3.13"):
             assert version in texts[name]
 
