@@ -5,6 +5,7 @@ chcp 65001 >nul
 pushd "%~dp0.."
 set "PYTHONHOME="
 set "PYTHONPATH="
+set "UV_PYTHON_INSTALL_DIR=%CD%\.uv\python"
 set "UV_SYSTEM_CERTS=1"
 set "UV_NATIVE_TLS=1"
 set "PATH=%CD%\.uv;%USERPROFILE%\.local\bin;%PATH%"
@@ -15,7 +16,7 @@ set "CODE=1"
 if not exist "%START%" goto unpack
 
 if exist ".venv\Scripts\python.exe" call :try ".venv\Scripts\python.exe"
-for %%v in (3.12 3.13 3.11) do if not defined FOUND call :try py -%%v
+for %%v in (3.11 3.12 3.13) do if not defined FOUND call :try py -%%v
 if not defined FOUND call :try python
 if not defined FOUND call :bring
 if not defined FOUND goto nopython
@@ -37,7 +38,7 @@ echo Python 3.11, 3.12 or 3.13 is missing here: fetching it into this folder (ab
 set "UV_UNMANAGED_INSTALL=%CD%\.uv"
 powershell -NoProfile -ExecutionPolicy Bypass -Command "irm https://astral.sh/uv/install.ps1 | iex" >nul 2>nul
 :uv
-call :try uv run --quiet --no-project --python 3.12 python
+call :try uv run --quiet --no-project --python 3.11 python
 exit /b 0
 
 :unpack

@@ -64,7 +64,8 @@ def test_all_scripts_come_to_the_same_steps():
     asked = "sys.exit(not {} <= sys.version_info[:2] <= {})".format(*python.VERSIONS)
     for name in ("start.sh", "start.bat"):
         assert asked in texts[name]
-        assert "uv run --quiet --no-project --python 3.12" in texts[name]
+        assert "uv run --quiet --no-project --python 3.11" in texts[name]
+        assert re.search(r'UV_PYTHON_INSTALL_DIR="?(\$PWD|%CD%).\.uv.python"', texts[name])
         for version in ("3.11", "3.12", "3.13"):
             assert version in texts[name]
 
@@ -172,8 +173,8 @@ WRONG = '[ "$1" = -c ] && exit 1; echo wrong'
 @pytest.mark.parametrize(
     ("programs", "used"),
     [
-        ({"python3.12": FITS, "python3.11": FITS}, "python3.12"),
-        ({"python3.12": WRONG, "python3.11": FITS}, "python3.11"),
+        ({"python3.12": FITS, "python3.11": FITS}, "python3.11"),
+        ({"python3.11": WRONG, "python3.12": FITS}, "python3.12"),
         ({"python3": FITS, "python3.13": FITS}, "python3.13"),
         ({"python3.12": FITS, "/.venv/bin/python": FITS}, ".venv/bin/python"),
         ({"python3.12": FITS, "/.venv/bin/python": WRONG}, "python3.12"),

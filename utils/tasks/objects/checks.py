@@ -107,7 +107,7 @@ def _holes(labels: np.ndarray) -> np.ndarray:
     cross = ndimage.generate_binary_structure(2, 1)
     highest = ndimage.maximum_filter(labels, footprint=cross, mode="nearest")
     lowest = ndimage.minimum_filter(
-        np.where(labels == 0, np.iinfo(np.int32).max, labels), footprint=cross, mode="nearest"
+        np.where(labels == 0, np.int64(np.iinfo(np.int32).max), labels), footprint=cross, mode="nearest"
     )
     alone = ndimage.maximum(highest, regions, index) == ndimage.minimum(lowest, regions, index)
     return np.reshape(ndimage.center_of_mass(np.ones_like(labels), regions, index[alone]), (-1, 2))
