@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from utils.errors import DataError
+from utils.errors import DataError, how_many
 from utils.files import file_sha256, write_csv
 
 FEW, MANY = 10, 30  # images, between which the share that watches over a training falls
@@ -122,7 +122,7 @@ def stratified_split(
         if len(names) == len(groups):
             by, unit, change = "", "image", ""
         raise DataError(
-            f"The {len(groups)} images cannot be split{by}: training needs every class, and "
+            f"The {how_many(len(groups), 'image')} cannot be split{by}: training needs every class, and "
             f"too many classes are in one {unit} only to leave one for {' and '.join(filled[1:])}. "
             f"Add images, or {change}set percentage_test to 0."
         )
