@@ -4,7 +4,7 @@ import pytest
 from traitlets import Float, Int, Unicode
 
 from utils.data.problems import Problem, problem_table
-from utils.errors import DataError, FormError, label, with_labels
+from utils.errors import DataError, FormError, how_many, label, with_labels
 from utils.forms.state import Form
 from utils.pages.page import tidy
 
@@ -90,3 +90,8 @@ def test_a_table_of_problems_names_fields_as_in_the_form():
     page = tidy(problem_table([problem])).to_html()
     assert "in the field &quot;Axes&quot;." in page or 'in the field "Axes".' in page
     assert "data/model_name/a b.tif" in page
+
+
+@pytest.mark.parametrize(("number", "words"), [(0, "0 images"), (1, "1 image"), (2, "2 images"), (1000, "1000 images")])
+def test_a_number_with_its_noun(number, words):
+    assert how_many(number, "image") == words

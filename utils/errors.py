@@ -97,6 +97,11 @@ def label(name: str) -> str:
     return text[:1].upper() + text[1:].replace("_", " ")
 
 
+def how_many(number: int, noun: str) -> str:
+    """Number with its noun: "0 images", "1 image", "2 images"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def with_labels(text: str) -> str:
     """`text` with the fields that it names as the form shows them, in quotation marks.
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from utils.data.problems import Problem
 from utils.data.sample_makers import make_missing
 from utils.data.unread import instead, is_read
-from utils.errors import DataError
+from utils.errors import DataError, how_many
 from utils.names import match, name_key
 from utils.paths import IMAGE_SUFFIXES, is_system
 
@@ -74,7 +74,9 @@ def _prefer_pictures(mask_of: dict[str, list[Path]], folder: Path) -> list[Probl
         return []
     for files in both:
         files[:] = [file for file in files if file.suffix.lower() != ".npy"]
-    what = f"for {len(both)} images there is a mask both as a picture and as _seg.npy; the pictures are used"
+    what = (
+        f"for {how_many(len(both), 'image')} there is a mask both as a picture and as _seg.npy; the pictures are used"
+    )
     remedy = "If you have corrected masks in Cellpose since, save them as pictures again, or move the pictures away."
     return [Problem("warning", str(folder), what, remedy)]
 

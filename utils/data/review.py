@@ -9,7 +9,7 @@ from unicodedata import normalize
 import pandas as pd
 
 from utils.data.problems import Problem
-from utils.errors import DataError
+from utils.errors import DataError, how_many
 from utils.files import read_entries, write_csv
 from utils.paths import set_aside
 
@@ -34,8 +34,8 @@ def write_review(path: Path, table: pd.DataFrame) -> str:
         kept = f" The file of that name was kept as {set_aside(path).name}."
     write_csv(path, table.assign(**{"given class": table["class"]})[COLUMNS])
     return (
-        f"Look at the {len(table)} images in {path}: correct the column class where it is wrong, or write {REMOVE} to "
-        f"leave an image out, and save the file as CSV.{kept}"
+        f"Look at the {how_many(len(table), 'image')} in {path}: correct the column class where it is wrong, or "
+        f"write {REMOVE} to leave an image out, and save the file as CSV.{kept}"
     )
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from utils.errors import DataError
+from utils.errors import DataError, how_many
 from utils.files import file_sha256, write_csv
 
 FEW, MANY = 10, 30  # images, between which the share that watches over a training falls
@@ -125,7 +125,7 @@ def stratified_split(
         if len(names) == len(groups):
             by, unit, change = "", "image", ""
         raise DataError(
-            f"The {len(groups)} images cannot be split{by}: training needs every class, and "
+            f"The {how_many(len(groups), 'image')} cannot be split{by}: training needs every class, and "
             f"too many classes are in one {unit} only to leave one for {' and '.join(filled[1:])}. "
             f"Add images, or {change}set percentage_test to 0."
         )

@@ -13,6 +13,7 @@ from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 from utils.data.splits import read_split
 from utils.data.uneven import plane_features
+from utils.errors import how_many
 from utils.fine_tuning.comparison import TUNED, UNCHANGED, Before, Comparison
 from utils.fine_tuning.curve import fitting_sizes, laws_of
 from utils.fine_tuning.power_law import PowerLaw, images_needed, sentence
@@ -54,7 +55,7 @@ def source_note(tuning: "Tuning") -> str:
     made = ""
     if start.folder is not None and (start.folder / model_folder.SPLIT).is_file():
         count = int((read_split(start.folder / model_folder.SPLIT)["role"] != "test").sum())
-        made = f" It was made from {count} images."
+        made = f" It was made from {how_many(count, 'image')}."
     channels = len(start.description["channels"])
     tried = "" if start.folder is None else model_folder.no_result(start.folder)
     tried = f"\n\n**Warning:** the starting model was {tried[0].lower()}{tried[1:]}" if tried else ""
@@ -163,8 +164,8 @@ def data_note(tuning: "Tuning") -> str:
         f"**{len(project.roles)} new images**: {roles['training']} for training, {roles['validation']} for validation, "
         f"{roles['test']} set aside for testing"
         f"{in_groups(project.split)}. Classes: {counted}.\n\n"
-        f"**Every model is scored on the same {len(tuning.test_set.examples)} images**: {tuning.test_set.origin}."
-        f"{warning}"
+        f"**Every model is scored on the same {how_many(len(tuning.test_set.examples), 'image')}**: "
+        f"{tuning.test_set.origin}.{warning}"
     )
 
 

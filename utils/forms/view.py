@@ -170,6 +170,7 @@ class FormView:
     def _offer(self, offer: Offer) -> DOMWidget:
         """A line with a button that fills all forms."""
         button = _button(offer.title, "go-on", lambda button: self._go_on(offer))
+        button.button_style = "primary"
         about = HTML(styled(offer.about, "padding: 5px 8px"))
         return HBox([button, about], layout=Layout(flex_flow="row wrap", overflow="visible"))
 

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.measure import label
 
-from utils.errors import DataError
+from utils.errors import DataError, how_many
 from utils.images.masks import (
     IGNORED,
     NO_FOREGROUND,
@@ -250,7 +250,7 @@ def _ask_about_a_stray_value(seen: _Values, masks: Sequence[np.ndarray]) -> None
     number = sum(seen.pixels[value] for value in stray)
     values = " and ".join(map(str, stray))
     words = f"value {values} is" if len(stray) == 1 else f"values {values} are each"
-    pixels = "1 pixel" if number == 1 else f"{number} pixels"
+    pixels = how_many(number, "pixel")
     what = f"The {words} found in a single mask only, {pixels} in all"
     readings = [
         Reading("ignore_value", ", ".join(map(str, stray)), "it is a slip of the pen (or mend the file)"),

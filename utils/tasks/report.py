@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from utils.data.splits import read_split
+from utils.errors import how_many
 from utils.groups import named_groups
 from utils.metrics.intervals import in_words, interval_note
 from utils.pages.report import write_report
@@ -31,7 +32,7 @@ def verdict(evaluation: Evaluation, folder: Path) -> str:
     warnings = "".join(f"\n\n**Warning:** {caution}" for caution in cautions(folder, test_set))
     return (
         f"## {best['name']}: {in_words(best['value'])}{interval}\n\n{best['meaning']}\n\n"
-        f"Scored on {len(test_set.examples)} images: {test_set.origin}. {evaluation.whose} "
+        f"Scored on {how_many(len(test_set.examples), 'image')}: {test_set.origin}. {evaluation.whose} "
         f"{interval_note([one.group for one in test_set.examples])}{warnings}"
     )
 
@@ -77,7 +78,7 @@ def write(
     write_report(
         path,
         title=f"{task.title} {folder.name}",
-        summary=f"{about}\n\nThe scores are from {len(test_set.examples)} images: {test_set.origin}. "
+        summary=f"{about}\n\nThe scores are from {how_many(len(test_set.examples), 'image')}: {test_set.origin}. "
         f"{evaluation.whose}",
         tables={**listed, "Images the model was made from": counts.reset_index(), **trials, **scores},
         figures={

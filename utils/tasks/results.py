@@ -16,7 +16,7 @@ import pandas as pd
 
 from utils.data.problems import remarked
 from utils.data.unread import unread
-from utils.errors import DataError, UserError, log_exception
+from utils.errors import DataError, UserError, how_many, log_exception
 from utils.files import atomic, meaningful, write_text
 from utils.forms.fields import AUTOMATIC
 from utils.locks import Holder, hold
@@ -108,8 +108,9 @@ def keep_earlier(folder: Path, files: Iterable[str], tables: Sequence[str] = (CO
         return []
     kept = [set_aside(folder / name).name for name in tables if (folder / name).exists()]
     return [
-        f"{folder} also holds the results of {len(others)} images of an earlier prediction ({', '.join(others[:3])}"
-        f"{', ...' if len(others) > 3 else ''}). Nothing was removed: their rows are in {' and '.join(kept)}."
+        f"{folder} also holds the results of {how_many(len(others), 'image')} of an earlier prediction "
+        f"({', '.join(others[:3])}{', ...' if len(others) > 3 else ''}). Nothing was removed: their "
+        f"rows are in {' and '.join(kept)}."
     ]
 
 
@@ -373,6 +374,7 @@ def pixel_size_doubts(sizes: list[float | None], trained: float | None) -> list[
     if not off:
         return []
     return [
-        f"{len(off)} images have another pixel size (for example {off[0]:.3g} um) than the training images "
+        f"{how_many(len(off), 'image')} {'has' if len(off) == 1 else 'have'} another pixel size "
+        f"(for example {off[0]:.3g} um) than the training images "
         f"({trained:.3g} um). Objects look larger or smaller than the model has learned: rescale the images or check."
     ]

@@ -32,9 +32,9 @@ class TrainingStopped(Interrupted):
 
 def _saved(epochs: int) -> str:
     """What a training that was stopped leaves, as the beginning of a sentence."""
-    return {0: "No epoch was finished", 1: "The finished epoch is saved"}.get(
-        epochs, f"The {epochs} finished epochs are saved"
-    )
+    if epochs < 2:
+        return "The finished epoch is saved" if epochs else "No epoch was finished"
+    return f"The {epochs} finished epochs are saved"
 
 
 class _Bookkeeping(keras.callbacks.Callback):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import keras
 import tensorflow as tf
 
+from utils.errors import how_many
 from utils.training import model_folder
 from utils.training.checkpoints import TrainingState, load_weights, mend
 from utils.training.fit import TrainingStopped, fit, joined
@@ -109,7 +110,7 @@ def _run(project, parameters, prepare, callbacks, stages, settle, first) -> str:
         raise
     ready.publish(state)
     model_folder.finish(project.folder)
-    epochs = "1 epoch" if state.epoch == 1 else f"{state.epoch} epochs"
+    epochs = how_many(state.epoch, "epoch")
     done = f"Trained for {epochs}; the best weights, of epoch {state.best_epoch}, are in {project.folder}."
     if keep_last and state.epoch >= training["number_of_epochs"]:
         done = f"Trained for {epochs}; the weights of the last are in {project.folder}."

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from utils.errors import how_many
 from utils.tasks.classes.batches import class_weights, seen_by_forest
 from utils.tasks.classes.forest import Forest, fit_forest, mixed, share_of
 
@@ -40,14 +41,14 @@ def choose_share(network: np.ndarray, forest: np.ndarray, y: np.ndarray, balance
     class ids (n,), `balance` the weight of an image of each class (n_classes,).
     """
     if len(y) < FEWEST:
-        return 0.5, f"with {len(y)} validation images there is no telling which of the two is better"
+        return 0.5, f"with {how_many(len(y), 'validation image')} there is no telling which of the two is better"
     losses = log_losses(network, forest, y, balance)
     gains = losses[:, [SHARES.index(0.5)]] - losses
     noise = gains.std(axis=0, ddof=1) / np.sqrt(len(y)) + ONE_IMAGE / len(y)
     clear = np.flatnonzero(gains.mean(axis=0) > noise)
     share = SHARES[clear[losses[:, clear].mean(axis=0).argmin()]] if len(clear) else 0.5
     half, one, none = (f"{losses[:, SHARES.index(at)].mean():.2f}" for at in (0.5, 1.0, 0.0))
-    told = f"log-loss on {len(y)} validation images: network {one}, forest {none}, half and half {half}"
+    told = f"log-loss on {how_many(len(y), 'validation image')}: network {one}, forest {none}, half and half {half}"
     return share, told
 
 

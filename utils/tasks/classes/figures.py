@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from utils.data.crops import Crop
+from utils.errors import how_many
 from utils.metrics.classes import ClassScores
 from utils.pages.colours import BLUE, VERMILION
 from utils.pages.figures import WIDTH, picture_grid, round_length, short_name
@@ -101,7 +102,7 @@ def show_classes(crops: Sequence[Crop], classes: Sequence[dict], n: int = COLUMN
             place(ax, display_image(members[i].image.array), column, 0)
         add_bars(ax, [members[i] for i in drawn], length)
         group = f"\n({one['group']})" if one.get("group") else ""
-        text = f"{short_name(str(one['name']), 18)}{group}\n{len(members)} images"
+        text = f"{short_name(str(one['name']), 18)}{group}\n{how_many(len(members), 'image')}"
         ax.text(0.95, 0.5, text, ha="right", va="center", fontsize=9)
         ax.set(xlim=(0, n + 1.04), ylim=(1.03, -0.03), aspect="equal")
     return figure
@@ -173,7 +174,7 @@ def classes_before_after(
     hardest = np.argsort(p_true, kind="stable")
     hardest = hardest[wrong.any(axis=0)[hardest]]
     counts = (f"{short_name(name, 20)} {each.sum()}" for name, each in zip(answers, wrong, strict=True))
-    title = f"Mistakes among {len(crops)} test images: {', '.join(counts)}"
+    title = f"Mistakes among {how_many(len(crops), 'test image')}: {', '.join(counts)}"
     if not len(hardest):
         return gallery([], [], title=f"{title}\nNo model takes any of them for another class.")
     figure, ax = _crop_rows(min(n, len(hardest)))

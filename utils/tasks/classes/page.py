@@ -16,6 +16,7 @@ from utils.data.crops import Crop, CropSet
 from utils.data.problems import Problem, problem_table, questions
 from utils.data.project import Project
 from utils.data.uneven import crop_features, uneven_crops
+from utils.errors import how_many
 from utils.metrics.calibration import calibration_curve, expected_calibration_error
 from utils.metrics.classes import CLASSES, GROUPS, TOTALS, ClassScores, group_names
 from utils.pages.colours import BLUE, ORANGE, VERMILION
@@ -196,7 +197,7 @@ class ClassPage:
         names = ", ".join(one["name"] for one in description["classes"])
         return (
             f"A classifier ({description['network']['network']}) that sorts images into {len(description['classes'])} "
-            f"classes ({names}), trained for {number_of_epochs} epochs. {told(description)}"
+            f"classes ({names}), trained for {how_many(number_of_epochs, 'epoch')}. {told(description)}"
         ).strip()
 
 

@@ -11,6 +11,7 @@ from skimage.transform import downscale_local_mean
 
 from utils.data.examples import Example
 from utils.data.problems import Problem
+from utils.errors import how_many
 from utils.images.image import read_mask
 from utils.images.masks import without_ignored
 
@@ -66,11 +67,6 @@ def _places(points: Iterable[Sequence[float]]) -> str:
     return f"x, y = {shown}" + (" ..." if len(points) > MOST_LISTED else "")
 
 
-def _count(n: int, one: str) -> str:
-    """Number with its noun in the singular or the plural."""
-    return f"{n} {one}" if n == 1 else f"{n} {one}s"
-
-
 def _warning(example: Example, what: str, remedy: str) -> Problem:
     """Warning about the mask of `example`."""
     return Problem("warning", str(example.mask_path), what, remedy)
@@ -85,7 +81,7 @@ def _torn(example: Example, table: pd.DataFrame) -> Problem | None:
     owner[pieces] = example.mask
     torn = np.flatnonzero(np.bincount(owner[1:])[1:] > 1)
     places = _places(table[["centroid-0", "centroid-1"]].to_numpy()[torn])
-    what = f"{_count(len(torn), 'object')} in several pieces, around {places}"
+    what = f"{how_many(len(torn), 'object')} in several pieces, around {places}"
     return _warning(example, what, "Give each piece a number of its own, or remove stray pixels.")
 
 
@@ -94,7 +90,7 @@ def _holed(example: Example) -> Problem | None:
     holes = _holes(example.mask)
     if not len(holes):
         return None
-    what = f"{_count(len(holes), 'hole')} inside objects, at {_places(holes)}"
+    what = f"{how_many(len(holes), 'hole')} inside objects, at {_places(holes)}"
     return _warning(example, what, "Fill the holes in the label image; StarDist knows objects without holes only.")
 
 
@@ -118,9 +114,8 @@ def _specks(example: Example, table: pd.DataFrame, smallest: float) -> Problem |
     specks = table[(table["area"] < smallest) & ~table["cut"]]
     if specks.empty:
         return None
-    what = (
-        f"{_count(len(specks), 'speck')} of a few pixels, at {_places(specks[['centroid-0', 'centroid-1']].to_numpy())}"
-    )
+    places = _places(specks[["centroid-0", "centroid-1"]].to_numpy())
+    what = f"{how_many(len(specks), 'speck')} of a few pixels, at {places}"
     return _warning(example, what, "Remove them unless they are real objects.")
 
 
@@ -129,7 +124,7 @@ def _forgotten(example: Example) -> Problem | None:
     found = unlabelled(example.image.array, example.mask)
     if not len(found):
         return None
-    what = f"{_count(len(found), 'object')} without a label suspected, at {_places(found)}"
+    what = f"{how_many(len(found), 'object')} without a label suspected, at {_places(found)}"
     return _warning(example, what, "Look at the picture: objects left out teach the network to overlook them.")
 
 

@@ -10,6 +10,7 @@ from utils.data.examples import Example
 from utils.data.problems import Problem
 from utils.data.project import Project, describe_images
 from utils.data.splits import ROLES
+from utils.errors import how_many
 from utils.metrics.objects import count_error
 from utils.pages.score_figures import confusion_figure
 from utils.patching.batches import PREVIEWS, drawn_before_and_after
@@ -124,8 +125,9 @@ class ObjectPage:
         """See `Task`."""
         names = ", ".join(one["name"] for one in description["classes"] if one["id"] > 0)
         return (
-            f"A StarDist model that finds and outlines single objects ({names}), trained for {number_of_epochs} "
-            f"epochs. A pixel can start an object from a probability of {description['threshold']:.2f}; of two "
+            f"A StarDist model that finds and outlines single objects ({names}), trained for "
+            f"{how_many(number_of_epochs, 'epoch')}. A pixel can start an object from a "
+            f"probability of {description['threshold']:.2f}; of two "
             f"outlines that share more than {100 * description['nms_threshold']:.0f} % of their area one is dropped: "
             "thresholds chosen on validation images."
         )

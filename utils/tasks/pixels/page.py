@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from utils.data.problems import Problem
 from utils.data.project import Project, describe_images
 from utils.data.uneven import class_shares
+from utils.errors import how_many
 from utils.metrics.pixels import readable_pixel_scores
 from utils.pages.figures import show_augmented, show_pairs
 from utils.pages.score_figures import confusion_figure
@@ -86,7 +87,7 @@ class PixelPage:
         )
         return (
             f"A U-Net that sorts each pixel into {len(description['classes'])} classes ({names}), trained for "
-            f"{number_of_epochs} epochs. {rule}"
+            f"{how_many(number_of_epochs, 'epoch')}. {rule}"
         )
 
 
