@@ -68,3 +68,14 @@ def test_nothing_to_count(drawings, total):
 def test_in_a_terminal_it_is_one_of_tqdm(capsys):
     assert list(progress_bar(range(3))) == [0, 1, 2]
     assert "3 of 3" in capsys.readouterr().err
+
+
+def test_bars_within_another_are_not_shown(capsys):
+    with bar.progress_bar(total=2, mininterval=0) as whole, bar.one_bar():
+        for _ in bar.progress_bar(range(3), desc="within", disable=False):
+            pass
+        whole.update()
+    assert "within" not in capsys.readouterr().err
+    for _ in bar.progress_bar(range(3), desc="alone"):
+        pass
+    assert "alone" in capsys.readouterr().err

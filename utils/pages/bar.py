@@ -2,7 +2,8 @@
 
 import html
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from IPython import get_ipython
@@ -13,6 +14,17 @@ STEPS = "{desc}{percentage:3.0f} % {bar} {n_fmt} of {total_fmt}, {remaining} lef
 BLOCKS = 30  # of the bar where only plain text can be shown
 SECONDS = 0.5  # between two drawings
 _HERE = "\0"  # where the bar stands in the text
+_one = {"bar": False}
+
+
+@contextmanager
+def one_bar() -> Iterator[None]:
+    """Show none of the bars that are begun meanwhile: the one that is there already tells of all."""
+    before, _one["bar"] = _one["bar"], True
+    try:
+        yield
+    finally:
+        _one["bar"] = before
 
 
 def progress_bar(items: Iterable | None = None, **options: Any) -> tqdm:
@@ -20,6 +32,7 @@ def progress_bar(items: Iterable | None = None, **options: Any) -> tqdm:
 
     On a page it is a `PageBar`, in a terminal that of tqdm.
     """
+    options |= {"disable": True} if _one["bar"] else {}
     on_page = getattr(get_ipython(), "kernel", None) is not None
     return (PageBar if on_page else tqdm)(items, **{"mininterval": SECONDS, "bar_format": STEPS, **options})
 
