@@ -206,6 +206,7 @@ def answer_parts(task: Any, project: "Project", asked: Mapping, forms: Mapping) 
             if fold not in done:
                 _answer_part(task, project, asked, fold, _Share(bar, len(done)))
                 done.append(fold)
+                bar.update(len(done) - bar.n)
 
 
 def _with_rounds(asked: Mapping, forms: Mapping) -> dict:
