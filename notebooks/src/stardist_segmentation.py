@@ -476,9 +476,9 @@ viewer(chosen.results)
 # %% [markdown]
 # ## 7. Export
 #
-# Other programs can use your model, too. Choose in the form what you need; without a tick nothing is written. Each export
-# is opened with another program's reader and compared with this notebook on your test images. It went well when a
-# folder is named below; it lies in that of the model under `export`, with a README that says how to open the files.
+# Other programs can use your model, too. Choose in the form what you need; without a tick nothing is written. Each
+# export is opened with another program's reader and compared with this notebook on your test images. It went well when
+# a folder is named below; it lies in that of the model under `export`, with a README that says how to open the files.
 #
 # With a model trained earlier, run sections 1, 2 and 7: *Model folder* lists the models that are there.
 

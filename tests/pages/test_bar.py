@@ -169,3 +169,14 @@ def test_a_search_that_fails_stays_where_it_was(drawings, monkeypatch):
 def _stopped(moved):
     moved.update(5)
     raise KeyboardInterrupt
+
+
+def test_bars_within_another_are_not_shown(capsys):
+    with bar.progress_bar(total=2, mininterval=0) as whole, bar.one_bar():
+        for _ in bar.progress_bar(range(3), desc="within", disable=False):
+            pass
+        whole.update()
+    assert "within" not in capsys.readouterr().err
+    for _ in bar.progress_bar(range(3), desc="alone"):
+        pass
+    assert "alone" in capsys.readouterr().err

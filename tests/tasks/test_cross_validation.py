@@ -25,6 +25,7 @@ from utils.tasks.registry import CLASSIFIER, STARDIST, UNET
 from utils.tasks.rules import epochs_choice
 from utils.tasks.task import TestSet
 from utils.training import model_folder
+from utils.training.fit import TrainingStopped
 
 QUICK = "Quick on a CPU"
 GROUPED = {"group_rule": "{group}_*"}
@@ -281,6 +282,33 @@ def test_a_stop_in_the_middle_goes_on_at_its_part_and_ends_the_same(tested, tmp_
     assert [(again.folder / name).read_bytes() for name in files] == [
         (whole.folder / name).read_bytes() for name in files
     ]
+
+
+@pytest.mark.slow
+def test_a_stop_within_a_part_goes_on_at_its_epoch_and_ends_the_same(tmp_path, monkeypatch):
+    source, kept = written(tmp_path), []
+    moved = cross_validation._Share.on_epoch_end
+
+    def stopping(self, epoch, logs=None):
+        moved(self, epoch, logs)
+        if self.done == 1 and epoch == 0:
+            raise KeyboardInterrupt
+
+    for name, stops in (("whole", False), ("stopped", True)):
+        given = given_to(source, tmp_path / name, **GROUPED)
+        given["overrides"]["training"]["number_of_epochs"] = 3
+        project = page.open_project(UNET, given["overrides"]["data"], 0, QUICK)
+        if stops:
+            monkeypatch.setattr(cross_validation._Share, "on_epoch_end", stopping)
+            with pytest.raises(TrainingStopped, match="epoch 2 of 3"):
+                UNET.train(project, given)
+            monkeypatch.undo()
+            part = project.folder / "training" / "cross_validation" / "2" / "training" / "state.json"
+            assert json.loads(part.read_text())["epoch"] == 1
+        UNET.train(project, given)
+        evaluate(UNET, project.folder, find_test_set(UNET, project.folder))
+        kept.append([(project.folder / file).read_bytes() for file in ("evaluation.csv", "scores.json", "history.csv")])
+    assert kept[0] == kept[1]
 
 
 @pytest.mark.slow

@@ -18,6 +18,17 @@ SEARCH = "{desc}: {percentage:3.0f} % {bar} {n_fmt} steps, {remaining} left"
 BLOCKS = 30  # of the bar where only plain text can be shown
 SECONDS = 0.5  # between two drawings
 _HERE = "\0"  # where the bar stands in the text
+_one = {"bar": False}
+
+
+@contextmanager
+def one_bar() -> Iterator[None]:
+    """Show none of the bars that are begun meanwhile: the one that is there already tells of all."""
+    before, _one["bar"] = _one["bar"], True
+    try:
+        yield
+    finally:
+        _one["bar"] = before
 
 
 def progress_bar(items: Iterable | None = None, **options: Any) -> tqdm:
@@ -25,6 +36,7 @@ def progress_bar(items: Iterable | None = None, **options: Any) -> tqdm:
 
     On a page it is a `PageBar`, in a terminal that of tqdm.
     """
+    options |= {"disable": True} if _one["bar"] else {}
     on_page = getattr(get_ipython(), "kernel", None) is not None
     return (PageBar if on_page else tqdm)(items, **{"mininterval": SECONDS, "bar_format": STEPS, **options})
 

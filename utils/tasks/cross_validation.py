@@ -17,7 +17,7 @@ from utils.errors import DataError, ModelError
 from utils.files import atomic, file_sha256
 from utils.forms.fields import AUTOMATIC
 from utils.groups import named_groups
-from utils.pages.bar import progress_bar
+from utils.pages.bar import one_bar, progress_bar
 from utils.samples import sample_of
 from utils.tasks.automatic import Choice
 from utils.training.model_folder import HISTORY, UNFINISHED, was_split_so
@@ -201,11 +201,12 @@ def answer_parts(task: Any, project: "Project", asked: Mapping, forms: Mapping) 
     if len(done) == len(numbers):
         return
     options = {"total": len(numbers), "initial": len(done), "bar_format": BAR, "smoothing": 0}
-    with progress_bar(desc=f"Testing on all images in turn ({len(numbers)} parts)", **options) as bar:
+    with progress_bar(desc=f"Testing on all images in turn ({len(numbers)} parts)", **options) as bar, one_bar():
         for fold in numbers:
             if fold not in done:
                 _answer_part(task, project, asked, fold, _Share(bar, len(done)))
                 done.append(fold)
+                bar.update(len(done) - bar.n)
 
 
 def _with_rounds(asked: Mapping, forms: Mapping) -> dict:

@@ -178,8 +178,7 @@ class ObjectTraining:
         """Write the model folder from the trained network, with thresholds chosen on validation images only."""
         model = build(description["network"])
         model.keras_model.set_weights(network.get_weights())
-        given = project.examples("validation"), description["normalisation"]
-        optimise_thresholds(model, *given, shown=not project.fold)  # one bar is enough for all parts of a test
+        optimise_thresholds(model, project.examples("validation"), description["normalisation"])
         chosen = {"threshold": model.thresholds.prob, "nms_threshold": model.thresholds.nms}
         save(project.folder, model, description | chosen, history)
 
@@ -208,9 +207,7 @@ def _with_policy(layer: keras.Layer, policy: keras.DTypePolicy) -> keras.Layer:
     return layer.__class__.from_config(layer.get_config() | {"dtype": dtype})
 
 
-def optimise_thresholds(
-    model: StarDist2D, examples: Sequence[Example], normalisation: Mapping, shown: bool = True
-) -> None:
+def optimise_thresholds(model: StarDist2D, examples: Sequence[Example], normalisation: Mapping) -> None:
     """Let StarDist choose its probability and overlap thresholds on validation images; bars show the progress.
 
     Without any object in them nothing can be chosen: StarDist's usual values stay. Where pixels are `IGNORED` nothing
@@ -220,7 +217,7 @@ def optimise_thresholds(
         return
     images = [normalise(source.image, source.low, source.high) for source in sources(examples, normalisation)]
     masks = [one.mask for one in examples]
-    with quiet(), _bars_for_the_page(shown), _blind_where_ignored(model, masks):
+    with quiet(), _bars_for_the_page(), _blind_where_ignored(model, masks):
         model.optimize_thresholds(images, [without_ignored(mask) for mask in masks])
 
 
@@ -242,15 +239,14 @@ def _blind_where_ignored(model: StarDist2D, masks: Sequence[np.ndarray]):
 
 
 @contextmanager
-def _bars_for_the_page(shown: bool = True):
+def _bars_for_the_page():
     """Let StarDist draw its bars as the page does: as text, each step of a bar is a new line of a notebook.
 
     It tries thresholds until they no longer differ, which is not a failure to reach the number that it may try.
     """
 
     def bar(total: int, desc: str, disable: bool = False):
-        told = desc.replace("NMS threshold =", "Choosing thresholds, overlap")
-        return search_bar(total, told, disable=disable or not shown)
+        return search_bar(total, desc.replace("NMS threshold =", "Choosing thresholds, overlap"), disable=disable)
 
     before, stardist.utils.tqdm = stardist.utils.tqdm, bar
     try:
