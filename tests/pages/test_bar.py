@@ -80,7 +80,9 @@ def told(drawings, monkeypatch):
     """What the corner is told, in order, from the first moment on."""
     said = []
     monkeypatch.setattr(corner, "SECONDS", -1)
-    monkeypatch.setattr(corner.Corner, "_show", lambda self, **news: (said.append(news), setattr(self, "_handle", 1)))
+    monkeypatch.setattr(
+        corner.Corner, "_show", lambda one, **news: (said.append(news), setattr(one, "_handle", Handle([])))
+    )
     return said
 
 
@@ -132,10 +134,20 @@ def test_a_short_cell_has_no_corner(shown):
     assert shown == []
 
 
+def test_nothing_of_it_stays_in_the_notebook(shown, monkeypatch):
+    monkeypatch.setattr(corner, "SECONDS", -1)
+    one = corner.Corner()
+    one.tell("Images", 0.5)
+    one.end("Images", complete=True)
+    assert ["application/javascript" in bundle for bundle in shown] == [True, True, False]
+
+
 def test_in_colab_there_is_no_corner(shown, monkeypatch):
     monkeypatch.setattr(corner, "SECONDS", -1)
     monkeypatch.setitem(sys.modules, "google.colab", object())
-    corner.Corner().tell("Images", 0.5)
+    one = corner.Corner()
+    one.tell("Images", 0.5)
+    one.end("Images", complete=True)
     assert shown == []
 
 

@@ -2,7 +2,8 @@
 
 JupyterLab jumps to the end of a page that is run at once, away from the bar. The box is put beside the page, by a small
 script, and the title of the browser's tab begins with the percentage; at the end both say so. A page that is opened
-later, sent to somebody or made into HTML shows nothing of it: the script minds the time at which it was written.
+later, sent to somebody or made into HTML shows nothing of it: at the end the script is taken out again, and before it
+minds the time at which it was written.
 """
 
 import json
@@ -19,9 +20,10 @@ KEPT = 60  # seconds for which the end is told, once somebody looks
 SILENCE = 300  # seconds without news after which the box goes: the kernel has died, or the page was opened anew
 SCRIPT = """
 (function (news) {
-  const box = document.getElementById("nocode-corner") || document.createElement("div"), place = element;
+  const box = document.getElementById("nocode-corner") || document.createElement("div");
   if (Math.abs(Date.now() - news.sent) > 1000 * news.silence) return;
   const own = window.nocodeCorner = window.nocodeCorner || {title: document.title};
+  own.place = element.closest && element.closest(".jp-Cell") || own.place || element;  // stays when the output goes
   const end = () => { clearTimeout(own.timer); document.title = own.title; window.nocodeCorner = null; box.remove(); };
   clearTimeout(own.timer);
   if (news.share === null) { end(); return; }
@@ -35,7 +37,7 @@ SCRIPT = """
   bar.style.cssText = "width: 100%; min-width: 220px";
   text.textContent = (news.page && news.page + ": ") + news.text;
   box.replaceChildren(text, bar);
-  box.onclick = () => { place.scrollIntoView({block: "center"}); if (news.over) end(); };
+  box.onclick = () => { own.place.scrollIntoView({block: "center"}); if (news.over) end(); };
   if (!box.isConnected) document.body.appendChild(box);
   document.title = (news.over ? "\\u2713 " : Math.floor(100 * news.share) + " % ") + news.page;
   const wait = () => { own.timer = setTimeout(end, 1000 * (news.over ? news.kept : news.silence)); };
@@ -62,6 +64,7 @@ class Corner:
             minutes, seconds = divmod(round(time.monotonic() - self._begin), 60)
             took = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
             self._show(text=f"Done after {took}: {text}", share=1 if complete else None, over=True)
+            self._handle.update({"text/plain": ""}, raw=True)  # nothing stays in the notebook
 
     def _show(self, **news: Any) -> None:
         if "google.colab" in sys.modules:

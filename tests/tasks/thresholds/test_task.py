@@ -9,9 +9,11 @@ from sklearn.metrics import jaccard_score
 
 from notebooks.predict import predict_all
 from tests.tasks.thresholds.task import Otsu, Thresholds
-from tests.tiny import parameters, write_data
+from tests.test_locks import another
+from tests.tiny import parameters, tree, write_data
+from utils.errors import ModelError
 from utils.images.image import read_image, read_mask
-from utils.tasks import page, registry, report
+from utils.tasks import held_out, page, registry, report
 from utils.tasks.held_out import evaluate, find_test_set
 
 TASK, otsu = Thresholds(), Otsu({"classes": []}).class_ids
@@ -40,6 +42,29 @@ def test_it_is_scored_on_the_images_set_aside(project, result):
     written = json.loads((project.folder / "scores.json").read_text(encoding="utf-8"))
     assert written["headline"]["value"] == pytest.approx(result.headline["value"])
     assert len(pd.read_csv(project.folder / "evaluation.csv")) == len(iou)
+
+
+def test_scores_are_written_neither_while_another_page_writes_the_model_nor_beside_other_weights(
+    project, result, monkeypatch
+):
+    monkeypatch.setattr(held_out, "SECONDS_TO_WAIT", 0)
+    before, found = tree(project.folder), find_test_set(TASK, project.folder)
+    with another(project.folder), pytest.raises(ModelError, match="being written at the moment, by the page the_other"):
+        evaluate(TASK, project.folder, found)
+    assert tree(project.folder) == before
+
+    class Slow(Thresholds):
+        def scores(self, *given):
+            description = json.loads((project.folder / "model.json").read_text())
+            (project.folder / "model.json").write_text(json.dumps(description | {"sha256": {"rule.txt": "1"}}))
+            return super().scores(*given)
+
+    try:
+        with pytest.raises(ModelError, match="was trained again in the meantime. Run this cell again"):
+            evaluate(Slow(), project.folder, found)
+        assert tree(project.folder) | {"model.json": before["model.json"]} == before
+    finally:
+        (project.folder / "model.json").write_bytes(before["model.json"])
 
 
 def test_its_page_and_report(project, result, capsys):
