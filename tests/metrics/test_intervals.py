@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.stats
 from scipy.stats import binomtest
@@ -10,8 +11,8 @@ from scipy.stats import binomtest
 from tests.benchmarks.intervals import CASES, coverage
 from utils.metrics.classes import class_scores, recalls
 from utils.metrics.intervals import Judgement, estimate, mean_of, paired_difference
-from utils.metrics.objects import object_scores
-from utils.metrics.pixels import pixel_scores
+from utils.metrics.objects import ObjectScores, object_score_table, object_scores
+from utils.metrics.pixels import pixel_score_table, pixel_scores
 from utils.tasks.classes.evaluate import compare_classifiers
 from utils.tasks.registry import TASKS
 
@@ -293,6 +294,34 @@ def test_turning_right_and_wrong_round_turns_the_interval_round(seed):
     np.testing.assert_allclose([1 - high[0], 1 - low[0]], [turned[0][0], turned[1][0]])
     of_hundred = estimate(as_sums(100 * values), mean, most=100).ends
     np.testing.assert_allclose(of_hundred, [100 * low, 100 * high])
+
+
+@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.filterwarnings("error")
+def test_every_interval_has_a_width_and_holds_its_score(seed):
+    """Also where all is right, all wrong, a class is absent or in one image, or patients cancel each other out."""
+    rng = np.random.default_rng(seed)
+    n, k = int(rng.integers(3, 16)), int(rng.integers(2, 5))
+    y = rng.integers(k if seed % 3 else 1, size=n)
+    p = np.eye(k)[np.where(rng.random(n) < (0, 0.5, 1)[seed % 3], y, rng.integers(k, size=n))]
+    groups = [str(i) for i in (rng.integers(4, size=n) if seed % 2 else range(n))]
+    table = class_scores([str(i) for i in range(n)], groups, y, p, class_table(k)).table
+    masks = [np.full((5, 5), one) for one in y]
+    found = [
+        np.where(rng.random((5, 5)) < rng.choice([0, 0.9, 1]), mask, rng.integers(k, size=(5, 5))) for mask in masks
+    ]
+    scores = pixel_scores(zip([str(i) for i in range(n)], groups, masks, found, strict=True), class_table(k))
+    lost = rng.integers(0, 3 if seed % 4 else 1, (n, 10)).cumsum(axis=1)
+    counts = np.stack([np.maximum(9 - lost, 0), np.minimum(lost, 9), np.minimum(lost, 9), np.maximum(9 - lost, 0)], -1)
+    object_table = object_score_table(ObjectScores(scores.per_image, counts.astype(float)))
+    rows = [table[table["score"] != "images"], pixel_score_table(scores)]
+    rows.append(object_table.rename(columns={"AP": "value", "AP low": "low", "AP high": "high"}).assign(score="AP"))
+    for score, value, low, high in pd.concat(rows)[["score", "value", "low", "high"]].itertuples(index=False):
+        if len(set(groups)) < 3 or np.isnan(value):
+            assert np.isnan([low, high]).all()
+        else:
+            assert 0 <= low <= value <= high <= (100 if score.startswith("share_mae") else 1), score
+            assert high - low > 1e-4, score
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -145,14 +145,14 @@ def _effective(share: np.ndarray, influence: np.ndarray, counted: np.ndarray) ->
     variance they count as more; but then it was estimated, from n - 1 differences, which Student's t makes up for.
     Where no unit moves the score (all are right, or all are wrong) each counts as one.
     """
-    variance, n = (influence**2).sum(axis=0), counted.sum(axis=0)
+    variance, n = (influence**2).sum(axis=0), np.maximum(counted.sum(axis=0), 1)
     seen = (variance > NOTHING**2) & (share * (1 - share) > NOTHING)
     spread = np.where(seen, variance * n / np.where(seen, share * (1 - share), 1.0), 1.0)
     graded = np.clip(1 - spread, 0.0, 1.0)
     spread *= 1 + graded / np.maximum(n - 1, 1)
     freedom = np.maximum(n - 1, 1) / np.maximum(graded, NOTHING)
     number = n / spread * (Z / t.ppf((1 + LEVEL) / 2, freedom)) ** 2
-    return np.where((len(influence) >= FEWEST_UNITS) & (n > 0) & np.isfinite(share), number, np.nan), graded
+    return np.where((len(influence) >= FEWEST_UNITS) & np.isfinite(share), number, np.nan), graded
 
 
 def mean_of(parts: Estimate) -> Estimate:
@@ -180,12 +180,15 @@ def mean_of(parts: Estimate) -> Estimate:
 
 
 def _correlations(influence: np.ndarray, counted: np.ndarray) -> np.ndarray:
-    """Correlations (n_scores, n_scores) of scores; of those that no unit moves, the share of units in common."""
+    """Correlations (n_scores, n_scores) of scores; of those that no unit moves, the share of units in common.
+
+    Never below 0: of three patients some cancel out by chance.
+    """
     size = np.sqrt((influence**2).sum(axis=0))
     moved = size > NOTHING
     unit = influence / np.where(moved, size, 1.0)
     common = counted / np.sqrt(np.maximum(counted.sum(axis=0), 1))
-    return np.where(moved[:, None] & moved, unit.T @ unit, common.T @ common)
+    return np.where(moved[:, None] & moved, np.maximum(unit.T @ unit, 0.0), common.T @ common)
 
 
 def difference(one: Estimate, other: Estimate) -> tuple[np.ndarray, np.ndarray]:
