@@ -24,6 +24,12 @@ def test_columns_that_say_nothing_are_left_out():
     assert list(worth_showing(table.iloc[:0])) == list(table)  # an empty table keeps its headings
 
 
+def test_a_table_of_groups_keeps_their_names():
+    uneven = pd.DataFrame({"file": ["", "b.tif"], "group": ["P1", "b"], "feature": ["focus", "focus"]})
+    assert list(worth_showing(uneven)) == ["file", "group", "feature"]
+    assert list(worth_showing(uneven.iloc[:1])) == ["group", "feature"]
+
+
 def test_true_and_false_are_yes_and_no():
     page = tidy(pd.DataFrame({"file": ["a"], "uncertain": [False], "correct": [np.True_]})).to_html()
     assert "False" not in page

@@ -48,8 +48,8 @@ def worth_showing(table: pd.DataFrame) -> pd.DataFrame:
     if not len(table):
         return table
     nothing = [name for name in table if table[name].isin(["", *DASHES]).where(table[name].notna(), True).all()]
-    if {"file", "group"} <= set(table.columns) and not named_groups(table["file"].map(str), table["group"].map(str)):
-        nothing.append("group")
+    if {"file", "group"} <= set(table.columns) and table["file"].map(bool).all():  # else rows are about whole groups
+        nothing += [] if named_groups(table["file"].map(str), table["group"].map(str)) else ["group"]
     shown = table.drop(columns=nothing)
     answers = [name for name in shown if pd.api.types.is_bool_dtype(shown[name])]
     return shown.assign(**{name: shown[name].map({True: "yes", False: "no"}) for name in answers})
