@@ -221,9 +221,9 @@ class Task(ABC):
     def load(self, folder: Path) -> Any:
         """Predictor of a model folder: has `network`, `description` and `classes`."""
 
-    @abstractmethod
     def portable(self, folder: Path) -> Portable:
         """What other programs must know of the model in a folder; ModelError where they could not answer alike."""
+        raise ModelError(f"The model {folder} is no network that other programs could run.")
 
     def predict(
         self, model: Path, images: Path, folder: Path, progress: Callable[[Iterable], Iterable] = iter, **options: Any
