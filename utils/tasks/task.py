@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from utils.data.copies import duplicates
 from utils.data.problems import Problem, each_once
+from utils.errors import ModelError
 from utils.metrics.intervals import Judgement
 from utils.pages.page import overlays
 from utils.paths import resolve
