@@ -432,7 +432,7 @@ page.conclude(task, result, model_folder, project, checks)
 # (Colab: sections 1, 2 and 6): *Model folder* lists the models that are there.
 
 # %% cellView="form" jupyter={"source_hidden": true}
-# Load the software, where section 1 was not run
+# Load the software, where it was not loaded yet
 import sys
 from pathlib import Path
 

@@ -455,7 +455,7 @@ note(f"A page to keep or send: {written}", written)
 # that are there.
 
 # %% cellView="form" jupyter={"source_hidden": true}
-# Load the software, where section 1 was not run
+# Load the software, where it was not loaded yet
 import sys
 from pathlib import Path
 

@@ -344,10 +344,12 @@ class TestModels:
         form = Prediction()
         form._repr_mimebundle_()
         row = form._view.rows["model_folder"]
-        assert row.known.options[1][0] == "b: trained 25 November 16:40" or "b: trained" in row.known.options[1][0]
+        assert row.known.options[1][0].startswith("b: trained ")
         row.known.value = str(page / "models" / "b")
         assert form.model_folder == str(page / "models" / "b")
         assert row.control.value == str(page / "models" / "b")
+        form.model_folder = "models/another"
+        assert (row.known.value, row.control.value) == ("", "models/another")
 
     def test_without_a_model_nothing_is_offered(self, page):
         class Prediction(Form):

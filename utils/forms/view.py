@@ -117,6 +117,8 @@ class FieldRow:
             self.control.options = group_choices(self.form, self.name)
             self.own.value = ""
         self.control.value = text == "True" if isinstance(self.trait, Bool) else text
+        if self.known:
+            self.known.value = text if text in dict(self.known.options).values() else ""
         self._showing = False
         self.control.layout.border = f"2px solid {RED}" if wrong else None
         self.note.value = styled(wrong, f"color: {RED}") if wrong else self._info()
@@ -136,7 +138,7 @@ class FieldRow:
         self.form.enter(self.name, text)
 
     def _picked_model(self, change: Any) -> None:
-        if change["new"]:
+        if change["new"] and not self._showing:
             self.form.enter(self.name, change["new"])
 
 
