@@ -91,7 +91,8 @@ note(samples.descriptions(["nuclei_real", "tissue", "tissue_new_stain", "nuclei"
 # names look like, or that every image stands alone; until then the report does not call the test independent.
 #
 # **Few images** (fewer than 30, or groups): all are tested in turn, each by a model that was trained without it
-# ([cross-validation](../README.md#glossary)); section 3.2 says how much longer that takes. *Test in turn* changes it.
+# ([cross-validation](../README.md#glossary)); section 3.2 says how much longer that takes. *Test in turn*, under
+# Advanced, changes it.
 #
 # **Training**: choose a [preset](../README.md#glossary): it says how much time may be spent. *Try out* takes a minute
 # or two and shows how everything works, but its result is no result. *Quick on a CPU* gives a good model in minutes,
@@ -118,6 +119,9 @@ class AdvancedData(Form):
     percentage_validation = Automatic(Int(10, min=1, max=80), help="% of the rest that watches over the training").tag(
         advanced=True
     )
+    test_in_turn = Automatic(
+        Bool(), help="few images: test on all of them in turn, by 5 more trainings; automatic: fewer than 30"
+    ).tag(advanced=True)
     if_model_exists = Enum(
         ["ask", "replace"], help="if a model of this name exists: ask = stop; replace = keep the old one with its date"
     ).tag(advanced=True)
@@ -145,9 +149,6 @@ class Data(AdvancedData):
         path=True, names=("automatic",)
     )
     percentage_test = Int(20, min=0, max=80, help="% of images kept aside for section 5; 10 to 30 (not for a sample)")
-    test_in_turn = Automatic(
-        Bool(), help="few images: test on all of them in turn, by 5 more trainings; automatic: fewer than 30"
-    )
 
 
 data = Data(**overrides.get("data", {}))
