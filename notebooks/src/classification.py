@@ -100,7 +100,8 @@ note(samples.descriptions(["mitosis", "mitosis_new_marker"]))
 # its classes, and a semicolon before the next: *dividing: prophase, metaphase; resting: G1, S*.
 #
 # **Few images** (fewer than 30, or groups): all are tested in turn, each by a model that was trained without it
-# ([cross-validation](../README.md#glossary)); section 3.2 says how much longer that takes. *Test in turn* changes it.
+# ([cross-validation](../README.md#glossary)); section 3.2 says how much longer that takes. *Test in turn*, under
+# Advanced, changes it.
 #
 # **Training**: the [preset](../README.md#glossary) says how much time may be spent; it stands at the one that suits
 # this computer. *Try out* takes a minute or two and shows how everything works, but its result is no result. *Quick on
@@ -122,6 +123,9 @@ class AdvancedData(Form):
     model_path = Unicode(
         "models", help="folder that models are kept in; leave at models unless you keep them elsewhere"
     ).tag(path=True, advanced=True)
+    test_in_turn = Automatic(
+        Bool(), help="few images: test on all of them in turn, by 5 more trainings; automatic: fewer than 30"
+    ).tag(advanced=True)
     if_model_exists = IfTaken(help="if a model of this name was made with other data or settings").tag(advanced=True)
 
 
@@ -141,9 +145,6 @@ class Data(AdvancedData):
         "", help="folder of an earlier model to go on from (3.4); leave empty to train from scratch"
     ).tag(path=True)
     percentage_test = Int(20, min=0, max=80, help="% of images kept aside for section 5; 10 to 30 (not for a sample)")
-    test_in_turn = Automatic(
-        Bool(), help="few images: test on all of them in turn, by 5 more trainings; automatic: fewer than 30"
-    )
     percentage_validation = Automatic(
         Int(10, min=1, max=80), help="% of the rest that watches over the training; 10 to 25, more of few images"
     )

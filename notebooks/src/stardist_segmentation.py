@@ -100,7 +100,8 @@ note(samples.descriptions(["nuclei", "nuclei_real", "nuclei_whole", "nuclei_he"]
 # names look like, or that every image stands alone; until then the report does not call the test independent.
 #
 # **Few images** (fewer than 30, or groups): all are tested in turn, each by a model that was trained without it
-# ([cross-validation](../README.md#glossary)); section 3.2 says how much longer that takes. *Test in turn* changes it.
+# ([cross-validation](../README.md#glossary)); section 3.2 says how much longer that takes. *Test in turn*, under
+# Advanced, changes it.
 #
 # **Training**: the [preset](../README.md#glossary) says how much time may be spent; it stands at the one that suits
 # this computer. *Try out* takes a minute or two and shows how everything works, but its result is no result. *Quick on
@@ -128,6 +129,9 @@ class AdvancedData(Form):
     percentage_validation = Automatic(Int(10, min=1, max=80), help="% of the rest that watches over the training").tag(
         advanced=True
     )
+    test_in_turn = Automatic(
+        Bool(), help="few images: test on all of them in turn, by 5 more trainings; automatic: fewer than 30"
+    ).tag(advanced=True)
     if_model_exists = IfTaken(help="if a model of this name was made with other data or settings").tag(advanced=True)
 
 
@@ -154,9 +158,6 @@ class Data(AdvancedData):
         path=True, names=("automatic", "2D_versatile_fluo", "2D_versatile_he", "2D_paper_dsb2018", "2D_demo")
     )
     percentage_test = Int(20, min=0, max=80, help="% of images kept aside for section 5; 10 to 30 (not for a sample)")
-    test_in_turn = Automatic(
-        Bool(), help="few images: test on all of them in turn, by 5 more trainings; automatic: fewer than 30"
-    )
 
 
 data = Data(**overrides.get("data", {}))
