@@ -7,7 +7,7 @@ from utils.tasks.automatic import Choice
 
 WORK = {"Quick on a CPU": 125e6, "Try out": 16e6}  # pixels that a network learns from in all, at half resolution
 FULL = 0.4  # share of these at full resolution, which takes so much longer
-GENTLE_WORK = 5e6  # the same for each image, where few of them go on from a model
+GENTLE_STEPS = 75  # batches for each image, where few of them go on from a model
 GENTLER = 3  # times smaller steps then
 FEW_IMAGES = 10  # for training
 LARGEST_PATCH = 256  # pixels: larger ones show the same structures again
@@ -41,12 +41,12 @@ def levels_choice(fingerprint: Mapping, half_resolution: bool) -> Choice:
     return Choice("training", "pooling_steps", steps, why)
 
 
-def gentle_rounds(choice: Choice, images: int, pixels: int) -> Choice:
+def gentle_rounds(choice: Choice, images: int, steps: int) -> Choice:
     """`choice` of the rounds of training where few `images` go on from a model: what it knows would soon be lost.
 
-    `pixels` are those that a round shows.
+    `steps` are the batches of a round.
     """
-    rounds = max(1, round(images * GENTLE_WORK / pixels))
+    rounds = max(1, round(images * GENTLE_STEPS / steps))
     if choice.value <= rounds:
         return choice
     why = f"{images} images are few and go on from a model: more rounds would make it forget what it knows."

@@ -74,10 +74,8 @@ class PixelTraining:
         now = settled(forms, asked_for(forms, chosen))
         if not self._gently(project, now):
             return chosen
-        values = now["training"]
-        pixels = values["number_of_steps"] * values["batch_size"] * values["patch_height"] * values["patch_width"]
-        images = len(project.examples("training"))
-        return [gentle_rounds(one, images, pixels) if one.field == "number_of_epochs" else one for one in chosen]
+        images, steps = len(project.examples("training")), now["training"]["number_of_steps"]
+        return [gentle_rounds(one, images, steps) if one.field == "number_of_epochs" else one for one in chosen]
 
     def stages(self, project: Project, forms: Mapping) -> Sequence[Stage] | None:
         """See `NetworkTask`: few images that go on from a model would soon be learned by heart."""
