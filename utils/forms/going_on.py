@@ -16,6 +16,7 @@ from typing import Any
 from utils.errors import UserError
 from utils.forms.fields import AUTOMATIC
 from utils.forms.settings import OWN, made_by, notebook_name, read_model_settings, read_settings, settings_file
+from utils.locks import holder_of
 from utils.paths import FOLDER_NAME, resolve, shown_path
 
 MODELS = "models"
@@ -112,7 +113,12 @@ def _stopped(folder: Path) -> float:
 
 
 def _to_go_on(folder: Path, now: datetime) -> Offer | None:
-    """Offer to go on with the training in `folder`; None where it is not of this notebook or something is damaged."""
+    """Offer to go on with the training in `folder`.
+
+    None where it is not of this notebook, another page is at it now, or something is damaged.
+    """
+    if holder_of(folder):
+        return None
     try:
         saved = read_model_settings(folder)
         if made_by(folder, saved) != notebook_name():
