@@ -49,8 +49,8 @@ NOT_KEPT = (
     "choose it there again."
 )
 USE = (
-    "<i>Open ...</i> opens that page. Section 6 alone will do there (Colab: sections 1, 2 and 6): what was found here is "
-    "filled in already."
+    "<i>Open ...</i> opens that page. Section 6 alone will do there (Colab: sections 1, 2 and 6): what was found here "
+    "is filled in already."
 )
 DRAW = (
     'Nothing can be done with these images alone. <a href="../README.md#your-own-data">The README says</a> how masks '
