@@ -12,6 +12,7 @@ import pytest
 from notebooks.standalone import imported
 from utils import runtime
 from utils.errors import SetupError
+from utils.exchange import export as exchange
 from utils.paths import ROOT
 
 
@@ -102,9 +103,9 @@ def test_every_package_that_a_room_imports_is_one_that_is_asked_for():
     sources = [path.read_text(encoding="utf-8") for path in (ROOT / "utils").rglob("*.py")]
     names = {name.partition(".")[0] for source in sources for name in imported(source)}
     at_hand = set(sys.stdlib_module_names) | {"utils", "data_samples", "google", "IPython"}
-    # By tensorflow, scikit-image, ipywidgets and matplotlib.
-    brought = {"keras", "numpy", "scipy", "PIL", "traitlets", "packaging", "mpl_toolkits"}
-    assert names - at_hand - brought == runtime.NEEDED.keys() & names
+    # By tensorflow, keras, scikit-image, ipywidgets, matplotlib and ipykernel.
+    brought = {"keras", "h5py", "numpy", "scipy", "PIL", "traitlets", "packaging", "mpl_toolkits", "psutil"}
+    assert names - at_hand - brought - exchange.NEEDED.keys() == runtime.NEEDED.keys() & names
     assert runtime.NEEDED.keys() - names <= {"tensorflow", "tqdm", "ipywidgets", "matplotlib"}
 
 

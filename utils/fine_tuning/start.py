@@ -92,6 +92,7 @@ def example_values(model_path: str = "models") -> dict[str, dict]:
         "starting_model": "",
         "percentage_test": 20,
         "percentage_validation": AUTOMATIC,
+        "test_in_turn": AUTOMATIC,
         "group_rule": ASK,
         "axes": "automatic",
         "pixel_size": 0.0,

@@ -15,7 +15,7 @@ import pandas as pd
 from utils.data.splits import FOLD, FOLDS, folds, percentage_of_validation, with_copies
 from utils.errors import DataError, ModelError
 from utils.files import atomic, file_sha256
-from utils.forms.fields import AUTOMATIC
+from utils.forms.fields import AUTOMATIC, EARLIER, RENAME, STOP
 from utils.groups import named_groups
 from utils.pages.bar import one_bar, progress_bar
 from utils.samples import sample_of
@@ -100,7 +100,8 @@ def _why_not(project: "Project", data: Mapping, preset: str) -> str:
         return f"Not needed: there are {n} {unit}, of which enough can be set aside."
     if preset == TRY_OUT:
         return f'Not with the preset "{preset}", which only shows how everything works; with the others, yes.'
-    if data["if_model_exists"] == "ask" and was_split_so(project.folder, project.split):
+    existing = data["if_model_exists"]
+    if EARLIER.get(existing, existing) == STOP and was_split_so(project.folder, project.split):
         return "The model of this name was trained with these images set aside for its test."
     return ""
 
@@ -147,7 +148,8 @@ def _with_roles(task: Any, project: "Project", chosen: np.ndarray, data: Mapping
 
 def turn_choice(project: "Project") -> Choice:
     """What `in_turn` decided, for the form."""
-    return Choice("data", FIELD, project.folds is not None, project.in_turn)
+    why = project.in_turn or "Images are set aside for the test."
+    return Choice("data", FIELD, project.folds is not None, why)
 
 
 def turn_note(project: "Project", preset: str) -> str:
@@ -214,7 +216,7 @@ def _with_rounds(asked: Mapping, forms: Mapping) -> dict:
     training, n = asked["training"], forms["training"]["number_of_epochs"]
     if training["number_of_epochs"] == AUTOMATIC:
         training = {**training, "number_of_epochs": max(1, round(share_of_rounds(training["preset"]) * n))}
-    data = {**asked["data"], "if_model_exists": "replace", FIELD: False}  # the folder they lie in was asked for already
+    data = {**asked["data"], "if_model_exists": RENAME, FIELD: False}  # the folder they lie in was asked for already
     return {**asked, "data": data, "training": training}
 
 

@@ -264,5 +264,5 @@ def evaluate(task: Task, folder: Path, test_set: TestSet, **beside: Any) -> Eval
 def _check_unchanged(folder: Path, predictor: Any) -> None:
     """Refuse, by a ModelError, to write scores beside other weights than those that were scored."""
     sums = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))["sha256"]
-    if sums != predictor.description.get("sha256", sums):
+    if sums != getattr(predictor, "description", {}).get("sha256", sums):
         raise ModelError(f"The model {folder.name} was trained again in the meantime. Run this cell again.")

@@ -67,7 +67,7 @@ def open_project(
 def show_project(task: Task, project: "Project", training: dict, test_set: TestSet | None = None) -> None:
     """Section 3.2: what was found, as text, table and figure; `training` are values of that form."""
     display(Markdown(task.overview(project, training)))
-    if told := turn_note(project, training["preset"]):
+    if told := turn_note(project, training.get("preset", "")):
         display(Markdown(with_labels(told)))
     if isinstance(task, NetworkTask) and len(table := task.fingerprint_table(project)):
         show_tables({"What the images are like": table})

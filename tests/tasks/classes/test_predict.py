@@ -163,7 +163,7 @@ def test_rows_of_images_that_are_gone_are_kept(tmp_path, images):
     classify(images, out)
     (images / "a.tif").unlink()
     (told,) = classify(images, out).warnings
-    assert "1 images of an earlier prediction (a.tif)" in told
+    assert "1 image of an earlier prediction (a.tif)" in told
     assert len(list(out.glob("predictions*.csv"))) == 2
     assert len(list(out.glob("review*.csv"))) == 2
 

@@ -94,7 +94,13 @@ class TestRules:
     def test_there_is_a_choice_with_a_reason_for_every_field(self):
         found = CLASSIFIER.choices(project_of({}, {}), FORMS)
         automatic = {(form, name) for form in FORMS for name, value in FORMS[form].items() if value == AUTOMATIC}
-        named = {("data", "axes"), ("prediction", "axes"), ("training", "decides"), ("training", "time_for_training")}
+        named = {
+            ("data", "axes"),
+            ("prediction", "axes"),
+            ("prediction", "qupath"),
+            ("training", "decides"),
+            ("training", "time_for_training"),
+        }
         assert {(one.form, one.field) for one in found} == automatic - named
         for one in found:
             assert one.reason.endswith(".")

@@ -105,7 +105,7 @@ def test_a_finished_folder_holds_the_model_and_nothing_else(trained):
     chosen = json.loads((project.folder / "automatic.json").read_text())
     assert [one["field"] for one in chosen] == [
         *("percentage_validation", "flip", "rotate_90", "rotation", "zoom", "intensity", "stain", "empty"),
-        "starting_model",
+        *("starting_model", "test_in_turn"),
     ]
     assert all(one["reason"].endswith(".") for one in chosen)
     given = given["overrides"]
