@@ -103,7 +103,7 @@ def stop(notebook):
 
 
 def test_a_stopped_training_goes_on_where_it_was(notebook, project):
-    notebook.form("data").fill(**OWN, model_name="stopped")
+    notebook.form("data").fill(**OWN, model_name="stopped", test_in_turn="no")
     notebook.form("training").fill(**SHORT | {"number_of_epochs": 40, "number_of_steps": 30})
     notebook.run_section("3.2", "3.3", "3.4", "4")
     notebook.wait_for_text(r"Epoch\s[3-9]", "4")
