@@ -6,7 +6,7 @@ import pytest
 from traitlets import Enum, Int, Unicode
 
 from tests.forms.test_form import _fresh, type_in, view  # noqa: F401
-from utils.forms import Form, notebook, settings
+from utils.forms import Form, notebook, settings, state
 
 GIVEN = {"source": "somewhere/images", "number": 7}
 NOTE = "filled in from the first page"
@@ -119,3 +119,10 @@ def test_where_it_cannot_be_kept_nothing_breaks(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setattr(settings, "SETTINGS", tmp_path / "file" / "settings")
     assert not settings.hand_over({"one": {}})
+
+
+def test_a_form_further_down_is_known_before_it_appears(given):
+    assert state.typed("data") == {"source": "somewhere/images", "number": "7"}
+    type_in(run_cell(), "source", "mine")
+    assert state.typed("data")["source"] == "mine"
+    assert state.typed("other") == {}

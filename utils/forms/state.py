@@ -274,8 +274,12 @@ def remembered(form: Declaration) -> dict[str, Typed]:
 
 
 def typed(form_name: str) -> dict[str, str]:
-    """Texts by field that were typed in this session into a form, which may stand further down on the page."""
-    return {name: one.text for name, one in _typed.get(form_name, {}).items()}
+    """Texts by field that were typed in this session into a form, which may stand further down on the page.
+
+    Where nothing was, those that the first page filled in.
+    """
+    texts = {name: one.text for name, one in _typed.get(form_name, {}).items()}
+    return texts or {name: str(value) for name, value in from_first_page(form_name).items()}
 
 
 def remember(form: Declaration, texts: dict[str, str], found: bool = False) -> None:
