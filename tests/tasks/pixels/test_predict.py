@@ -335,4 +335,4 @@ def test_another_pixel_size_than_in_training_is_doubted(tmp_path, images, untrai
     predicted = UNET.predict(untrained_model(pixel_size_um=trained)[0], images, tmp_path / "out")
     assert len(predicted.warnings) == doubtful
     if doubtful:
-        assert "1 images have another pixel size (for example 0.5 um)" in predicted.warnings[0]
+        assert "1 image has another pixel size (for example 0.5 um)" in predicted.warnings[0]
