@@ -217,6 +217,9 @@ def test_an_export_lies_beside_the_model_with_what_is_known_of_it(tmp_path, untr
     with zipfile.ZipFile(folder / "export" / "fiji" / "TF_SavedModel.zip") as file:
         assert file.namelist() == ["saved_model.pb", "variables/"]
     assert UNET.load(folder)  # the model is as it was
+    write_json(folder / "parameters.json", {"overrides": {"training": {"preset": "Try out"}}})
+    (tried,) = export.export(folder, ["onnx"])
+    assert "this is no result" in (tried.folder / "README.md").read_text(encoding="utf-8")
 
 
 def test_what_does_not_answer_alike_is_removed(tmp_path, untrained_model, monkeypatch):

@@ -196,7 +196,7 @@ class CellResults(Results):
 
     def end(self, table: pd.DataFrame) -> None:
         """See `Results`."""
-        write_csv(self.folder / OBJECT_SHARES, self._shares(table))
+        write_csv(self.folder / OBJECT_SHARES, *self.remarked([self._shares(table)]))
         self.warnings += _cut_doubt(self.cut)
 
     def summary(self, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
