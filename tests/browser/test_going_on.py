@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missi
 
 def test_after_a_restart_the_first_form_offers_to_go_on_and_fills_all_forms(visit, project):
     with first_forms(visit) as notebook:
-        notebook.form("data").fill(**OWN, model_name="restarted")
+        notebook.form("data").fill(**OWN, model_name="restarted", test_in_turn="no")
         notebook.form("training").fill(**SHORT | {"number_of_epochs": 40, "number_of_steps": 30})
         notebook.run_section("3.2", "3.3", "3.4", "4")
         notebook.wait_for_text(r"Epoch\s[3-9]", "4")

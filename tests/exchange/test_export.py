@@ -162,10 +162,11 @@ def run_script(folder, image):
 
 
 @pytest.mark.parametrize("per", [EACH_IMAGE, TOGETHER, "percentile"])
-@pytest.mark.parametrize(("channels", "dtype"), [(1, np.uint16), (3, np.uint8)])
+@pytest.mark.parametrize(("channels", "dtype"), [(1, np.uint16), (3, np.uint8), (1, np.float32)])
 def test_the_script_gives_the_masks_of_the_notebook(tmp_path, untrained_model, per, channels, dtype):
     array = (20 + 5 * RNG.standard_normal((37, 61, channels))).astype(dtype)
     array[5:9, 7:12] = 200  # few pixels, which percentiles of the whole image do not see
+    array = array / np.float32(400) if dtype == np.float32 else array  # 0 to 1: less than whole numbers are rounded by
     normalisation = NORMALISATION if per == "percentile" else normalisation_of([array], per)
     folder, _, description = untrained_model(channels=channels, values=(0, 7, 200))
     write_json(
@@ -216,6 +217,9 @@ def test_an_export_lies_beside_the_model_with_what_is_known_of_it(tmp_path, untr
     with zipfile.ZipFile(folder / "export" / "fiji" / "TF_SavedModel.zip") as file:
         assert file.namelist() == ["saved_model.pb", "variables/"]
     assert UNET.load(folder)  # the model is as it was
+    write_json(folder / "parameters.json", {"overrides": {"training": {"preset": "Try out"}}})
+    (tried,) = export.export(folder, ["onnx"])
+    assert "this is no result" in (tried.folder / "README.md").read_text(encoding="utf-8")
 
 
 def test_what_does_not_answer_alike_is_removed(tmp_path, untrained_model, monkeypatch):

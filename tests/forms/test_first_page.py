@@ -6,7 +6,8 @@ import pytest
 from traitlets import Enum, Int, Unicode
 
 from tests.forms.test_form import _fresh, type_in, view  # noqa: F401
-from utils.forms import Form, notebook, settings
+from utils.forms import Form, notebook, settings, state
+from utils.forms.going_on import Offer
 
 GIVEN = {"source": "somewhere/images", "number": 7}
 NOTE = "filled in from the first page"
@@ -28,6 +29,7 @@ def new_kernel(monkeypatch, name="one"):
     from utils.forms import state
 
     monkeypatch.setattr(state, "_typed", {})
+    monkeypatch.setattr(state, "_newest", {})
     notebook(name)
 
 
@@ -119,3 +121,26 @@ def test_where_it_cannot_be_kept_nothing_breaks(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setattr(settings, "SETTINGS", tmp_path / "file" / "settings")
     assert not settings.hand_over({"one": {}})
+
+
+def test_a_form_further_down_is_known_before_it_appears(given):
+    assert state.typed("data") == {"source": "somewhere/images", "number": "7"}
+    type_in(run_cell(), "source", "mine")
+    assert state.typed("data")["source"] == "mine"
+    assert state.typed("other") == {}
+
+
+def test_whoever_goes_on_with_something_else_has_nothing_of_it_left(given):
+    form = run_cell()
+    offer = Offer("Go on with x", "", "", {"training": {}})
+    state.fill_all(offer)
+    assert (form.source, form.number) == ("sample", 1)
+    assert (run_cell().source, run_cell().number) == ("sample", 1)
+    assert state.typed("data") == {}
+
+
+def test_a_form_that_appears_after_going_on_has_nothing_of_it_and_what_was_typed_stays(given):
+    form = run_cell()
+    type_in(form, "source", "mine")
+    state.fill_all(Offer("Go on with x", "", "", {"training": {}}))
+    assert (form.source, form.number) == ("mine", 1)

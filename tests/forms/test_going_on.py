@@ -105,6 +105,18 @@ class TestOffers:
             (folder / "training" / stage / "state.json").write_text(json.dumps({"epoch": epoch}))
         assert "in epoch 8 of 12" in told()[0]
 
+    def test_trainings_before_the_real_one_do_not_count(self, page):
+        folder = unfinished(page, epoch=2)
+        for place in ("trials/0", "cross_validation/3/training"):
+            (folder / "training" / place).mkdir(parents=True)
+            (folder / "training" / place / "state.json").write_text(json.dumps({"epoch": 9}))
+        assert "in epoch 3 of 12" in told()[0]
+        (folder / "split.csv").write_text("file,fold\n" + "".join(f"{i},{i % 5 + 1}\n" for i in range(9)))
+        (folder / "cross_validation").mkdir()
+        for part in (1, 2):
+            (folder / "cross_validation" / f"part_{part}.npz").touch()
+        assert "stopped in part 3 of 5 of the test on all images in turn, " in told()[0]
+
     def test_the_latest_come_first_and_few(self, page):
         for day in range(1, 7):
             unfinished(page, f"m{day}", when=datetime(2026, 11, day))

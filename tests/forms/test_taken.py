@@ -110,6 +110,17 @@ def test_the_epochs_of_all_stages_are_counted(model):
     assert "stopped after epoch 3 of 12" in note(model.parent)
 
 
+def test_the_test_on_all_images_in_turn_is_no_part_of_the_epochs(unfinished):
+    write(unfinished / "split.csv", "file,role,fold\n" + "".join(f"{i}.tif,training,{i % 5 + 1}\n" for i in range(9)))
+    write(unfinished / "training" / "cross_validation" / "3" / "training" / "state.json", {"epoch": 7})
+    for part in (1, 2):
+        write(unfinished / "cross_validation" / f"part_{part}.npz", "")
+    assert "stopped in part 3 of 5 of the test on all images in turn, on " in note(unfinished.parent)
+    for part in (3, 4, 5):
+        write(unfinished / "cross_validation" / f"part_{part}.npz", "")
+    assert "stopped after epoch 3 of 12" in note(unfinished.parent)
+
+
 def test_stopped_at_once(model):
     (model / "training").mkdir()
     assert "stopped before the first epoch was complete, on " in note(model.parent)

@@ -18,6 +18,7 @@ from utils.fine_tuning.comparison import old_test_set
 from utils.images.image import write_tiff
 from utils.tasks import cross_validation, page, report
 from utils.tasks.automatic import AUTOMATIC
+from utils.tasks.classes.calibration import uncalibrated
 from utils.tasks.cross_validation import effort, in_turn, of_fold, turn_choice, turn_note
 from utils.tasks.held_out import evaluate, find_test_set
 from utils.tasks.pixels.task import UNet
@@ -401,6 +402,40 @@ def test_parts_together_have_the_scores_of_all_images_at_once(kind, request, tmp
     assert set(result.folds["epochs"]) == {7}
     assert result.folds.iloc[:, 3:].notna().all(axis=None)
     assert "itself not tested" in report.verdict(result, folder)
+    assert "itself not tested" in report.write(task, folder, result, task.remarks(result)).read_text()
+
+
+def with_temperature(folder, temperature, images=40):
+    """The model in `folder` with another temperature, as if fitted on so many images."""
+    description = json.loads((folder / "model.json").read_text())
+    calibration = {"validation_images": images, "fitted": images >= 30}
+    (folder / "model.json").write_text(
+        json.dumps(description | {"temperature": temperature, "calibration": calibration})
+    )
+
+
+def test_temperatures_are_those_of_the_models_that_answered(sorter, tmp_path):
+    project, folder = sorter[0], tmp_path / "model"
+    shutil.copytree(project.folder, folder)
+    with_temperature(folder, 2.0)
+    predictor, test_set = in_parts(CLASSIFIER, replace(project, folder=folder), folder)
+    with_temperature(folder, 5.0)
+    result = evaluate(CLASSIFIER, folder, test_set)
+    whole = CLASSIFIER.evaluation(predictor, TestSet(test_set.examples, "", True), project.examples("training"))
+    np.testing.assert_allclose(uncalibrated(result), uncalibrated(whole), atol=1e-6)
+    assert "Temperatures, fitted in each part" in " ".join(CLASSIFIER.remarks(result))
+
+
+@pytest.mark.parametrize(("images", "said"), [(40, "which was not tested"), (8, "8 validation images are too few")])
+def test_a_temperature_of_the_kept_model_alone_is_not_called_tested(sorter, tmp_path, images, said):
+    project, folder = sorter[0], tmp_path / "model"
+    shutil.copytree(project.folder, folder)
+    with_temperature(folder, 1.0)
+    _, test_set = in_parts(CLASSIFIER, replace(project, folder=folder), folder)
+    with_temperature(folder, 5.0 if images > 30 else 1.0, images)
+    result = evaluate(CLASSIFIER, folder, test_set)
+    assert uncalibrated(result) is None
+    assert said in " ".join(CLASSIFIER.remarks(result))
 
 
 # --- costs

@@ -58,6 +58,20 @@ def test_they_are_written_where_the_pixel_size_is_known(tmp_path, images, asked,
     assert [path.name for path in (tmp_path / "out").glob("qupath/*")] == written
 
 
+def test_those_of_an_earlier_prediction_are_not_taken_for_those_of_this_one(tmp_path, images, untrained_model):
+    folder, _, _ = untrained_model(values=(0, 50, 200))
+    ways = {
+        tmp_path / "out": lambda how: predict(images, tmp_path / "out", qupath=how),
+        tmp_path / "areas": lambda how: UNET.predict(folder, images, tmp_path / "areas", qupath=how),
+    }
+    for place, again in ways.items():
+        again("yes")
+        before = (place / "qupath" / "a.geojson").read_bytes()
+        again("no")
+        assert not (place / "qupath" / "a.geojson").exists()
+        assert before in [path.read_bytes() for path in (place / "qupath").iterdir()]
+
+
 def test_those_of_a_stack_say_their_plane(tmp_path):
     (tmp_path / "images").mkdir()
     stack = np.stack([squares()[..., 0] for _ in range(6)]).reshape(2, 3, 40, 50)

@@ -17,6 +17,7 @@ from utils.tasks.choices import chosen_model
 from utils.tasks.held_out import find_test_set
 from utils.tasks.portable import Portable
 from utils.tasks.registry import read_task
+from utils.training.model_folder import no_result
 
 FOLDER, ABOUT, README = "export", "about.json", "README.md"
 IMAGES = 3  # test images that an export is compared on
@@ -148,7 +149,7 @@ def _export(folder: Path, name: str, model: Portable, about: Mapping, images: Se
                 f"What was written for {target.title} does not answer as the notebook does (difference {difference:.2g}"
             )
             return Exported(name, place, difference, f"{told}, limit {LIMIT:g}), so it was removed.")
-        write_text(fresh / README, "\n\n".join(_about(about, target, difference) + [*room.how(model)]) + "\n")
+        write_text(fresh / README, "\n\n".join(_about(folder, about, target, difference) + [*room.how(model)]) + "\n")
         shutil.rmtree(place, ignore_errors=True)
         fresh.rename(place)
     except ModelError as error:
@@ -161,10 +162,11 @@ def _export(folder: Path, name: str, model: Portable, about: Mapping, images: Se
     return Exported(name, place, difference)
 
 
-def _about(about: Mapping, target: Target, difference: float) -> list[str]:
+def _about(folder: Path, about: Mapping, target: Target, difference: float) -> list[str]:
     given = "; ".join(f"{name}: {about[name]}" for name in FIELDS[1:] if about.get(name))
     told = f"Written for {target.title}; its answers differ from the notebook's by at most {difference:.1g}."
-    return [f"# {about['title']}", *([given] if given else []), told]
+    remark = no_result(folder)
+    return [f"# {about['title']}", *([remark] if remark else []), *([given] if given else []), told]
 
 
 def largest_difference(

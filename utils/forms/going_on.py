@@ -16,6 +16,7 @@ from typing import Any
 from utils.errors import UserError
 from utils.forms.fields import AUTOMATIC
 from utils.forms.settings import OWN, made_by, notebook_name, read_model_settings, read_settings, settings_file
+from utils.forms.taken import own_states, part_in_test
 from utils.locks import holder_of
 from utils.paths import FOLDER_NAME, resolve, shown_path
 
@@ -128,6 +129,8 @@ def _to_go_on(folder: Path, now: datetime) -> Offer | None:
         values["data"] |= {"model_name": folder.name, "model_path": shown_path(folder.parent)}
         where = f"in epoch {done + 1}" if not total or done < total else "after its last epoch"
         of = f" of {total}" if total and done < total else ""
+        if part := part_in_test(folder):
+            where, of = f"in {part}", ""
         about = f"stopped {where}{of}, {in_words(datetime.fromtimestamp(_stopped(folder)), now)}"
     except (UserError, OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError):
         return None
@@ -137,7 +140,7 @@ def _to_go_on(folder: Path, now: datetime) -> Offer | None:
 
 def _epochs(folder: Path, saved: Values) -> tuple[int, int]:
     """Epochs that were finished, in all stages, and those in all (0 where that is not known yet)."""
-    states = [json.loads(path.read_text(encoding="utf-8")) for path in (folder / TRAINING).rglob(STATE)]
+    states = [json.loads(path.read_text(encoding="utf-8")) for path in own_states(folder)]
     total = saved["training"].get("number_of_epochs", 0)
     return sum(int(one["epoch"]) for one in states), total if isinstance(total, int) else 0
 

@@ -59,6 +59,11 @@ def from_first_page(form_name: str) -> dict[str, Any]:
     return _from_first_page.get(form_name, {})
 
 
+def forget_first_page() -> None:
+    """Let no form that appears from now on show what the first page filled in: something else was chosen."""
+    _from_first_page.clear()
+
+
 def _read_first_page() -> dict[str, dict[str, dict[str, Any]]]:
     """What was handed over lately; nothing for a run without a person, which says itself what it works on."""
     shell = get_ipython()

@@ -23,7 +23,7 @@ from utils.errors import FormError
 from utils.forms.fields import AUTOMATIC, Declaration, GroupRule, parse, refusal, rule, to_text
 from utils.forms.folders import annotations_beside, groupings_in, image_folder
 from utils.forms.going_on import Offer, choose, taken
-from utils.forms.settings import from_first_page, model_values, read_settings
+from utils.forms.settings import forget_first_page, from_first_page, model_values, read_settings
 from utils.groups import ALONE, ASK, FOLDER, Grouping
 from utils.paths import resolve
 from utils.samples import can_be_made
@@ -252,9 +252,22 @@ _newest: dict[str, Form] = {}
 
 def fill_all(offer: Offer) -> str:
     """Fill in all forms, those that are there and those that will appear; says what was done and what did not fit."""
+    for form in _newest.values():
+        if form.form_name not in offer.values and not form.headless:
+            _empty_first_page(form)
+    forget_first_page()
     choose(offer)
     refused = "".join(form._fill(taken(name)) for name, form in _newest.items() if not form.headless)
     return f"{offer.done}{refused}"
+
+
+def _empty_first_page(form: Form) -> None:
+    """Let fields show their defaults again that still show what the first page said, of other images."""
+    texts, _ = form.fitting(from_first_page(form.form_name))
+    start = form.start_texts(form.suitable)
+    for name in (same := [name for name, text in texts.items() if form.shown[name] == text]):
+        remembered(form).pop(name, None)
+    form._show({name: start[name] for name in same})
 
 
 class Typed(NamedTuple):
@@ -274,8 +287,12 @@ def remembered(form: Declaration) -> dict[str, Typed]:
 
 
 def typed(form_name: str) -> dict[str, str]:
-    """Texts by field that were typed in this session into a form, which may stand further down on the page."""
-    return {name: one.text for name, one in _typed.get(form_name, {}).items()}
+    """Texts by field that were typed in this session into a form, which may stand further down on the page.
+
+    Where nothing was, those that the first page filled in.
+    """
+    texts = {name: one.text for name, one in _typed.get(form_name, {}).items()}
+    return texts or {name: str(value) for name, value in from_first_page(form_name).items()}
 
 
 def remember(form: Declaration, texts: dict[str, str], found: bool = False) -> None:

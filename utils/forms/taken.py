@@ -17,7 +17,8 @@ from utils.paths import folder_of
 # Of this form, but not of the model, or understood when the images are read.
 NOT_COMPARED = {"model_name", "model_path", "if_model_exists", "training_source", "training_target", "group_rule"}
 TRAINING, FINISHED, SPLIT = "training", "model.json", "split.csv"  # as `utils.training.model_folder` calls them
-APART = ("trials", "rates")  # below the checkpoints: short trainings before the real one
+IN_TURN, FOLD = "cross_validation", "fold"  # folder of what was tested in turn, and column of the split
+APART = ("trials", "rates", IN_TURN)  # below the checkpoints: trainings before the real one
 
 
 def note_taken(form: Declaration, name: str) -> list[str]:
@@ -51,14 +52,33 @@ def _how_far(folder: Path, saved: Mapping[str, Mapping[str, Any]]) -> str:
     if not (folder / TRAINING).is_dir():
         done = folder / FINISHED
         return f"finished on {_changed(done)}" if done.is_file() else "incomplete"
-    checkpoints = folder / TRAINING
-    states = [path for path in checkpoints.rglob("state.json") if path.relative_to(checkpoints).parts[0] not in APART]
+    states = own_states(folder)
     epoch = sum(_epochs(path) for path in states)
+    if part := part_in_test(folder):
+        return f"stopped in {part}, on {_changed(folder / TRAINING)}"
     if not epoch:
-        return f"stopped before the first epoch was complete, on {_changed(checkpoints)}"
+        return f"stopped before the first epoch was complete, on {_changed(folder / TRAINING)}"
     of = saved.get("training", {}).get("number_of_epochs", AUTOMATIC)
     of = f" of {of}" if of != AUTOMATIC else ""
     return f"stopped after epoch {epoch}{of} on {in_words(max(map(_changed_at, states)))}"
+
+
+def own_states(folder: Path) -> list[Path]:
+    """Files that say how far an unfinished training is, one for each stage; not those of trainings before it."""
+    checkpoints = folder / TRAINING
+    found = checkpoints.rglob("state.json")
+    return [path for path in found if path.relative_to(checkpoints).parts[0] not in APART]
+
+
+def part_in_test(folder: Path) -> str:
+    """Where an unfinished training stopped in the test on all images in turn, in words; empty where it did not."""
+    try:
+        with (folder / SPLIT).open(encoding="utf-8", newline="") as file:
+            parts = {row[FOLD] for row in csv.DictReader(file)}
+    except (OSError, ValueError, LookupError, csv.Error):
+        return ""
+    done = sum(1 for _ in (folder / IN_TURN).glob("part_*.npz"))
+    return f"part {done + 1} of {len(parts)} of the test on all images in turn" if done < len(parts) else ""
 
 
 def _what_follows(form: Declaration, folder: Path, saved: Mapping[str, Mapping[str, Any]]) -> str:

@@ -15,7 +15,7 @@ import pandas as pd
 from utils.data.splits import FOLD, FOLDS, folds, percentage_of_validation, with_copies
 from utils.errors import DataError, ModelError
 from utils.files import atomic, file_sha256
-from utils.forms.fields import AUTOMATIC, EARLIER, RENAME, STOP
+from utils.forms.fields import AUTOMATIC, EARLIER, RENAME
 from utils.groups import named_groups
 from utils.pages.bar import one_bar, progress_bar
 from utils.samples import sample_of
@@ -101,7 +101,7 @@ def _why_not(project: "Project", data: Mapping, preset: str) -> str:
     if preset == TRY_OUT:
         return f'Not with the preset "{preset}", which only shows how everything works; with the others, yes.'
     existing = data["if_model_exists"]
-    if EARLIER.get(existing, existing) == STOP and was_split_so(project.folder, project.split):
+    if EARLIER.get(existing, existing) != RENAME and was_split_so(project.folder, project.split):
         return "The model of this name was trained with these images set aside for its test."
     return ""
 

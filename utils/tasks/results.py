@@ -19,6 +19,7 @@ from utils.data.unread import unread
 from utils.errors import DataError, UserError, how_many, log_exception
 from utils.files import atomic, meaningful, write_text
 from utils.forms.fields import AUTOMATIC
+from utils.images.geojson import write_geojson
 from utils.locks import Holder, hold
 from utils.paths import set_aside, shown_path
 from utils.training.model_folder import NO_RESULT, no_result
@@ -249,6 +250,14 @@ class Results(ABC):
     def wants_outlines(self, pixel_size_um: float | None) -> bool:
         """Whether the outlines of an image are written: who knows the size of a pixel may well use QuPath."""
         return self.qupath == "yes" or (self.qupath == AUTOMATIC and bool(pixel_size_um))
+
+    def write_outlines(self, file: Path, pixel_size_um: float | None, features: Iterable[dict]) -> None:
+        """Write the outlines of an image if they are wanted; else those of an earlier prediction are renamed."""
+        path = self.outlines_of(file)
+        if self.wants_outlines(pixel_size_um):
+            write_geojson(path, features)
+        elif path.exists():  # they would be taken for those of this prediction
+            set_aside(path)
 
     def not_read(self) -> list[str]:
         """Sentences on files among the images that are not read; results and their tables are none of them."""

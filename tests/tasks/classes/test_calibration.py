@@ -33,6 +33,7 @@ def evaluated(logits, y, temperature, fitted_on=None, share=1.0, forest=None):
     known = {} if fitted_on is None else {"validation_images": fitted_on, "fitted": fitted_on >= FEWEST_IMAGES}
     description = {"temperature": temperature} | ({"calibration": known} if known else {})
     others = {} if share == 1 else {"network": scores(network), "forest": scores(forest)}
+    others["test_set"] = SimpleNamespace(folds=None)
     return SimpleNamespace(scores=scores(p), predictor=SimpleNamespace(description=description, share=share), **others)
 
 

@@ -29,6 +29,7 @@ from utils.tasks.classes.cells import (
 )
 from utils.tasks.objects.predict import SOFTWARE
 from utils.tasks.results import ORIGIN, predict_folder
+from utils.training.model_folder import NO_RESULT
 
 
 def scene(seed, shape=(60, 70), channels=1):
@@ -55,6 +56,15 @@ def classify(folder, out=None, stub=None, told=None, data_folder=None, label_fol
     stub.description = told or description()
     data = data_folder or folder / "images"
     return predict_folder(CellResults(stub, folder / "model", data, out, labels=labels, **options))
+
+
+def test_every_table_of_a_model_to_try_out_says_so(tmp_path):
+    write_scene(tmp_path)
+    write_json(tmp_path / "model" / "parameters.json", {"overrides": {"training": {"preset": "Try out"}}})
+    classify(tmp_path)
+    tables = {path.name: pd.read_csv(path) for path in (tmp_path / "out").glob("*.csv")}
+    assert sorted(tables) == ["object_class_counts.csv", "object_classes.csv"]
+    assert all((table["remark"] == NO_RESULT).all() for table in tables.values())
 
 
 # ---- crops

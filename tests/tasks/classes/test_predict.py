@@ -11,7 +11,7 @@ import tifffile
 
 from tests.tiny_classifier import CLASSES, NAMES, Stub, description, write_crops
 from utils.errors import DataError
-from utils.files import file_sha256, meaningful, write_csv
+from utils.files import file_sha256, meaningful, write_csv, write_json
 from utils.images.image import read_image, write_tiff
 from utils.pages.pictures import montage, thumbnail
 from utils.tasks.classes import predict
@@ -27,6 +27,7 @@ from utils.tasks.classes.predict import (
     review_table,
 )
 from utils.tasks.results import predict_folder
+from utils.training.model_folder import NO_RESULT
 
 VALUES = {"a.tif": 0, "b.tif": 100, "c.tif": 200, "day 2/a.tif": 205, "day 2/d.tif": 152}
 
@@ -351,6 +352,14 @@ def test_how_many_of_each_class_is_told_and_written(tmp_path, images):
     assert written["images"].tolist() == told["images"].tolist()
     assert written["images"].sum() == len(VALUES)
     classify(images, tmp_path / "out")  # it is a result of an earlier prediction, which may be replaced
+
+
+def test_every_table_of_a_model_to_try_out_says_so(tmp_path, images):
+    write_json(tmp_path / "model" / "parameters.json", {"overrides": {"training": {"preset": "Try out"}}})
+    classify(images, tmp_path / "out")
+    tables = {path.name: pd.read_csv(path) for path in (tmp_path / "out").glob("*.csv")}
+    assert sorted(tables) == ["class_counts.csv", "predictions.csv", "review.csv"]
+    assert all((table["remark"] == NO_RESULT).all() for table in tables.values())
 
 
 def test_without_broad_classes_there_is_no_column_of_them():

@@ -1,5 +1,6 @@
 """How far the probabilities of a classifier can be believed, in words and numbers that its test images bear out."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,20 +11,36 @@ from utils.metrics.intervals import difference, estimate
 from utils.tasks.classes.forest import mixed
 
 if TYPE_CHECKING:
+    from utils.tasks.classes.predict import Classifier
     from utils.tasks.task import Evaluation
 
 ASKED = "**Can the probabilities be believed?**"
 
 
 def uncalibrated(evaluation: "Evaluation") -> np.ndarray | None:
-    """Probabilities (n, classes) of the test images without the network's temperature; None where it has none."""
+    """Probabilities (n, classes) of the test images without the network's temperature; None where it has none.
+
+    Of images tested in turn each has the temperature of the model that answered.
+    """
     predictor, p = evaluation.predictor, evaluation.scores.p
-    temperature = predictor.description["temperature"]
-    if temperature == 1 or predictor.share == 0:
+    if evaluation.test_set.folds is not None:
+        before = predictor.uncalibrated([one.image.array for one in evaluation.test_set.examples])
+        return None if np.array_equal(before, p) else before
+    if not has_temperature(predictor):
         return None
     if predictor.share == 1:
-        return undone(p, temperature)
-    return mixed(undone(evaluation.network.p, temperature), evaluation.forest.p, predictor.share)
+        return undone(p, predictor.description["temperature"])
+    return without_temperature(predictor, evaluation.network.p, evaluation.forest.p)
+
+
+def has_temperature(predictor: "Classifier") -> bool:
+    """Whether the answers of a classifier would be others without its temperature."""
+    return predictor.description["temperature"] != 1 and predictor.share > 0
+
+
+def without_temperature(predictor: "Classifier", network: np.ndarray, forest: np.ndarray) -> np.ndarray:
+    """What a classifier would answer without its temperature; `network`, `forest`: what these alone do with it."""
+    return mixed(undone(network, predictor.description["temperature"]), forest, predictor.share)
 
 
 def calibration_errors(evaluation: "Evaluation") -> dict:
@@ -62,24 +79,37 @@ def _off(evaluation: "Evaluation") -> str:
 
 def _temperature(evaluation: "Evaluation") -> list[str]:
     """What the temperature did on the test images, or why there is none; nothing where a forest decides alone."""
-    if evaluation.predictor.share == 0:
-        return []
-    description, before = evaluation.predictor.description, uncalibrated(evaluation)
+    in_turn, before = evaluation.test_set.folds is not None, uncalibrated(evaluation)
+    description = evaluation.predictor.description
     known = description.get("calibration")
-    if known and not known["fitted"]:
-        return [
-            f"They are not calibrated: {known['validation_images']} validation images are too few for that, "
-            f"{FEWEST_IMAGES} would do (add images, or raise percentage_validation)."
-        ]
     if before is None:
-        return []
+        if not known or evaluation.predictor.share == 0:
+            return []
+        return [_uncalibrated_parts(description) if in_turn and known["fitted"] else _too_few(known)]
     y, p = evaluation.scores.y_true, evaluation.scores.p
     errors = (100 * expected_calibration_error(y, one) for one in (before, p))
     images = f"{known['validation_images']} validation images" if known else "validation images"
-    return [
-        f"A temperature of {description['temperature']:.2f}, fitted on {images}, changed this difference from "
-        "{:.0f} to {:.0f} percentage points: {}.".format(*errors, _better(evaluation, before))
-    ]
+    what = f"A temperature of {description['temperature']:.2f}, fitted on {images},"
+    if in_turn:
+        what = "Temperatures, fitted in each part on its own validation images where these were enough,"
+    changed = "changed this difference from {:.0f} to {:.0f} percentage points: {}."
+    return [f"{what} {changed}".format(*errors, _better(evaluation, before))]
+
+
+def _too_few(known: Mapping) -> str:
+    return (
+        f"They are not calibrated: {known['validation_images']} validation images are too few for that, "
+        f"{FEWEST_IMAGES} would do (add images, or raise percentage_validation)."
+    )
+
+
+def _uncalibrated_parts(description: Mapping) -> str:
+    """Why a temperature was not tested: only the model that is kept had enough validation images."""
+    return (
+        f"The models that were tested are not calibrated: each had fewer than {FEWEST_IMAGES} validation images, too "
+        f"few for that. The model that you keep has a temperature of {description['temperature']:.2f}, fitted on "
+        f"{description['calibration']['validation_images']} validation images, which was not tested."
+    )
 
 
 def _better(evaluation: "Evaluation", before: np.ndarray) -> str:

@@ -15,7 +15,7 @@ from skimage.segmentation import relabel_sequential
 from utils.data.folders import find_images, pair
 from utils.errors import DataError
 from utils.files import atomic, write_csv, write_json
-from utils.images.geojson import DETECTION, feature, objects, write_geojson
+from utils.images.geojson import DETECTION, feature, objects
 from utils.images.image import Image, read_mask, whole_numbers
 from utils.images.stacks import Planes, read_planes
 from utils.names import EQUAL
@@ -161,8 +161,7 @@ class CellResults(Results):
                     shown = {label: class_id + 1 for label, class_id in class_ids.items()}
                     picture = label_overlay(image.array, labels, class_ids=shown, brighten=True, shown=SHOWN_ALONE)
         write_png(self._overlay(file[0]), picture)
-        if self.wants_outlines(planes.pixel_size_um):
-            write_geojson(self.outlines_of(file[0]), found.features)
+        self.write_outlines(file[0], planes.pixel_size_um, found.features)
         return found
 
     def _classify(self, planes: Planes, number: int, image: Image, labels: np.ndarray, found: FoundCells) -> dict:
@@ -197,7 +196,7 @@ class CellResults(Results):
 
     def end(self, table: pd.DataFrame) -> None:
         """See `Results`."""
-        write_csv(self.folder / OBJECT_SHARES, self._shares(table))
+        write_csv(self.folder / OBJECT_SHARES, *self.remarked([self._shares(table)]))
         self.warnings += _cut_doubt(self.cut)
 
     def summary(self, table: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -25,7 +25,7 @@ from utils.metrics.classes import (
 )
 from utils.metrics.intervals import Judgement, difference
 from utils.tasks.classes.batches import seen_by_forest
-from utils.tasks.classes.calibration import calibration_errors
+from utils.tasks.classes.calibration import calibration_errors, has_temperature, without_temperature
 from utils.tasks.classes.decision import trained_forest
 from utils.tasks.classes.predict import Classifier
 from utils.tasks.opponents import difference_verdict
@@ -61,6 +61,7 @@ class ClassEvaluation(Evaluation):
 
 
 MODEL, NETWORK, FOREST = "model", "network", "random forest"  # that answer, where images are tested in turn
+UNCALIBRATED = "uncalibrated"  # the answers of the model without its temperature
 
 
 class Recalled:
@@ -81,7 +82,7 @@ class Recalled:
     def __init__(self, predictor: Classifier, known: Mapping[int, Mapping[str, np.ndarray]], method: str = MODEL):
         self.known, self.method = known, method
         self.classes, self.description = predictor.classes, predictor.description
-        self.network, self.prepare = predictor.network, predictor.prepare
+        self.network, self.prepare, self.share = predictor.network, predictor.prepare, predictor.share
 
     def probabilities(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
         """Probabilities (n, n_classes) of images that are known."""
@@ -94,6 +95,10 @@ class Recalled:
     def of_forest(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
         """The same by the forest alone."""
         return self._of(FOREST, arrays)
+
+    def uncalibrated(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        """The same by the model that answered, without its temperature."""
+        return self._of(UNCALIBRATED, arrays)
 
     def _of(self, method: str, arrays: Sequence[np.ndarray]) -> np.ndarray:
         return np.stack([self.known[id(one)][method] for one in arrays])
@@ -166,7 +171,11 @@ class ClassScoring:
         arrays = [one.image.array for one in examples]
         p = {MODEL: predictor.probabilities(arrays), NETWORK: predictor.of_network(arrays)}
         p[FOREST] = self._of_forest(predictor, examples, training, seed)
-        return {method: [{"p": row} for row in rows] for method, rows in p.items()}
+        found = {method: [{"p": row} for row in rows] for method, rows in p.items()}
+        before = without_temperature(predictor, p[NETWORK], p[FOREST]) if has_temperature(predictor) else p[MODEL]
+        for answer, row in zip(found[MODEL], before, strict=True):
+            answer[UNCALIBRATED] = row
+        return found
 
     def recalled(
         self, predictor: Classifier, examples: Sequence[Crop], found: Mapping[str, Sequence[Mapping]]
@@ -174,6 +183,7 @@ class ClassScoring:
         """See `NetworkTask`."""
         known = {
             id(one.image.array): {method: answers[i]["p"] for method, answers in found.items()}
+            | {UNCALIBRATED: found[MODEL][i][UNCALIBRATED]}
             for i, one in enumerate(examples)
         }
         return {method: Recalled(predictor, known, method) for method in found}

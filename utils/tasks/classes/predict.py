@@ -194,7 +194,7 @@ class CropResults(Results):
     def end(self, table: pd.DataFrame) -> None:
         """See `Results`."""
         write_csv(self.folder / REVIEW, review_table(table))
-        write_csv(self.folder / SHARES, counts_by_class(table, self.predictor.classes))
+        write_csv(self.folder / SHARES, *self.remarked([counts_by_class(table, self.predictor.classes)]))
         for path in self.earlier:
             path.unlink(missing_ok=True)
         for one, path in zip(self.predictor.classes, self._montages(), strict=True):

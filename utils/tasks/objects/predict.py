@@ -15,7 +15,7 @@ from stardist.utils import export_imagej_rois
 
 from utils.data.folders import find_images
 from utils.files import atomic, meaningful, write_csv, write_json
-from utils.images.geojson import DETECTION, feature, write_geojson
+from utils.images.geojson import DETECTION, feature
 from utils.images.geojson import objects as objects_of
 from utils.images.image import Image
 from utils.images.normalise import normalisation_range, normalise
@@ -191,8 +191,7 @@ class ObjectResults(Results):
         ):
             outlines = self._outlines(planes, stack, found)  # StarDist's writer asks for one plane after the other
             export_imagej_rois(rois, outlines, set_position=bool(planes.axes))
-            if self.wants_outlines(planes.pixel_size_um):
-                write_geojson(self.outlines_of(file), found.features)
+            self.write_outlines(file, planes.pixel_size_um, found.features)
         return found
 
     def _outlines(self, planes: Planes, stack: LabelStack, found: FoundObjects) -> Iterator[np.ndarray]:

@@ -37,9 +37,18 @@ def pixel_pairs(segmenter: Segmenter, examples: Sequence[Example]) -> Iterator[t
 class Recalled:
     """Class ids that were found in images before, in place of a `Segmenter`; `known`: see `Masks.recall`."""
 
-    classes: Sequence[dict]
-    threshold: float
+    description: Mapping
     known: Mapping[int, Mapping[str, np.ndarray]]
+
+    @property
+    def classes(self) -> Sequence[dict]:
+        """Class table."""
+        return self.description["classes"]
+
+    @property
+    def threshold(self) -> float:
+        """Probability of class 1 above which a pixel is called so."""
+        return self.description["threshold"]
 
     def class_ids(self, array: np.ndarray) -> np.ndarray:
         """Class of each pixel (Y, X) of an image that is known."""
@@ -64,7 +73,7 @@ class PixelScoring:
 
     def recall(self, predictor: Segmenter, known: Mapping[int, Mapping]) -> Recalled:
         """See `Masks`."""
-        return Recalled(predictor.classes, predictor.threshold, known)
+        return Recalled(predictor.description, known)
 
     def further_scores(self, evaluation: Evaluation) -> dict:
         """See `Task`."""

@@ -12,7 +12,7 @@ import tifffile
 
 from utils.data.folders import find_images
 from utils.files import atomic, meaningful, write_csv
-from utils.images.geojson import ANNOTATION, feature, outline, write_geojson
+from utils.images.geojson import ANNOTATION, feature, outline
 from utils.images.image import Image, read_image, tiff_options, write_tiff
 from utils.images.masks import to_values
 from utils.images.normalise import normalisation_range, normalise
@@ -137,8 +137,7 @@ class PixelResults(Results):
             check_channels(image.array, file, self.description)
         ids = self._class_ids(image)
         row = measure(ids, image, self.predictor.classes)
-        if self.wants_outlines(image.pixel_size_um):
-            write_geojson(self.outlines_of(file), areas(ids, row, self.predictor.classes))
+        self.write_outlines(file, image.pixel_size_um, areas(ids, row, self.predictor.classes))
         self._write(ids, image)
         return Found([row], image.pixel_size_um, file, image.remarks)
 
