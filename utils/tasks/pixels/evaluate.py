@@ -37,9 +37,14 @@ def pixel_pairs(segmenter: Segmenter, examples: Sequence[Example]) -> Iterator[t
 class Recalled:
     """Class ids that were found in images before, in place of a `Segmenter`; `known`: see `Masks.recall`."""
 
-    classes: Sequence[dict]
+    description: Mapping
     threshold: float
     known: Mapping[int, Mapping[str, np.ndarray]]
+
+    @property
+    def classes(self) -> Sequence[dict]:
+        """Class table."""
+        return self.description["classes"]
 
     def class_ids(self, array: np.ndarray) -> np.ndarray:
         """Class of each pixel (Y, X) of an image that is known."""
@@ -64,7 +69,7 @@ class PixelScoring:
 
     def recall(self, predictor: Segmenter, known: Mapping[int, Mapping]) -> Recalled:
         """See `Masks`."""
-        return Recalled(predictor.classes, predictor.threshold, known)
+        return Recalled(predictor.description, predictor.threshold, known)
 
     def further_scores(self, evaluation: Evaluation) -> dict:
         """See `Task`."""
