@@ -15,7 +15,7 @@ import pandas as pd
 from utils.data.splits import FOLD, FOLDS, folds, percentage_of_validation, with_copies
 from utils.errors import DataError, ModelError
 from utils.files import atomic, file_sha256
-from utils.forms.fields import AUTOMATIC
+from utils.forms.fields import AUTOMATIC, EARLIER, STOP
 from utils.groups import named_groups
 from utils.pages.bar import one_bar, progress_bar
 from utils.samples import sample_of
@@ -99,8 +99,10 @@ def _why_not(project: "Project", data: Mapping, preset: str) -> str:
     if n >= ENOUGH:
         return f"Not needed: there are {n} {unit}, of which enough can be set aside."
     if preset == TRY_OUT:
-        return f'Not with the preset "{preset}", which only shows how everything works; with the others, yes.'
-    if data["if_model_exists"] == "ask" and was_split_so(project.folder, project.split):
+        why = "which only shows how everything works; with the others all are tested in turn"
+        return f'Some images are set aside with the preset "{preset}", {why}.'
+    stop = EARLIER.get(data["if_model_exists"], data["if_model_exists"]) == STOP
+    if stop and was_split_so(project.folder, project.split):
         return "The model of this name was trained with these images set aside for its test."
     return ""
 
