@@ -502,7 +502,7 @@ class Export(Form):
     model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(
         path=True, models=("classification",)
     )
-    onnx = Bool(False, help="on for any program that runs ONNX, with a short Python script that shows how")
+    onnx = Bool(False, help='on for any program that runs ONNX; only where "network" alone decides (3.1, Advanced)')
     fiji = Bool(False, help="on for the plugins StarDist and CSBDeep of Fiji; not for classifiers")
     title = Unicode("", help="name of the model for others; leave empty for the one above").tag(advanced=True)
     authors = Unicode("", help="who made it; empty = nobody is named").tag(advanced=True)

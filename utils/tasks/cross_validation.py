@@ -155,7 +155,7 @@ def turn_choice(project: "Project") -> Choice:
 def turn_note(project: "Project", preset: str) -> str:
     """Markdown on what the model will be tested, and what that costs; empty where nobody asked."""
     if project.folds is None:
-        return f"**Test:** {project.in_turn}" if project.in_turn else ""
+        return f"**Test on all images in turn: no.** {project.in_turn}" if project.in_turn else ""
     times, k = effort(project, preset), project.folds.max()
     less = " for half as many rounds" if share_of_rounds(preset) < 1 else ""
     return (
