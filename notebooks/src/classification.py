@@ -356,9 +356,6 @@ page.show_trials(project)
 # %% [markdown]
 # ## 5. Evaluate
 #
-# Few images were all tested in turn, before your model was trained: *Test source* may stay empty, and the text below
-# the score says whose score it is.
-#
 # How good is the model on images that it has never seen? Leave *Test source* empty to use the images set aside (or the
 # test images of the sample). [Balanced accuracy](../README.md#glossary) is the share of each class that is named
 # rightly, averaged over the classes: guessing gives 1 / number of classes, 1 is perfect. A [random
@@ -366,6 +363,9 @@ page.show_trials(project)
 # validation images say whether network, forest or both together are *the model*. That is scored, and beside it each of
 # the two alone. It went well when no warning stands below the score and the mistakes below are such as a colleague
 # could make, too.
+#
+# **Few images** were all tested in turn, before your model was trained: *Test source* may stay empty, and the text
+# below the score says whose score it is.
 
 
 # %% cellView="form" jupyter={"source_hidden": true}
@@ -502,7 +502,7 @@ class Export(Form):
     model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(
         path=True, models=("classification",)
     )
-    onnx = Bool(False, help="on for any program that runs ONNX, with a short Python script that shows how")
+    onnx = Bool(False, help='on for any program that runs ONNX; only where "network" alone decides (3.1, Advanced)')
     fiji = Bool(False, help="on for the plugins StarDist and CSBDeep of Fiji; not for classifiers")
     title = Unicode("", help="name of the model for others; leave empty for the one above").tag(advanced=True)
     authors = Unicode("", help="who made it; empty = nobody is named").tag(advanced=True)

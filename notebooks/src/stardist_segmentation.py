@@ -202,7 +202,7 @@ class Network(Advanced):
         Int(32, min=4, max=128), help="corners of an outline; 32 is right for most, 64 for large objects"
     ).tag(advanced=True)
     grid = Automatic(
-        Enum([1, 2, 4]), help="coarseness: 1 for objects below 10 pixels, 4 for objects above 60 pixels, else 2"
+        Enum([1, 2, 4]), help="coarseness: 1 if small objects are below 5 pixels, 4 if they are above 30, else 2"
     ).tag(advanced=True)
     patch_height = Automatic(
         Int(128, min=1, max=4096), help="pixels of the pieces that are learned from; larger than most objects"
@@ -347,9 +347,6 @@ page.show_trials(project)
 # %% [markdown]
 # ## 5. Evaluate
 #
-# Few images were all tested in turn, before your model was trained: *Test source* may stay empty, and the text below
-# the score says whose score it is.
-#
 # How good is the model on images that it has never seen? Leave *Test source* empty to use the images set aside (or the
 # test images of the sample). An object counts as found if its outline and the annotated one overlap enough:
 # [IoU](../README.md#glossary) is the area they have in common, divided by the area that either covers; 0.5 is a clear
@@ -358,6 +355,9 @@ page.show_trials(project)
 # the network an older and simpler method is scored, a threshold with a [watershed](../README.md#glossary): if it does
 # as well, you need no network. It went well when no warning stands below the score and the pictures of errors show what
 # you can live with.
+#
+# **Few images** were all tested in turn, before your model was trained: *Test source* may stay empty, and the text
+# below the score says whose score it is.
 
 
 # %% cellView="form" jupyter={"source_hidden": true}

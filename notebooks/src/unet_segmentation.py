@@ -350,9 +350,6 @@ page.show_trials(project)
 # %% [markdown]
 # ## 5. Evaluate
 #
-# Few images were all tested in turn, before your model was trained: *Test source* may stay empty, and the text below
-# the score says whose score it is.
-#
 # How good is the model on images that it has never seen? Leave *Test source* empty to use the images set aside (or the
 # test images of the sample). [IoU](../README.md#glossary) is the area that model and annotation have in common, divided
 # by the area that either marks: 1 is perfect, above 0.8 is usually good, below 0.5 is poor.
@@ -361,6 +358,9 @@ page.show_trials(project)
 # are scored, [Otsu's threshold](../README.md#glossary) (where there are two classes) and a [pixel
 # forest](../README.md#glossary): if one does as well, you need no network. It went well when no warning stands below
 # the score and the pictures of errors show what you can live with.
+#
+# **Few images** were all tested in turn, before your model was trained: *Test source* may stay empty, and the text
+# below the score says whose score it is.
 
 
 # %% cellView="form" jupyter={"source_hidden": true}

@@ -263,3 +263,10 @@ def test_the_command_line_writes_what_is_asked_for(tmp_path, untrained_model):
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, f"onnx: {folder / 'export' / 'onnx'}\n")
     assert (folder / "export" / "onnx" / "README.md").read_text().startswith("# Mine\n")
+
+
+def test_what_is_said_of_the_model_is_said_once(monkeypatch, capsys, tmp_path):
+    told = [export.Exported(one, tmp_path, problem=why) for one, why in (("onnx", "no"), ("fiji", "no"))]
+    monkeypatch.setattr(export, "export", lambda *_: told)
+    export.show_exports(dict.fromkeys(export.FIELDS, "") | {"model_folder": "m", "onnx": True, "fiji": True}, None)
+    assert capsys.readouterr().out == "no\n"

@@ -223,7 +223,7 @@ def section_6(name):
     page = json.loads((run.NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
     code = ["".join(cell["source"]) for cell in page if cell["cell_type"] == "code"]
     first = next(i for i, source in enumerate(code[2:], 2) if "\nROOT = " in source)
-    return code[first : first + 3]
+    return code[first : first + 3]  # before those of section 7
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -101,7 +101,13 @@ def test_outlines_have_colours_that_the_image_does_not_have(name):
     assert np.percentile(far[0], 10) > STANDS_OUT
     assert FEWEST_OUTLINES <= len(chosen) == len(set(chosen))
     assert [np.percentile(one, 10) for one in far] == sorted((np.percentile(one, 10) for one in far), reverse=True)
-    assert class_colours([{"id": 0}, {"id": 1}], picture)[1] == chosen[0]
+    alone = class_colours([{"id": 0}, {"id": 1}], picture)[1]
+    assert np.percentile(np.linalg.norm(rgb2lab(picture) - rgb2lab(np.array(alone)), axis=-1), 10) > STANDS_OUT
+
+
+def test_a_single_class_has_the_same_colour_in_dim_and_bright_images_of_a_folder():
+    pictures = [np.repeat(np.linspace(0, top, 100)[:, None, None] ** 0.5, 3, axis=2) for top in (0.05, 0.2, 0.4)]
+    assert len({class_colours([{"id": 0}, {"id": 1}], one)[1] for one in pictures}) == 1
 
 
 def test_several_classes_keep_their_colours_whatever_they_are_drawn_on():

@@ -96,6 +96,10 @@ def test_touching_objects_and_images_without_any(tmp_path):
     table = fingerprint_table(found | {"told_by_brightness": {EACH_IMAGE: 0.5, TOGETHER: 0.7}})
     assert list(table) == ["what", "value", "what it means"]
     assert table.map(bool).all(axis=None)
+    wide = fingerprint_table(
+        found | {"width": [256, 308, 1272], "told_by_brightness": {EACH_IMAGE: 0.5, TOGETHER: 0.7}}
+    )
+    assert "256, 308, 1272" in wide["value"].tolist()[1]
 
 
 def told(examples) -> list[float]:

@@ -1,6 +1,7 @@
 """One bad file stops nothing but itself, and every file of a folder is predicted or named with what to do."""
 
 import errno
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from tests.test_locks import another
 from utils.errors import DataError
 from utils.files import write_json
 from utils.images.image import write_tiff
+from utils.tasks.page import whereabouts
 from utils.tasks.results import REMARK_FILE, distinct_names, predict_folder
 from utils.training.model_folder import NO_RESULT, PARAMETERS, no_result
 
@@ -186,3 +188,16 @@ def test_rows_and_tables_of_a_model_to_try_out_get_the_same_column(tmp_path):
     row, table = results.remarked(rows)
     assert list(row) == list(table) == ["file", "remark"]
     assert list(table["remark"]) == [NO_RESULT] * 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "figure", "said"),
+    [
+        (12, False, "Everything is in /r."),
+        (12, True, "Everything is in /r; above are the first pictures."),
+        (21, False, "Everything is in /r; above are the first rows."),
+        (21, True, "Everything is in /r; above are the first rows and pictures."),
+    ],
+)
+def test_the_page_says_what_of_the_results_it_shows(rows, figure, said):
+    assert whereabouts(Path("/r"), rows, figure) == said

@@ -196,9 +196,11 @@ def show_exports(form: Mapping, trained: Path | None) -> None:
     if not targets:
         note("Nothing is ticked in the form above, so nothing was written.")
         return
+    told = set()
     for one in export(chosen_model(form["model_folder"], trained), targets, {name: form[name] for name in FIELDS}):
-        if one.problem:
+        if one.problem and one.problem not in told:  # of the model, it is the same for each program
             note(one.problem)
-        else:
+            told.add(one.problem)
+        elif not one.problem:
             about = f"its answers differ from the notebook's by at most {one.difference:.1g}"
             note(f"For {TARGETS[one.target].title}: {one.folder} ({about}). README.md says how to open it.", one.folder)

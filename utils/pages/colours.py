@@ -30,13 +30,18 @@ def standing_out(picture: np.ndarray) -> tuple[tuple[float, float, float], ...]:
     A colour differs from a picture as far as from all but `MOSTLY` of its pixels, by the distance in L*a*b* (CIE 1976).
     At least `FEWEST_OUTLINES` are given.
     """
-    pixels = np.asarray(picture, np.float32).reshape(-1, 3)
-    pixels = rgb2lab(pixels[:: -(-len(pixels) // MOST_PIXELS)])
-    distances = np.linalg.norm(pixels[:, None] - rgb2lab(OUTLINE_COLOURS), axis=-1)
-    far = np.percentile(distances, MOSTLY, axis=0)
+    far = _differences(picture)
     order = np.argsort(-far, kind="stable")
     n = max(FEWEST_OUTLINES, int((far >= STANDS_OUT).sum()))
     return tuple(OUTLINE_COLOURS[i] for i in order[:n])
+
+
+def _differences(picture: np.ndarray) -> np.ndarray:
+    """How far each of `OUTLINE_COLOURS` differs from a picture, see `standing_out`."""
+    pixels = np.asarray(picture, np.float32).reshape(-1, 3)
+    pixels = rgb2lab(pixels[:: -(-len(pixels) // MOST_PIXELS)])
+    distances = np.linalg.norm(pixels[:, None] - rgb2lab(OUTLINE_COLOURS), axis=-1)
+    return np.percentile(distances, MOSTLY, axis=0)
 
 
 def class_colours(classes: Sequence[dict], picture: np.ndarray | None = None) -> dict[int, tuple[float, float, float]]:
@@ -54,7 +59,9 @@ def class_colours(classes: Sequence[dict], picture: np.ndarray | None = None) ->
     """
     colours = {0: (0.0, 0.0, 0.0)}
     if picture is not None and [one["id"] for one in classes if one["id"] > 0] == [1]:
-        return colours | {1: standing_out(picture)[0]}
+        far = _differences(picture)
+        seen = far >= STANDS_OUT  # the first of these, so that it is the same for most images of a folder
+        return colours | {1: OUTLINE_COLOURS[int(seen.argmax() if seen.any() else far.argmax())]}
     for one in classes:
         if one["id"] > 0:
             turn, i = divmod(one["id"] - 1, len(CLASS_COLOURS))

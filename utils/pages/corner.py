@@ -24,7 +24,13 @@ SCRIPT = """
   if (Math.abs(Date.now() - news.sent) > 1000 * news.silence) return;
   const own = window.nocodeCorner = window.nocodeCorner || {title: document.title};
   own.place = element.closest && element.closest(".jp-Cell") || own.place || element;  // stays when the output goes
-  const end = () => { clearTimeout(own.timer); document.title = own.title; window.nocodeCorner = null; box.remove(); };
+  const end = () => {
+    clearTimeout(own.timer);
+    if (own.watch) own.watch.disconnect();
+    document.title = own.title;
+    window.nocodeCorner = null;
+    box.remove();
+  };
   clearTimeout(own.timer);
   if (news.share === null) { end(); return; }
   box.id = "nocode-corner";
@@ -39,7 +45,12 @@ SCRIPT = """
   box.replaceChildren(text, bar);
   box.onclick = () => { own.place.scrollIntoView({block: "center"}); if (news.over) end(); };
   if (!box.isConnected) document.body.appendChild(box);
-  document.title = (news.over ? "\\u2713 " : Math.floor(100 * news.share) + " % ") + news.page;
+  own.shown = (news.over ? "\\u2713 " : Math.floor(100 * news.share) + " % ") + news.page;
+  const entitle = () => { if (document.title !== own.shown) document.title = own.shown; };
+  entitle();
+  own.watch = own.watch || new MutationObserver(entitle);  // JupyterLab writes its own title whenever a page changes
+  const title = document.querySelector("title");
+  if (title) own.watch.observe(title, {childList: true});
   const wait = () => { own.timer = setTimeout(end, 1000 * (news.over ? news.kept : news.silence)); };
   if (news.over && !document.hasFocus()) window.addEventListener("focus", wait, {once: true}); else wait();
 })

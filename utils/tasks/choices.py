@@ -44,7 +44,7 @@ def choose(prediction: Mapping, notebook: str, trained: Path | None, training_so
     images = chosen_images(prediction["data_folder"] or prediction.get("label_folder", ""), training_source)
     default = f"results/{notebook}/predictions_of_{model.name}/{name_of_folder(images)}"
     seen = training_source is not None and not sample_of(training_source) and images == resolve(training_source)
-    warning = " Most of them were used for training: on new images the model will be somewhat worse." if seen else ""
+    warning = " (most of them were used for training: on new images the model will be somewhat worse)" if seen else ""
     results, labels = prediction["result_folder"] or default, prediction.get("label_folder", "")
     labels = resolve(labels) if labels else None
     return Chosen(model, images, resolve(results), f"Images: {images}{warning}", labels)

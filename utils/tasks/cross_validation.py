@@ -99,7 +99,8 @@ def _why_not(project: "Project", data: Mapping, preset: str) -> str:
     if n >= ENOUGH:
         return f"Not needed: there are {n} {unit}, of which enough can be set aside."
     if preset == TRY_OUT:
-        return f'Not with the preset "{preset}", which only shows how everything works; with the others, yes.'
+        why = "which only shows how everything works; with the others all are tested in turn"
+        return f'Some images are set aside with the preset "{preset}", {why}.'
     existing = data["if_model_exists"]
     if EARLIER.get(existing, existing) != RENAME and was_split_so(project.folder, project.split):
         return "The model of this name was trained with these images set aside for its test."
@@ -155,7 +156,7 @@ def turn_choice(project: "Project") -> Choice:
 def turn_note(project: "Project", preset: str) -> str:
     """Markdown on what the model will be tested, and what that costs; empty where nobody asked."""
     if project.folds is None:
-        return f"**Test:** {project.in_turn}" if project.in_turn else ""
+        return f"**Test on all images in turn: no.** {project.in_turn}" if project.in_turn else ""
     times, k = effort(project, preset), project.folds.max()
     less = " for half as many rounds" if share_of_rounds(preset) < 1 else ""
     return (

@@ -77,7 +77,7 @@ def fingerprint_table(fingerprint: Mapping) -> pd.DataFrame:
     share, told = (100 * value for value in one["foreground_share"]), one["told_by_brightness"]
     rows = [
         ("Training images", f"{one['images']}", "10 to 20 that differ from each other are a good start"),
-        ("Height, width [px]", f"{_span(one['height'])}; {_span(one['width'])}", "smallest, typical, largest"),
+        ("Height, width [px]", f"{_sizes(one['height'])}; {_sizes(one['width'])}", "smallest, typical, largest"),
         ("Channels", f"{one['channels']}", "stained tissue" if one["brightfield"] and one["coloured"] else "greys"),
         ("Foreground [% of area]", _span(share), f"smallest, typical, largest; none in {one['without_foreground']}"),
         ("Width of objects [px]", _span(sizes), "small, typical, large; decides patch and levels"),
@@ -89,6 +89,10 @@ def fingerprint_table(fingerprint: Mapping) -> pd.DataFrame:
         *[(f"Told by brightness or colour alone, {per}", f"{told[per]:.2f}", "0.5 = nothing, 1 = all") for per in told],
     ]
     return pd.DataFrame(rows, columns=["what", "value", "what it means"])
+
+
+def _sizes(values: Iterable[float]) -> str:
+    return ", ".join(f"{value:.0f}" for value in values)
 
 
 def _span(values: Iterable[float]) -> str:

@@ -129,8 +129,14 @@ def show_prediction(task: Task, chosen: "Chosen", figure: bool = True, **options
         display(tidy(task.result_rows(predicted.table.head(MOST_ROWS))))
     if figure:
         show(task.result_figure(chosen.results, predicted.table))
-    note(f"Everything is in {chosen.results}; above are the first rows{' and pictures' * figure}.", chosen.results)
+    note(whereabouts(chosen.results, len(predicted.table), figure), chosen.results)
     _remark(predicted.remark)
+
+
+def whereabouts(folder: Path, rows: int, figure: bool) -> str:
+    """Sentence on where all results lie, and what the page shows of `rows` rows and, with a `figure`, of pictures."""
+    first = " and ".join(["rows"] * (rows > MOST_ROWS) + ["pictures"] * figure)
+    return f"Everything is in {folder}{f'; above are the first {first}' * bool(first)}."
 
 
 def _remark(remark: str) -> None:

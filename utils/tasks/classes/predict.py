@@ -131,7 +131,7 @@ def portable(folder: Path) -> Portable:
     if predictor.share < 1:
         raise ModelError(
             f"In the model {folder} a random forest decides, alone or along with the network: other programs cannot "
-            'compute what it measures. Train with "network" in the field decides to export a model.'
+            'compute what it measures. To export one, train it with "network" in the field "Decides", under Advanced.'
         )
     description, network = predictor.description, predictor.network
     scores = keras.layers.Rescaling(1 / description["temperature"])(network.get_layer("logits").output)
