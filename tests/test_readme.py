@@ -92,7 +92,7 @@ def test_what_the_readme_shows_without_a_browser_runs_as_it_stands(clone):
     folder, _ = clone
     section = README.partition("## Without a browser")[2].partition("\n## ")[0]
     blocks = re.findall(r"```bash\n(.*?)```", section, flags=re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for block in blocks:
         done = subprocess.run(["bash", "-euc", block], cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
@@ -110,3 +110,7 @@ def test_what_the_readme_shows_without_a_browser_runs_as_it_stands(clone):
         "data_samples_nuclei_real_train_images",
     ]
     assert summary["rows"].tolist() == [4, 12]
+    exported = folder / "results" / "unet_segmentation" / "model" / "export"
+    assert sorted(path.name for path in exported.rglob("*.*")) == [
+        *("README.md", "README.md", "TF_SavedModel.zip", "model.onnx", "predict.py"),
+    ]

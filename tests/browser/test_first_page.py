@@ -6,6 +6,7 @@ from tests.browser import looks
 from tests.browser.form import SESSION
 from tests.browser.lab import missing
 from tests.browser.page import CELLS
+from utils.forms.settings import FIRST_PAGE
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing())]
 
@@ -13,11 +14,12 @@ ACTIVATE = "i => { window.jupyterapp.shell.currentWidget.content.activeCellIndex
 
 
 @pytest.fixture(scope="module")
-def notebook(visit):
+def notebook(visit, project):
     with visit("start_here", by_hand=True) as notebook:
         notebook.run_all()
         notebook.wait()
         yield notebook
+    (project / "settings" / FIRST_PAGE).unlink()  # other tests are visits of somebody who has not been here
 
 
 def test_it_shows_no_code_and_can_be_read_in_both_themes(notebook):
