@@ -165,12 +165,16 @@ from pathlib import Path
 import keras
 from tests.training.test_two_pages import train
 
-class Slow(keras.callbacks.Callback):
-    def on_train_batch_begin(self, batch, logs=None):
-        print(batch, flush=True)
-        time.sleep(0.1)
+class Stays(keras.callbacks.Callback):
+    seen = 0
 
-train(Path(sys.argv[1]), callbacks=[Slow()])
+    def on_train_batch_begin(self, batch, logs=None):
+        self.seen += 1
+        print(batch, flush=True)
+        if self.seen == int(sys.argv[2]):
+            time.sleep(600)  # until it is killed
+
+train(Path(sys.argv[1]), callbacks=[Stays()])
 """
 
 
@@ -178,7 +182,7 @@ train(Path(sys.argv[1]), callbacks=[Slow()])
 def test_a_page_that_is_killed_again_and_again_while_another_tries(tmp_path, whole):
     folder = tmp_path / "m"
     for batches in (1, 3):
-        command = [sys.executable, "-c", TRAINS, str(folder)]
+        command = [sys.executable, "-c", TRAINS, str(folder), str(batches)]
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
         for _ in range(batches):
             process.stdout.readline()
