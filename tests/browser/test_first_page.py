@@ -19,7 +19,7 @@ def notebook(visit, project):
         notebook.run_all()
         notebook.wait()
         yield notebook
-    (project / "settings" / FIRST_PAGE).unlink(missing_ok=True)  # other tests are visits of somebody who has not been here
+    (project / "settings" / FIRST_PAGE).unlink(missing_ok=True)  # other tests are first visits
 
 
 def test_it_shows_no_code_and_can_be_read_in_both_themes(notebook):
