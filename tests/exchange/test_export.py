@@ -44,17 +44,20 @@ def opencv(path):
     return answer
 
 
+def assert_alike_in_three_programs(folder, model, channels):
+    for room in (any_program, saved_model):
+        room.write(folder, model, "a model")
+    arrays = [export._whole_multiples(one, model) for one in images_for(channels)]
+    for answer in (any_program.read(folder), opencv(folder / "model.onnx")):
+        assert export.largest_difference(answer, any_program.expected, model, arrays) <= 1e-5
+    answer = saved_model.read(folder)
+    assert export.largest_difference(answer, saved_model.expected, model, arrays) <= 1e-5
+
+
 @pytest.mark.parametrize(("channels", "classes", "half"), DEPTHS)
 def test_a_unet_answers_alike_in_three_programs(tmp_path, untrained_model, channels, classes, half):
     folder, *_ = untrained_model(channels=channels, values=tuple(range(classes)), half_resolution=half)
-    model = UNET.portable(folder)
-    for room in (any_program, saved_model):
-        room.write(tmp_path / "out", model, "a model")
-    arrays = [export._whole_multiples(one, model) for one in images_for(channels)]
-    for answer in (any_program.read(tmp_path / "out"), opencv(tmp_path / "out" / "model.onnx")):
-        assert export.largest_difference(answer, any_program.expected, model, arrays) <= 1e-5
-    answer = saved_model.read(tmp_path / "out")
-    assert export.largest_difference(answer, saved_model.expected, model, arrays) <= 1e-5
+    assert_alike_in_three_programs(tmp_path / "out", UNET.portable(folder), channels)
 
 
 def untrained_stardist(folder, grid=1, channels=1, classes=None, seed=0):
@@ -87,13 +90,7 @@ def untrained_stardist(folder, grid=1, channels=1, classes=None, seed=0):
 @pytest.mark.parametrize("classes", [None, 2])
 def test_a_stardist_model_answers_alike_in_three_programs(tmp_path, grid, channels, classes):
     model = STARDIST.portable(untrained_stardist(tmp_path / "model", grid, channels, classes))
-    for room in (any_program, saved_model):
-        room.write(tmp_path / "out", model, "a model")
-    arrays = [export._whole_multiples(one, model) for one in images_for(channels)]
-    for answer in (any_program.read(tmp_path / "out"), opencv(tmp_path / "out" / "model.onnx")):
-        assert export.largest_difference(answer, any_program.expected, model, arrays) <= 1e-5
-    answer = saved_model.read(tmp_path / "out")
-    assert export.largest_difference(answer, saved_model.expected, model, arrays) <= 1e-5
+    assert_alike_in_three_programs(tmp_path / "out", model, channels)
 
 
 def test_the_objects_of_another_program_are_those_of_the_notebook(tmp_path, finder):

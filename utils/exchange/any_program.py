@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from utils.exchange.onnx_file import write_onnx
@@ -21,8 +22,7 @@ _templates.filters["repr"] = repr
 
 def write(folder: Path, model: Portable, title: str) -> None:
     """Write the network and the script."""
-    names = dict(zip(model.network.output_names, model.outputs, strict=True))
-    write_onnx(folder / FILE, model.network, model.size, names)
+    write_onnx(folder / FILE, model.network, model.outputs, model.size)
     write_text(folder / SCRIPT, script(model, title))
 
 
@@ -79,8 +79,6 @@ def script(model: Portable, title: str) -> str:
 
 def read(folder: Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """What onnxruntime answers: a prepared image (Y, X, C) -> each output (Y, X, C) or (C,) by its name."""
-    import onnxruntime  # 20 MB that only this needs
-
     session = onnxruntime.InferenceSession(str(folder / FILE), providers=["CPUExecutionProvider"])
     names = [one.name for one in session.get_outputs()]
 

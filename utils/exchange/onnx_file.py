@@ -4,7 +4,7 @@ What converters write runs in onnxruntime only: files of tf2onnx are refused by 
 without a word; Keras's own have channels last. The networks of this project are made of a dozen kinds of layers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import keras
@@ -20,7 +20,7 @@ IR_VERSION = 8
 INPUT = "image"
 
 
-def write_onnx(path: Path, network: keras.Model, size: tuple[int, int] | None = None, names: Mapping | None = None):
+def write_onnx(path: Path, network: keras.Model, names: Iterable[str], size: tuple[int, int] | None = None) -> None:
     """Write a network that takes and gives channels first.
 
     Parameters
@@ -29,10 +29,10 @@ def write_onnx(path: Path, network: keras.Model, size: tuple[int, int] | None = 
         File to write.
     network
         Functional Keras model, float32, with one input (batch, Y, X, C).
+    names
+        Name of each output in the file.
     size
         Height and width of the input, where the network takes one size only; None: any that the network takes.
-    names
-        Name of each output in the file by its name in `network`; without it they keep their names.
 
     Raises
     ------
@@ -40,9 +40,8 @@ def write_onnx(path: Path, network: keras.Model, size: tuple[int, int] | None = 
         The network has a layer that is not known here.
     """
     graph = _Graph(network, size)
-    outputs = dict(zip(network.output_names, network.outputs, strict=True))
-    for name, tensor in outputs.items():
-        graph.finish(tensor, (names or {}).get(name, name))
+    for name, tensor in zip(names, network.outputs, strict=True):
+        graph.finish(tensor, name)
     model = helper.make_model(graph.made(), opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     onnx.checker.check_model(model, full_check=True)
     with atomic(path) as temporary:
@@ -66,7 +65,7 @@ class _Graph:
         write = getattr(self, f"_{type(layer).__name__.lower()}", None)
         if write is None:
             raise _unknown(f"layer {layer.name} ({type(layer).__name__})")
-        given = layer.input if isinstance(layer.input, list | tuple) else [layer.input]
+        given = _inputs(layer)
         self.size = self.sizes[id(given[0])]  # of what the layer is given
         self.names[id(layer.output)] = write(layer, *(self.names[id(one)] for one in given))
         self.sizes[id(layer.output)] = self._size_after(layer)
@@ -74,8 +73,7 @@ class _Graph:
     def _size_after(self, layer: keras.Layer) -> tuple[int, int] | None:
         if self.size is None or len(layer.output.shape) != 4:
             return None
-        given = layer.input if isinstance(layer.input, list | tuple) else [layer.input]
-        shapes = [(1, *self.sizes[id(one)], one.shape[-1]) for one in given]
+        shapes = [(1, *self.sizes[id(one)], one.shape[-1]) for one in _inputs(layer)]
         return tuple(layer.compute_output_shape(shapes if len(shapes) > 1 else shapes[0])[1:3])
 
     def made(self) -> onnx.GraphProto:
@@ -128,9 +126,7 @@ class _Graph:
     def _conv2dtranspose(self, layer, x):
         kernel, *bias = layer.get_weights()
         if layer.kernel_size != layer.strides:
-            raise ModelError(
-                f"The layer {layer.name} of this network cannot be written as ONNX. Export it another way."
-            )
+            raise _unknown(f"layer {layer.name}")
         weights = [self._constant(kernel.transpose(3, 2, 0, 1)), *map(self._constant, bias)]
         shape = {"kernel_shape": layer.kernel_size, "strides": layer.strides}
         return self._activated(layer.activation, self._node("ConvTranspose", x, *weights, **shape))
@@ -148,9 +144,7 @@ class _Graph:
 
     def _upsampling2d(self, layer, x):
         if layer.interpolation != "nearest":
-            raise ModelError(
-                f"The layer {layer.name} of this network cannot be written as ONNX. Export it another way."
-            )
+            raise _unknown(f"layer {layer.name}")
         scales = self._constant(np.array([1, 1, *layer.size]))
         how = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
         return self._node("Resize", x, "", scales, mode="nearest", **how)
@@ -177,6 +171,10 @@ class _Graph:
 
     def _dropout(self, layer, x):
         return x
+
+
+def _inputs(layer: keras.Layer) -> list[keras.KerasTensor]:
+    return layer.input if isinstance(layer.input, list | tuple) else [layer.input]
 
 
 def _unknown(what: str) -> ModelError:

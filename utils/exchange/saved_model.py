@@ -48,7 +48,7 @@ def _frozen(model: Portable) -> tuple[tuple[str, str], tf.compat.v1.GraphDef]:
 
 
 def _outputs(network: keras.Model, x: tf.Tensor) -> list[tf.Tensor]:
-    found = network(x if len(network.inputs) == 1 and not isinstance(network.input, list) else [x], training=False)
+    found = network([x] if isinstance(network.input, list) else x, training=False)
     return list(found) if isinstance(found, list | tuple) else [found]
 
 
@@ -115,10 +115,9 @@ def expected(model: Portable, array: np.ndarray) -> dict[str, np.ndarray]:
 
 def read(folder: Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """What TensorFlow answers from the file alone: a prepared image (Y, X, C) -> {"output": (Y, X, C)}."""
-    place = tempfile.mkdtemp()
-    with zipfile.ZipFile(folder / FILE) as file:
+    with tempfile.TemporaryDirectory() as place, zipfile.ZipFile(folder / FILE) as file:
         file.extractall(place)
-    graph = tf.saved_model.load(place, tags=["serve"]).signatures[SIGNATURE]
+        graph = tf.saved_model.load(place, tags=["serve"]).signatures[SIGNATURE]
 
     def answer(image: np.ndarray) -> dict[str, np.ndarray]:
         return {"output": graph(tf.constant(image[np.newaxis]))["output"].numpy()[0]}

@@ -168,3 +168,8 @@ def normalisation_range(array: np.ndarray, normalisation: Mapping) -> tuple[np.n
         return tuple(np.asarray(values, np.float32) for values in normalisation["range"])
     ranges = signal_range if normalisation["kind"] == SIGNAL else percentiles
     return ranges(array, normalisation["low"], normalisation["high"])
+
+
+def normalised(array: np.ndarray, normalisation: Mapping) -> np.ndarray:
+    """A whole image (Y, X, C) as read, as float32 in the range that `normalisation` gives it."""
+    return normalise(array, *normalisation_range(array, normalisation))

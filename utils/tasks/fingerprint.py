@@ -16,8 +16,7 @@ from utils.images.normalise import (
     TOGETHER,
     noise_level,
     normalisation_of,
-    normalisation_range,
-    normalise,
+    normalised,
 )
 
 MOST_IMAGES = 60  # that are looked at, evenly chosen: more say little more
@@ -175,7 +174,7 @@ def _pixels(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features (n, 2 C) and classes (n,) of pixels of one image."""
     array = example.image.array
-    image = normalise(array, *normalisation_range(array, normalisation))
+    image = normalised(array, normalisation)
     blurred = gaussian_filter(image, BLUR, axes=(0, 1))
     chosen = rng.integers(0, example.mask.size, PIXELS)
     if not (known := counted(example.mask)).all():

@@ -15,7 +15,7 @@ from utils.files import atomic, meaningful, write_csv
 from utils.images.geojson import ANNOTATION, feature, outline
 from utils.images.image import Image, read_image, tiff_options, write_tiff
 from utils.images.masks import to_values
-from utils.images.normalise import normalisation_range, normalise
+from utils.images.normalise import normalisation_range, normalise, normalised
 from utils.pages.colours import class_colours
 from utils.pages.pictures import SHOWN_ALONE, overlay, thin, write_png
 from utils.patching.patches import predict_in_tiles
@@ -196,7 +196,7 @@ class PixelPrediction:
         segmenter = self.load(folder)
 
         def prepare(array: np.ndarray) -> np.ndarray:
-            return normalise(array, *normalisation_range(array, segmenter.normalisation))
+            return normalised(array, segmenter.normalisation)
 
         def answer(array: np.ndarray) -> dict[str, np.ndarray]:
             return {"probabilities": np.concatenate([block for _, block in segmenter.probabilities(array)])}
