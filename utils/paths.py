@@ -12,6 +12,11 @@ FOLDER_NAME = re.compile(r"[^.\s/\\:*?\"<>|]([^/\\:*?\"<>|]*[^.\s/\\:*?\"<>|])?"
 FOLDER_NAME_RULE = 'must be the name of a folder: letters, digits, spaces, - and _, but none of / \\ : * ? " < > |'
 EMPTY = "A path is empty: please fill in a folder or a file."
 ROOT: Path = Path(__file__).resolve().parent.parent
+# In a model folder; the forms, which load no TensorFlow, look at the same files as the training that writes them.
+DESCRIPTION, PARAMETERS, SPLIT = "model.json", "parameters.json", "split.csv"
+SCORES, CHOSEN = "scores.json", "automatic.json"  # chosen: what, for fields that said so
+TRAINING, STATE = "training", "state.json"  # a folder that is there until it is trained, and how far that is
+IN_TURN = "cross_validation"  # what was found in images that were tested in turn
 JPEG_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif"}
 IMAGE_SUFFIXES = {".tif", ".tiff", ".png", ".bmp", ".gif"} | JPEG_SUFFIXES
 MASK_SUFFIXES = {"_seg.npy"}  # more that masks may end in: Cellpose's own

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 from utils.forms.settings import EARLIER
 from utils.metrics.intervals import in_words
-from utils.paths import ROOT
+from utils.paths import DESCRIPTION, ROOT, SCORES, STATE, TRAINING
 from utils.samples import STARTING, all_samples
 
-DESCRIPTION, SCORES, REPORT, STATE = "model.json", "scores.json", "report.html", Path("training", "state.json")
+REPORT = "report.html"
 TABLES = ("measurements.csv", "counts.csv", "predictions.csv", "object_classes.csv")  # one of them in each result
 NOUNS = {"unet": "U-Net", "stardist": "StarDist", "classification": "classifier"}
 FIRST_PAGE = "start_here"
@@ -52,12 +52,12 @@ def models(most: int = MOST) -> list[Model]:
 
 def read_model(folder: Path) -> Model | None:
     """Model in a folder, from its small files alone; None where there is none."""
-    description, state = _json(folder / DESCRIPTION), _json(folder / STATE)
+    description, state = _json(folder / DESCRIPTION), _json(folder / TRAINING / STATE)
     if not description and not state:
         return None
     task = str(description.get("task", ""))
     notebook = description.get("notebook") or EARLIER.get(task, "")
-    changed = _changed(folder / (DESCRIPTION if description else STATE))
+    changed = _changed(folder / DESCRIPTION if description else folder / TRAINING / STATE)
     epoch = f"stopped in epoch {state['epoch']}" if isinstance(state.get("epoch"), int) else "not finished"
     channels = description.get("channels")
     number = len(channels) if isinstance(channels, list) else 0

@@ -18,11 +18,9 @@ from utils.forms.fields import AUTOMATIC
 from utils.forms.settings import OWN, made_by, notebook_name, read_model_settings, read_settings, settings_file
 from utils.forms.taken import own_states, part_in_test
 from utils.locks import holder_of
-from utils.paths import FOLDER_NAME, resolve, shown_path
+from utils.paths import CHOSEN, DESCRIPTION, FOLDER_NAME, SCORES, STATE, TRAINING, resolve, shown_path
 
 MODELS = "models"
-TRAINING, STATE, CHOSEN = "training", "state.json", "automatic.json"  # of an unfinished training, in its model folder
-DESCRIPTION, SCORES = "model.json", "scores.json"
 REPLACED = re.compile(r"\.\d{4}-\d\d-\d\d(\.\d+)?$")  # how a folder is called that made room for another one
 ALL = "filled in here, and in the other forms of this page as they appear"
 MOST = 3  # trainings to go on with that are offered, the latest first

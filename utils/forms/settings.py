@@ -13,14 +13,13 @@ from utils.errors import DataError, FormError
 from utils.files import write_json
 from utils.forms.fields import Declaration
 from utils.locks import introduce
-from utils.paths import ROOT
+from utils.paths import DESCRIPTION, PARAMETERS, ROOT
 
 SETTINGS = ROOT / "settings"
 _notebook = {"name": ""}
 FIRST_PAGE = "from_first_page.json"  # what the first page fills in elsewhere: {notebook: {form: {field: value}}}
 FRESH = 12 * 3600  # seconds that it counts: whoever opens a notebook on another day may want something else
 _from_first_page: dict[str, dict[str, Any]] = {}  # by form, of this notebook, as it was when the kernel began
-PARAMETERS = "parameters.json"
 # Models made before model.json named the notebook.
 EARLIER = {"unet": "unet_segmentation", "stardist": "stardist_segmentation", "classification": "classification"}
 # A field of the form training that only this notebook has: of a training that wrote no model.json yet.
@@ -126,7 +125,7 @@ def made_by(folder: Path, saved: dict[str, dict[str, Any]]) -> str:
     if "strategy" in saved:
         return "fine_tuning"
     try:
-        description = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         name = description["notebook"] if "notebook" in description else EARLIER[description["task"]]
         return name if isinstance(name, str) else ""
     except (OSError, ValueError, LookupError, TypeError):  # not finished, or no model.json of ours

@@ -12,12 +12,11 @@ from utils.errors import FormError, UserError, label
 from utils.forms.fields import AUTOMATIC, RENAME, Declaration, FolderName
 from utils.forms.settings import made_by, read_model_settings
 from utils.locks import holder_of, in_words
-from utils.paths import folder_of
+from utils.paths import DESCRIPTION, IN_TURN, SPLIT, STATE, TRAINING, folder_of
 
 # Of this form, but not of the model, or understood when the images are read.
 NOT_COMPARED = {"model_name", "model_path", "if_model_exists", "training_source", "training_target", "group_rule"}
-TRAINING, FINISHED, SPLIT = "training", "model.json", "split.csv"  # as `utils.training.model_folder` calls them
-IN_TURN, FOLD = "cross_validation", "fold"  # folder of what was tested in turn, and column of the split
+FOLD = "fold"  # column of the split: the part in which an image is tested in turn
 APART = ("trials", "rates", IN_TURN)  # below the checkpoints: trainings before the real one
 
 
@@ -50,7 +49,7 @@ def _about(folder: Path, saved: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _how_far(folder: Path, saved: Mapping[str, Mapping[str, Any]]) -> str:
     if not (folder / TRAINING).is_dir():
-        done = folder / FINISHED
+        done = folder / DESCRIPTION
         return f"finished on {_changed(done)}" if done.is_file() else "incomplete"
     states = own_states(folder)
     epoch = sum(_epochs(path) for path in states)
@@ -66,7 +65,7 @@ def _how_far(folder: Path, saved: Mapping[str, Mapping[str, Any]]) -> str:
 def own_states(folder: Path) -> list[Path]:
     """Files that say how far an unfinished training is, one for each stage; not those of trainings before it."""
     checkpoints = folder / TRAINING
-    found = checkpoints.rglob("state.json")
+    found = checkpoints.rglob(STATE)
     return [path for path in found if path.relative_to(checkpoints).parts[0] not in APART]
 
 

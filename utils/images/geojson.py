@@ -11,6 +11,7 @@ from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
 
 import numpy as np
+import pandas as pd
 import shapely
 from scipy.ndimage import find_objects, label
 from shapely.affinity import translate
@@ -138,6 +139,28 @@ def feature(
     if plane:  # of every channel
         shape["plane"] = {"c": -1, "z": plane.get("Z", 1) - 1, "t": plane.get("T", 1) - 1}
     return {"type": "Feature", "id": str(uuid5(NAMESPACE, identity)), "geometry": shape, "properties": properties}
+
+
+def detections(
+    labels: np.ndarray, table: pd.DataFrame, colours: Mapping[str, Sequence[float]], plane: Mapping[str, int]
+) -> Iterator[dict]:
+    """Detection of each object of a plane, with what is known of it.
+
+    Parameters
+    ----------
+    labels
+        (Y, X), 0 is background.
+    table
+        A row for each label, ascending: file, plane, label, class where there are classes, and measurements.
+    colours
+        Of each class, by its name; red, green, blue, each 0 to 1.
+    plane
+        See `feature`.
+    """
+    rows = table.drop(columns=["label", "plane"]).to_dict("records")
+    for (number, geometry), row in zip(objects(labels), rows, strict=True):
+        identity, name = f"{row['file']} {plane} {number}", row.get("class", "")
+        yield feature(geometry, DETECTION, identity, name, colours.get(name, ()), row, plane)
 
 
 def _is_number(value: object) -> bool:

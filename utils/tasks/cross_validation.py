@@ -13,23 +13,22 @@ import numpy as np
 import pandas as pd
 
 from utils.data.splits import FOLD, FOLDS, folds, percentage_of_validation, with_copies
-from utils.errors import DataError, ModelError
+from utils.errors import DataError, ModelError, how_many
 from utils.files import atomic, file_sha256
 from utils.forms.fields import AUTOMATIC, EARLIER, RENAME
 from utils.groups import named_groups
 from utils.pages.bar import one_bar, progress_bar
+from utils.paths import IN_TURN
 from utils.samples import sample_of
 from utils.tasks.automatic import Choice
-from utils.training.model_folder import HISTORY, UNFINISHED, was_split_so
+from utils.training.model_folder import HISTORY, TRY_OUT, UNFINISHED, was_split_so
 
 if TYPE_CHECKING:
     from utils.data.project import Project
 
 FIELD = "test_in_turn"  # of the form data
-FOLDER = "cross_validation"  # within the model folder
 ENOUGH = 30  # images (or groups, where there are groups) from which on those set aside say enough
 FEWEST = 3  # one to test on, one to learn from, one to watch over the training
-TRY_OUT = "Try out"
 # Rounds of a model that tests a part, by those of the model that is kept: of U-Nets for 12 stained images, half of them
 # cost 0.005 of the IoU, a fifth 0.04.
 SHARES = {"Quick on a CPU": 0.5, TRY_OUT: 0.5}
@@ -135,7 +134,7 @@ def _divided(task: Any, project: "Project", data: Mapping, seed: int) -> "Projec
 def of_fold(task: Any, project: "Project", data: Mapping, seed: int, fold: int) -> "Project":
     """A project of its own, which lies among the checkpoints, to test one part with what is learned from the others."""
     chosen = np.flatnonzero(project.folds != fold)
-    place = project.folder / UNFINISHED / FOLDER / str(fold)
+    place = project.folder / UNFINISHED / IN_TURN / str(fold)
     return replace(_with_roles(task, project, chosen, data, seed), folder=place, fold=fold)
 
 
@@ -232,7 +231,7 @@ def _answer_part(task: Any, project: "Project", asked: Mapping, fold: int, callb
 
 
 def _place(folder: Path, fold: int) -> Path:
-    return folder / FOLDER / f"part_{fold}.npz"
+    return folder / IN_TURN / f"part_{fold}.npz"
 
 
 def _keep(path: Path, found: Mapping[str, Sequence[Mapping]], sha256: Sequence[str], epochs: int) -> None:
@@ -276,7 +275,7 @@ def read_answers(folder: Path, test_set: Any) -> Answers:
         return Answers({method: [by_image[one] for one in sha256] for method, by_image in found.items()}, epochs)
     except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
         raise ModelError(
-            f"{folder / FOLDER}, which holds what was found in the images tested in turn, is missing or damaged. Copy "
+            f"{folder / IN_TURN}, which holds what was found in the images tested in turn, is missing or damaged. Copy "
             "the whole model folder again, name test images in test_source, or train again."
         ) from error
 
@@ -303,17 +302,14 @@ def _fold_table(
     return pd.DataFrame(rows)
 
 
-def _epochs(n: int) -> str:
-    return "1 epoch" if n == 1 else f"{n} epochs"
-
-
 def _whose(table: pd.DataFrame, epochs: int) -> str:
     """Sentence on whose score that of all parts together is; `epochs` are those of the model that is kept."""
     few, most = table["epochs"].min(), table["epochs"].max()
-    rounds = _epochs(most) if few == most else f"{few} to {_epochs(most)}"
+    rounds = how_many(most, "epoch") if few == most else f"{few} to {how_many(most, 'epoch')}"
     return (
         f"This is the score of {len(table)} models like this one, each trained on the other images only, for {rounds}; "
-        f"the model that you keep was trained on all images, for {_epochs(epochs)}, and was itself not tested."
+        f"the model that you keep was trained on all images, for {how_many(epochs, 'epoch')}, and was itself not "
+        "tested."
     )
 
 

@@ -16,8 +16,8 @@ import numpy as np
 from utils.errors import ModelError
 from utils.files import atomic, write_json
 from utils.locks import holds
+from utils.paths import STATE as STATE_FILE
 
-STATE_FILE = "state.json"
 RUN = uuid.uuid4().hex[:8]  # of this process, in the names of the files that it writes
 
 

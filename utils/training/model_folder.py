@@ -14,22 +14,15 @@ from utils.errors import ModelError
 from utils.files import atomic, file_sha256, write_csv, write_json
 from utils.forms.fields import AUTOMATIC, EARLIER, RENAME, STOP
 from utils.locks import Holder, hold
-from utils.paths import dated_name
+from utils.paths import CHOSEN, DESCRIPTION, PARAMETERS, SCORES, SPLIT, TRAINING, dated_name
 from utils.runtime import versions
 from utils.training.checkpoints import save_weights
 
 FORMAT = 1
-DESCRIPTION, PARAMETERS, SPLIT, WEIGHTS, HISTORY = (
-    "model.json",
-    "parameters.json",
-    "split.csv",
-    "weights.h5",
-    "history.csv",
-)
-UNFINISHED = "training"
-CHOSEN = "automatic.json"  # what was chosen for fields that said so
+WEIGHTS, HISTORY = "weights.h5", "history.csv"
+UNFINISHED = TRAINING
 DONE = ".training.done"
-JUDGED = ("evaluation.csv", "scores.json", "report.html")  # made from the weights, worthless beside other weights
+JUDGED = ("evaluation.csv", SCORES, "report.html")  # made from the weights, worthless beside other weights
 # Fields that say where a model lies or what to do with an old one, not how it is trained; which images belong together
 # matters by the split only, which is compared itself, as does whether all images are tested in turn.
 PLACES = {"model_name", "model_path", "if_model_exists", "training_source", "training_target"}

@@ -15,7 +15,7 @@ from skimage.segmentation import relabel_sequential
 from utils.data.folders import find_images, pair
 from utils.errors import DataError
 from utils.files import atomic, write_csv, write_json
-from utils.images.geojson import DETECTION, feature, objects
+from utils.images.geojson import detections
 from utils.images.image import Image, read_mask, whole_numbers
 from utils.images.stacks import Planes, read_planes
 from utils.names import EQUAL
@@ -123,6 +123,8 @@ class CellResults(Results):
         self.labels, self.context = labels, context
         self.size = tuple(crop_size or self.description["input"]["size"])
         self.table, self.cut = GrowingTable(self.folder / TABLE), 0
+        shown = class_colours([{"id": one["id"] + 1} for one in self.predictor.classes])  # as in the overlays
+        self.colours = {one["name"]: shown[one["id"] + 1] for one in self.predictor.classes}
 
     def files(self) -> list[tuple[Path, Path]]:
         """See `Results`; pairs of image and label image."""
@@ -173,21 +175,12 @@ class CellResults(Results):
         places = {"file": [planes.path.name] * n, "plane": [number + 1] * n, "label": numbers}
         found.rows.append(prediction_table(places, probabilities, self.predictor.classes))
         if self.wants_outlines(planes.pixel_size_um):
-            found.features += self._detections(labels, found.rows[-1], planes.position(number))
+            found.features += detections(labels, found.rows[-1], self.colours, planes.position(number))
         seen = crop_sizes(boxes, self.size, self.context)
         if self.description["input"]["fit"] == "pad":  # such a network cuts off what is larger than it
             seen = np.minimum(seen, self.description["input"]["size"])
         found.cut += int((boxes[:, 2:] - boxes[:, :2] > seen).any(axis=1).sum())
         return dict(zip(numbers.tolist(), probabilities.argmax(axis=1).tolist(), strict=True))
-
-    def _detections(self, labels: np.ndarray, table: pd.DataFrame, plane: dict[str, int]) -> Iterator[dict]:
-        """Outline, class and probabilities of each object of a plane for QuPath, in the colours of the overlays."""
-        colours = class_colours([{"id": one["id"] + 1} for one in self.predictor.classes])
-        ids = {one["name"]: one["id"] + 1 for one in self.predictor.classes}
-        rows = table.drop(columns=["label", "plane"]).to_dict("records")
-        for (number, geometry), row in zip(objects(labels), rows, strict=True):
-            identity = f"{row['file']} {plane} {number}"
-            yield feature(geometry, DETECTION, identity, row["class"], colours[ids[row["class"]]], row, plane)
 
     def append(self, found: FoundCells, rows: list[pd.DataFrame]) -> None:
         """See `Results`."""

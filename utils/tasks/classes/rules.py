@@ -7,6 +7,7 @@ import numpy as np
 
 from utils.images.normalise import BOTH, EACH_IMAGE, TOGETHER
 from utils.tasks.automatic import Choice
+from utils.training.model_folder import TRY_OUT
 
 TELLS, DOUBT = 0.15, 0.08  # how much a simple measure alone must tell of the classes to count; to be doubted
 BEARABLE = 0.8  # share that must be left of what size tells where images are enlarged and shrunk by 10 %
@@ -15,7 +16,7 @@ UNEVEN_EXPOSURE = 0.5  # spread of brightness between images, by that within, fr
 VARIED = 1.5  # largest to median side from which images are not of one size
 LARGEST = 128  # pixels: what the small CNN is made for
 QUICK_PIXELS = 480e6  # pixels that "Quick on a CPU" looks at in a training: two minutes on one core
-QUICK, TRY_OUT = "Quick on a CPU", "Try out"
+QUICK = "Quick on a CPU"
 ROUNDS = {QUICK: 120, TRY_OUT: 15}  # of training
 STEPS = 8, 30  # of a round, at least and at most
 QUICK_BATCH, QUICK_RATE = 32, 0.003

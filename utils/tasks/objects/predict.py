@@ -1,7 +1,7 @@
 """Objects in images of any size with a trained StarDist model."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,10 +15,9 @@ from stardist.utils import export_imagej_rois
 
 from utils.data.folders import find_images
 from utils.files import atomic, meaningful, write_csv, write_json
-from utils.images.geojson import DETECTION, feature
-from utils.images.geojson import objects as objects_of
+from utils.images.geojson import detections
 from utils.images.image import Image
-from utils.images.normalise import normalisation_range, normalise
+from utils.images.normalise import normalisation_range, normalise, normalised
 from utils.images.stacks import LabelStack, Planes, label_file, read_planes
 from utils.pages.colours import class_colours
 from utils.pages.pictures import SHOWN_ALONE, label_overlay, write_png
@@ -150,6 +149,8 @@ class ObjectResults(Results):
         super().__init__(*given, **more)
         self.table = GrowingTable(self.folder / OBJECTS)
         self.names = {one["id"]: one["name"] for one in self.predictor.classes if one["id"]}
+        colours = class_colours(self.predictor.classes)
+        self.colours = {name: colours[number] for number, name in self.names.items()}
 
     def files(self) -> list[Path]:
         """See `Results`; labels, ROIs and tables that no prediction has written are not overwritten."""
@@ -203,9 +204,7 @@ class ObjectResults(Results):
             found.rows.append(place | planes.position(number) | count_objects(objects, image, self.names))
             found.objects.append(object_table(objects, image, self.description["channels"], self.names, place))
             if self.wants_outlines(planes.pixel_size_um):
-                found.features += detections(
-                    objects.labels, found.objects[-1], self.predictor.classes, planes.position(number)
-                )
+                found.features += detections(objects.labels, found.objects[-1], self.colours, planes.position(number))
             if number == len(planes) // 2:
                 write_png(self.folder / "overlays" / f"{planes.path.stem}.png", _overlay(objects, image))
             fits = np.abs(objects.outlines).max(initial=0) <= LARGEST_ROI
@@ -222,20 +221,6 @@ class ObjectResults(Results):
                     return
                 check_channels(image.array, image.path, self.description)
             yield image
-
-
-def detections(
-    labels: np.ndarray, table: pd.DataFrame, classes: Sequence[dict], plane: Mapping[str, int]
-) -> Iterator[dict]:
-    """Detection for QuPath of each object of a plane, with its measurements and its class where there are classes.
-
-    `labels` (Y, X), `table` as `object_table`, a row per label; `plane` see `utils.images.geojson.feature`.
-    """
-    colours = {one["name"]: class_colours(classes)[one["id"]] for one in classes}
-    rows = table.drop(columns=["label", "plane"]).to_dict("records")
-    for (number, geometry), row in zip(objects_of(labels), rows, strict=True):
-        identity, name = f"{row['file']} {plane} {number}", row.get("class", "")
-        yield feature(geometry, DETECTION, identity, name, colours.get(name, ()), row, plane)
 
 
 def _is_prediction(path: Path) -> bool:
@@ -276,7 +261,7 @@ class ObjectPrediction:
             outputs["prob_class"] = f"probability of {names}"
 
         def prepare(array: np.ndarray) -> np.ndarray:
-            return normalise(array, *normalisation_range(array, segmenter.normalisation))
+            return normalised(array, segmenter.normalisation)
 
         def answer(array: np.ndarray) -> dict[str, np.ndarray]:
             found = model.keras_model.predict(prepare(array)[np.newaxis], verbose=0)  # as StarDist itself asks it
