@@ -145,8 +145,7 @@ def test_partners_that_only_the_folder_tells_of_are_not_read(tmp_path, monkeypat
         pages = [tif.pages[0], other.pages[0]]
         return [tifffile.TiffPageSeries(pages, (2, 30, 20), np.uint8, "TYX", parent=tif, kind="mmstack")]
 
-    monkeypatch.setattr(tifffile.TiffFile, "is_mmstack", True)
-    monkeypatch.setattr(tifffile.TiffFile, "_series_mmstack", of_both)
+    monkeypatch.setattr(tifffile.TiffFile, "series", property(of_both))
     image = read_image(tmp_path / "a.tif")
     assert (image.array == ord("a")).all()
     assert image.array.shape == (30, 20, 1)
