@@ -2,7 +2,13 @@
 PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.13,$(shell python$(v) -c "import sys; print(sys.executable)" 2>/dev/null)) python3)
 BIN = .venv/bin
 NOTEBOOKS = $(patsubst notebooks/src/%.py,notebooks/%.ipynb,$(wildcard notebooks/src/*.py))
+# Two at once, each with one thread. A file stays in one process: its tests share what its fixtures train.
+PYTEST = $(BIN)/python -m pytest
+TWO = -n 2 --dist loadfile
 export TF_CPP_MIN_LOG_LEVEL = 3
+test test-slow: export TF_NUM_INTRAOP_THREADS = 1
+test test-slow: export TF_NUM_INTEROP_THREADS = 1
+test test-slow: export OMP_NUM_THREADS = 1
 
 .PHONY: run test test-slow lab standalone notebooks samples lint format lock
 .DELETE_ON_ERROR:
@@ -11,10 +17,11 @@ run: .venv/installed
 	$(BIN)/python -m notebooks.run $(if $(FULL),--preset "Quick on a CPU") $(NOTEBOOK)
 
 test: .venv/installed lint
-	$(BIN)/python -m pytest
+	$(PYTEST) $(TWO)
 
 test-slow: .venv/installed
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) $(TWO) -m slow --ignore tests/browser
+	$(PYTEST) -m slow tests/browser
 
 lab: .venv/installed
 	$(BIN)/jupyter lab --config notebooks/lab/config.py $(LAB)

@@ -1,13 +1,19 @@
-"""A tiny untrained model folder, for tests of everything that uses models but does not train them."""
+"""A tiny untrained model folder, for tests of everything that uses models but does not train them.
+
+What takes seconds to import is imported where it is used: pytest loads this file for every test, and once more in the
+process that hands tests to others.
+"""
+
+from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
-import pandas as pd
 import pytest
 
-from utils.training import model_folder, networks
+if TYPE_CHECKING:
+    import keras
 
 NORMALISATION = {"kind": "percentile", "low": 1, "high": 99.8, "per": "image", "channels": "separate"}
 
@@ -17,6 +23,8 @@ def model_description(
 ) -> dict:
     """Content of model.json for a U-Net, as utils.tasks.pixels.train.describe makes it; `values` are those of the
     masks."""
+    from utils.training import networks
+
     depth = {"pooling_steps": pooling_steps, "half_resolution": half_resolution}
     multiple = networks.input_multiple(**depth)
     names = ["background", "foreground"] if len(values) == 2 else ["background", *(f"class {v}" for v in values[1:])]
@@ -40,6 +48,10 @@ def untrained_network(description: dict, seed: int = 0) -> keras.Model:
     What Keras draws may leave all filters of a level silent. The scores of all classes are then equal, and rounding,
     which differs between processors, decides on the class.
     """
+    import keras
+
+    from utils.training import networks
+
     rng = np.random.default_rng(seed)
     network = networks.unet(**description["network"])
     for layer in network.layers:
@@ -56,6 +68,8 @@ def untrained_network(description: dict, seed: int = 0) -> keras.Model:
 
 def balance_classes(network: keras.Model, images: np.ndarray) -> None:
     """Change the last layer: the median of the scores of each class is 0, those of one pixel differ by about 2."""
+    import keras
+
     last = network.get_layer("logits")
     kernel, bias = last.get_weights()
     scores = keras.Model(network.input, last.output)(images).numpy()
@@ -66,6 +80,10 @@ def balance_classes(network: keras.Model, images: np.ndarray) -> None:
 
 def save_untrained(folder: Path, seed: int = 0, **settings) -> tuple[keras.Model, dict]:
     """Write a complete model folder of an untrained network; `settings` as `model_description`."""
+    import pandas as pd
+
+    from utils.training import model_folder
+
     description = model_description(**settings)
     network = untrained_network(description, seed)
     history = pd.DataFrame({"epoch": [1], "loss": [np.log(2)], "val_loss": [np.log(2)], "learning_rate": [1e-3]})
