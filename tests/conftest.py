@@ -6,6 +6,7 @@ process that hands tests to others.
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,15 @@ if TYPE_CHECKING:
     import keras
 
 NORMALISATION = {"kind": "percentile", "low": 1, "high": 99.8, "per": "image", "channels": "separate"}
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Let a process that was handed tests end in its own time.
+
+    After five seconds execnet interrupts it: a traceback of what it was putting away would be the last that is read.
+    """
+    if hasattr(session.config, "workerinput"):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def model_description(
