@@ -28,6 +28,7 @@ from utils.tasks.objects.rules import grid_choice, rays_choice
 from utils.tasks.pixels.rules import levels_choice, resolution_choice, work_at
 from utils.tasks.registry import STARDIST, UNET
 from utils.tasks.rules import (
+    Effort,
     augmentation_choices,
     epochs_choice,
     normalisation_choice,
@@ -179,7 +180,7 @@ def test_rounds_of_training_are_bounded_by_work_or_by_time_whatever_the_number_o
 
     def choice(steps, **changes):
         given = training | changes
-        return epochs_choice(given, rounds_for_work(given["preset"], steps * 4 * 128**2, work), steps, pace=0.1)
+        return epochs_choice(given, rounds_for_work(given["preset"], steps * 4 * 128**2, work), steps, Effort(0.1))
 
     def epochs(steps, **changes):
         return choice(steps, **changes).value
@@ -279,7 +280,11 @@ def test_other_candidates_must_be_clearly_better(monkeypatch, losses, best):
     monkeypatch.setattr(trials, "_inner", lambda *_: SimpleNamespace(folder=Path("here")))
     monkeypatch.setattr(trials, "replace", lambda one, **new: one if "folder" in new else replace(one, **new))
     monkeypatch.setattr(trials, "_loss", lambda *_: next(told))
-    found = trials.try_out(None, None, {"training": {}}, choices)
+    training = {"number_of_epochs": 9, "time_for_training": 1}
+    short = trials.try_out(None, None, {"training": training}, choices)
+    assert (short[0].value, short[2].value) == (10, "a"), "four trials of a round each would take too much of it"
+    assert "too short for trials" in short[0].reason
+    found = trials.try_out(None, None, {"training": training | {"number_of_epochs": 10}}, choices)
     assert (found[0].value, found[2].value) == [(10, "a"), (10, "b"), (20, "a"), (20, "b")][best]
     assert found[1] == choices[1]
     assert not any(one.candidates for one in found)

@@ -26,6 +26,8 @@ class Choice:
         Values between which short trials on the training images decide; `value` then is the one to begin with.
     trials
         What they gave: for each of them a value of every field that was in doubt, and the loss.
+    warning
+        What is to be said aloud before the training, not only beside the field.
     """
 
     form: str
@@ -34,6 +36,7 @@ class Choice:
     reason: str
     candidates: Sequence = ()
     trials: Sequence[Mapping] = ()
+    warning: str = ""
 
 
 class Progressively(dict):

@@ -21,6 +21,7 @@ from utils.pages.bar import one_bar, progress_bar
 from utils.paths import IN_TURN
 from utils.samples import sample_of
 from utils.tasks.automatic import Choice
+from utils.tasks.rules import Effort
 from utils.training.model_folder import HISTORY, TRY_OUT, UNFINISHED, was_split_so
 
 if TYPE_CHECKING:
@@ -41,10 +42,20 @@ def share_of_rounds(preset: str) -> float:
     return SHARES.get(preset, 1.0)
 
 
-def effort(project: "Project", preset: str) -> float:
-    """How much longer all trainings of a project take than that of its model."""
+def effort(project: "Project", preset: str, pace: float, seconds: tuple[float, float]) -> Effort:
+    """What all trainings of a project take.
+
+    Parameters
+    ----------
+    pace
+        Seconds of a step.
+    seconds
+        What each training takes besides: in any case, and for each million pixels of all images.
+    """
     in_turn = project.folds is not None and not project.fold
-    return 1 + share_of_rounds(preset) * int(project.folds.max()) if in_turn else 1.0
+    area = sum(np.prod(one.image.array.shape[:2]) for one in project.dataset.examples) / 1e6
+    parts = int(project.folds.max()) if in_turn else 0
+    return Effort(pace, seconds[0] + seconds[1] * float(area), parts, share_of_rounds(preset))
 
 
 def in_turn(task: Any, project: "Project", data: Mapping, seed: int, preset: str, named: str) -> "Project":
@@ -135,7 +146,7 @@ def of_fold(task: Any, project: "Project", data: Mapping, seed: int, fold: int) 
     """A project of its own, which lies among the checkpoints, to test one part with what is learned from the others."""
     chosen = np.flatnonzero(project.folds != fold)
     place = project.folder / UNFINISHED / IN_TURN / str(fold)
-    return replace(_with_roles(task, project, chosen, data, seed), folder=place, fold=fold)
+    return replace(_with_roles(task, project, chosen, data, seed), folder=place, fold=fold, kept=project.number_learned)
 
 
 def _with_roles(task: Any, project: "Project", chosen: np.ndarray, data: Mapping, seed: int) -> "Project":
@@ -156,7 +167,8 @@ def turn_note(project: "Project", preset: str) -> str:
     """Markdown on what the model will be tested, and what that costs; empty where nobody asked."""
     if project.folds is None:
         return f"**Test on all images in turn: no.** {project.in_turn}" if project.in_turn else ""
-    times, k = effort(project, preset), project.folds.max()
+    k = project.folds.max()
+    times = 1 + share_of_rounds(preset) * k
     less = " for half as many rounds" if share_of_rounds(preset) < 1 else ""
     return (
         f"**Test on all images in turn.** {project.in_turn} That is {k} trainings{less} before that of your model, "
@@ -212,10 +224,16 @@ def answer_parts(task: Any, project: "Project", asked: Mapping, forms: Mapping) 
 
 
 def _with_rounds(asked: Mapping, forms: Mapping) -> dict:
-    """What is asked of the models that test a part: as many rounds for each, whatever else the computer does."""
+    """What is asked of the models that test a part: as many rounds for each, whatever else the computer does.
+
+    Where a person gave the time, that of all of them, their rounds have as many batches, too.
+    """
     training, n = asked["training"], forms["training"]["number_of_epochs"]
     if training["number_of_epochs"] == AUTOMATIC:
         training = {**training, "number_of_epochs": max(1, round(share_of_rounds(training["preset"]) * n))}
+    timed = training.get("time_for_training", AUTOMATIC) != AUTOMATIC
+    if timed and training.get("number_of_steps") == AUTOMATIC:
+        training = {**training, "number_of_steps": forms["training"]["number_of_steps"]}
     data = {**asked["data"], "if_model_exists": RENAME, FIELD: False}  # the folder they lie in was asked for already
     return {**asked, "data": data, "training": training}
 

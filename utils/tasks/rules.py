@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from utils.data.splits import automatic_percentage
 from utils.images.normalise import EACH_IMAGE, TOGETHER
@@ -12,6 +13,8 @@ CLEARLY = 0.02  # balanced accuracy by which one range of brightness tells more 
 AROUND = 2.5  # diameters of a large object that a patch shows
 SMALLEST_PATCH = 128  # pixels
 FEWEST_ROUNDS = 5  # of training: a curve of fewer says nothing
+FEWEST_BATCHES = 10  # of a round where time is short; these, in those rounds, are trained for in any case
+OVER = 1.2  # times the time that was given, from which on it is said that it does not do
 EMPTY = 6  # percent of the patches
 UNLIMITED = 100  # rounds of training of the preset "Default"
 
@@ -96,7 +99,41 @@ def steps_for_work(preset: str, steps: int, pixels: int, work: Mapping) -> int:
     return max(1, min(steps, int(work[preset] / pixels / FEWEST_ROUNDS))) if preset in work else steps
 
 
-def epochs_choice(training: Mapping, rounds: int, steps: int, pace: float, effort: float = 1.0) -> Choice:
+@dataclass(frozen=True)
+class Effort:
+    """What all trainings take of which a model needs several, see `utils.tasks.cross_validation`.
+
+    Attributes
+    ----------
+    pace
+        Seconds of a step.
+    beside
+        Seconds that each training takes besides: the network is compiled, thresholds are chosen, a part is tested.
+    parts, share
+        Models that are trained to test a part each, and their rounds, by those of the model that is kept.
+    """
+
+    pace: float
+    beside: float = 0.0
+    parts: int = 0
+    share: float = 1.0
+
+    def of_parts(self, rounds: int, steps: int) -> float:
+        """Seconds that the models for the parts take, where the model that is kept has so many rounds and batches."""
+        return self.parts * (self.beside + max(1, round(self.share * rounds)) * steps * self.pace)
+
+    def of_one(self, rounds: int, steps: int) -> float:
+        """Seconds that the model takes that is kept."""
+        return self.beside + rounds * steps * self.pace
+
+    def batches(self, minutes: float) -> float:
+        """Batches of the model that is kept for which there is time; the time that is given is that of everything."""
+        left = 60 * minutes - (1 + self.parts) * self.beside
+        fitting = left / ((1 + FOR_TRIALS) * self.pace * (1 + self.parts * self.share))
+        return max(fitting, FEWEST_ROUNDS * FEWEST_BATCHES)
+
+
+def epochs_choice(training: Mapping, rounds: int, steps: int, effort: Effort) -> Choice:
     """Rounds of training: those of the preset, or as many as fit into the time that is given.
 
     Parameters
@@ -105,25 +142,36 @@ def epochs_choice(training: Mapping, rounds: int, steps: int, pace: float, effor
         Values of that form; used are preset and time_for_training, in minutes.
     rounds, steps
         Of the preset; batches of a round.
-    pace
-        Seconds of a step.
     effort
-        How much longer all trainings take where images are tested in turn; the time that is given is that of all.
+        What they take; the time that is given is that of all.
     """
     minutes = training["time_for_training"]
-    why = f'the preset "{training["preset"]}"' if minutes == AUTOMATIC else f"the {minutes:g} minutes that you gave"
-    if minutes != AUTOMATIC:
-        rounds = max(1, round(60 * minutes / ((1 + FOR_TRIALS) * pace * steps * effort)))
-    took = in_words(rounds * steps * pace)
+    given = minutes != AUTOMATIC
+    if given:
+        rounds = max(1, int(effort.batches(minutes) / steps + 0.5))
+    why = f"the {_minutes(minutes)} that you gave" if given else f'the preset "{training["preset"]}"'
+    took, tests = in_words(effort.of_one(rounds, steps)), effort.of_parts(rounds, steps)
     more = "up to a fifth more where trials are needed"
-    tests = in_words((effort - 1) * rounds * steps * pace)
-    in_turn = f" The test on all images in turn takes {tests} besides." if effort > 1 else ""
-    return Choice(
-        "training",
-        "number_of_epochs",
-        rounds,
-        f"{took} on this computer for {steps} batches each, {more}: {why}.{in_turn}",
+    in_turn = f" The test on all images in turn takes {in_words(tests)} besides." if tests else ""
+    whole = effort.of_one(rounds, steps) + tests
+    warning = _too_short(minutes, whole, effort) if given and whole > OVER * 60 * minutes else ""
+    reason = f"{took} on this computer for {steps} batches each, {more}: {why}.{in_turn}"
+    return Choice("training", "number_of_epochs", rounds, f"{reason} {warning}".strip(), warning=warning)
+
+
+def _too_short(minutes: float, seconds: float, effort: Effort) -> str:
+    """Sentences for where a training takes longer than the time that was given, however few rounds it has."""
+    of_each = f"the network is prepared and judged, which takes {in_words(effort.beside)}"
+    each = f"for each of the {1 + effort.parts} trainings {of_each}" if effort.parts else of_each
+    remedy = ", or set test_in_turn to no, which leaves one training" if effort.parts else ""
+    return (
+        f"This takes {in_words(seconds)}, more than the {_minutes(minutes)} in time_for_training: {each}, however "
+        f"short it is. Allow more time{remedy}."
     )
+
+
+def _minutes(minutes: float) -> str:
+    return f"{minutes:g} minute{'s' * (minutes != 1)}"
 
 
 def add_length(
@@ -131,16 +179,17 @@ def add_length(
     steps: int,
     patch: tuple[int, int],
     work: Mapping,
-    pace: float,
-    effort: float = 1.0,
+    effort: Effort,
 ) -> None:
     """Add batches of a round, of which the images ask for `steps`, and rounds; the others as above."""
     preset, pixels = values["preset"], values["batch_size"] * patch[0] * patch[1]
     steps = steps_for_work(preset, steps, pixels, work)
+    if (minutes := values["time_for_training"]) != AUTOMATIC:
+        steps = min(steps, max(FEWEST_BATCHES, int(effort.batches(minutes) / FEWEST_ROUNDS)))
     why = "A round shows as many pixels as the images have, in 50 to 200 batches; fewer where time is short."
     values.add(Choice("training", "number_of_steps", steps, why))
     steps = values["number_of_steps"]
-    values.add(epochs_choice(values, rounds_for_work(preset, steps * pixels, work), steps, pace, effort))
+    values.add(epochs_choice(values, rounds_for_work(preset, steps * pixels, work), steps, effort))
 
 
 def validation_choice(n: int) -> Choice:

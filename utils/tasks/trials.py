@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from utils.errors import DataError
-from utils.tasks.automatic import FOR_TRIALS, LOSS, Choice
+from utils.tasks.automatic import AUTOMATIC, FOR_TRIALS, LOSS, Choice
 from utils.training.fit import fit
 from utils.training.model_folder import UNFINISHED
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from utils.data.project import Project
 
 FOLDER = "trials"  # within the checkpoints; a trial goes on after a crash like any training
+MOST = 2  # times that share, at which trials of a single round are left out
 WATCHED = 20  # percent of the training images that a trial is scored on
 LEAD = 0.2  # share by which the loss must be smaller than with the first candidate: short trials are left to chance
 
@@ -40,6 +41,8 @@ def try_out(task: Any, project: "Project", forms: Mapping, choices: Sequence[Cho
     """
     doubtful = [one for one in choices if one.candidates]
     plans = list(product(*(one.candidates for one in doubtful)))
+    if _too_short(forms["training"], len(plans)):
+        return [_without(one) for one in choices]
     inner = _inner(task, project, forms) if len(plans) > 1 else None
     if inner is None:
         return [replace(one, candidates=()) for one in choices]
@@ -51,6 +54,20 @@ def try_out(task: Any, project: "Project", forms: Mapping, choices: Sequence[Cho
     fields = [one.field for one in doubtful]
     told = [dict(zip(fields, plan, strict=True)) | {LOSS: loss} for plan, loss in zip(plans, losses, strict=True)]
     return [_decided(one, told, best) if one.candidates else one for one in choices]
+
+
+def _too_short(training: Mapping, plans: int) -> bool:
+    """Whether trials of a round each would take longer than the time that a person gave allows."""
+    if training.get("time_for_training", AUTOMATIC) == AUTOMATIC:
+        return False
+    return plans > MOST * FOR_TRIALS * training["number_of_epochs"]
+
+
+def _without(choice: Choice) -> Choice:
+    """A choice that is left as it is, for lack of time."""
+    if not choice.candidates:
+        return choice
+    return replace(choice, candidates=(), reason=f"{choice.reason} The training is too short for trials.")
 
 
 def _decided(choice: Choice, trials: Sequence[Mapping], best: int) -> Choice:

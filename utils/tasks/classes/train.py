@@ -19,7 +19,7 @@ from utils.tasks.classes.batches import TrainingCrops, ValidationCrops, class_we
 from utils.tasks.classes.decision import DECIDES, choose_share, trained_forest
 from utils.tasks.classes.fingerprint import fingerprint, fingerprint_table
 from utils.tasks.classes.forest import FOREST, Forest
-from utils.tasks.classes.rules import ROUNDS, class_choices
+from utils.tasks.classes.rules import BESIDE, ROUNDS, class_choices
 from utils.tasks.cross_validation import effort, turn_choice
 from utils.tasks.rules import UNLIMITED, epochs_choice, validation_choice
 from utils.training import networks
@@ -54,7 +54,7 @@ class ClassTraining:
         """See `NetworkTask`."""
         fingerprint, values = self.fingerprint(project), Progressively(forms["training"])
         values.add(validation_choice(len(project.dataset.examples)))
-        values.add(*class_choices(fingerprint, forms))
+        values.add(*class_choices(fingerprint, forms, project.number_learned))
         network = self.describe(project, values)["network"]
         size = self.image_size(project, values)
         if values["network"] != networks.SMALL:
@@ -65,7 +65,7 @@ class ClassTraining:
         )
         steps = values["number_of_steps"] or -(-fingerprint["images"] // values["batch_size"])
         rounds = ROUNDS.get(values["preset"], UNLIMITED)
-        values.add(epochs_choice(values, rounds, steps, pace, effort(project, values["preset"])))
+        values.add(epochs_choice(values, rounds, steps, effort(project, values["preset"], pace, BESIDE)))
         return [*values.choices, turn_choice(project)]
 
     def describe(self, project: Project, training: Mapping) -> dict:
