@@ -22,13 +22,22 @@ from utils.images.normalise import EACH_IMAGE, TOGETHER, normalisation_of
 from utils.paths import resolve
 from utils.samples import STARTING
 from utils.tasks import trials
-from utils.tasks.automatic import AUTOMATIC, Choice, asked_for, complete, kept_choices, rows, settled, trial_table
+from utils.tasks.automatic import (
+    AUTOMATIC,
+    Choice,
+    Effort,
+    asked_for,
+    complete,
+    kept_choices,
+    rows,
+    settled,
+    trial_table,
+)
 from utils.tasks.fingerprint import fingerprint, fingerprint_table, told_by_brightness
 from utils.tasks.objects.rules import grid_choice, rays_choice
 from utils.tasks.pixels.rules import levels_choice, resolution_choice, work_at
 from utils.tasks.registry import STARDIST, UNET
 from utils.tasks.rules import (
-    Effort,
     augmentation_choices,
     epochs_choice,
     normalisation_choice,

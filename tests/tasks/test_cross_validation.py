@@ -17,13 +17,13 @@ from utils.errors import DataError, ModelError
 from utils.fine_tuning.comparison import old_test_set
 from utils.images.image import write_tiff
 from utils.tasks import cross_validation, page, report
-from utils.tasks.automatic import AUTOMATIC
+from utils.tasks.automatic import AUTOMATIC, Effort
 from utils.tasks.classes.calibration import uncalibrated
 from utils.tasks.cross_validation import effort, in_turn, of_fold, turn_choice, turn_note
 from utils.tasks.held_out import evaluate, find_test_set
 from utils.tasks.pixels.task import UNet
 from utils.tasks.registry import CLASSIFIER, STARDIST, UNET
-from utils.tasks.rules import Effort, epochs_choice
+from utils.tasks.rules import epochs_choice
 from utils.tasks.task import TestSet
 from utils.training import model_folder
 from utils.training.fit import TrainingStopped

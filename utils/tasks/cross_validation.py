@@ -20,8 +20,7 @@ from utils.groups import named_groups
 from utils.pages.bar import one_bar, progress_bar
 from utils.paths import IN_TURN
 from utils.samples import sample_of
-from utils.tasks.automatic import Choice
-from utils.tasks.rules import Effort
+from utils.tasks.automatic import Choice, Effort
 from utils.training.model_folder import HISTORY, TRY_OUT, UNFINISHED, was_split_so
 
 if TYPE_CHECKING:

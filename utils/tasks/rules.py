@@ -2,18 +2,15 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from utils.data.splits import automatic_percentage
 from utils.images.normalise import EACH_IMAGE, TOGETHER
 from utils.runtime import in_words
-from utils.tasks.automatic import AUTOMATIC, FOR_TRIALS, Choice, Progressively
+from utils.tasks.automatic import AUTOMATIC, FEWEST_BATCHES, FEWEST_ROUNDS, Choice, Effort, Progressively
 
 CLEARLY = 0.02  # balanced accuracy by which one range of brightness tells more than the other
 AROUND = 2.5  # diameters of a large object that a patch shows
 SMALLEST_PATCH = 128  # pixels
-FEWEST_ROUNDS = 5  # of training: a curve of fewer says nothing
-FEWEST_BATCHES = 10  # of a round where time is short; these, in those rounds, are trained for in any case
 OVER = 1.2  # times the time that was given, from which on it is said that it does not do
 EMPTY = 6  # percent of the patches
 UNLIMITED = 100  # rounds of training of the preset "Default"
@@ -97,40 +94,6 @@ def steps_for_work(preset: str, steps: int, pixels: int, work: Mapping) -> int:
     `pixels` are those of a batch; `work` as for `rounds_for_work`.
     """
     return max(1, min(steps, int(work[preset] / pixels / FEWEST_ROUNDS))) if preset in work else steps
-
-
-@dataclass(frozen=True)
-class Effort:
-    """What all trainings take of which a model needs several, see `utils.tasks.cross_validation`.
-
-    Attributes
-    ----------
-    pace
-        Seconds of a step.
-    beside
-        Seconds that each training takes besides: the network is compiled, thresholds are chosen, a part is tested.
-    parts, share
-        Models that are trained to test a part each, and their rounds, by those of the model that is kept.
-    """
-
-    pace: float
-    beside: float = 0.0
-    parts: int = 0
-    share: float = 1.0
-
-    def of_parts(self, rounds: int, steps: int) -> float:
-        """Seconds that the models for the parts take, where the model that is kept has so many rounds and batches."""
-        return self.parts * (self.beside + max(1, round(self.share * rounds)) * steps * self.pace)
-
-    def of_one(self, rounds: int, steps: int) -> float:
-        """Seconds that the model takes that is kept."""
-        return self.beside + rounds * steps * self.pace
-
-    def batches(self, minutes: float) -> float:
-        """Batches of the model that is kept for which there is time; the time that is given is that of everything."""
-        left = 60 * minutes - (1 + self.parts) * self.beside
-        fitting = left / ((1 + FOR_TRIALS) * self.pace * (1 + self.parts * self.share))
-        return max(fitting, FEWEST_ROUNDS * FEWEST_BATCHES)
 
 
 def epochs_choice(training: Mapping, rounds: int, steps: int, effort: Effort) -> Choice:
