@@ -1,6 +1,7 @@
 """Few images are tested in turn: divided into parts, each tested by a model that was trained on the other parts."""
 
 import shutil
+import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,10 +18,10 @@ from utils.errors import DataError, ModelError, how_many
 from utils.files import atomic, file_sha256
 from utils.forms.fields import AUTOMATIC, EARLIER, RENAME
 from utils.groups import named_groups
-from utils.pages.bar import one_bar, progress_bar
+from utils.pages.bar import BAR, doing, one_bar, progress_bar
 from utils.paths import IN_TURN
 from utils.samples import sample_of
-from utils.tasks.automatic import Choice, Effort
+from utils.tasks.automatic import FOR_TRIALS, Choice, Effort
 from utils.training.model_folder import HISTORY, TRY_OUT, UNFINISHED, was_split_so
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ FEWEST = 3  # one to test on, one to learn from, one to watch over the training
 # cost 0.005 of the IoU, a fifth 0.04.
 SHARES = {"Quick on a CPU": 0.5, TRY_OUT: 0.5}
 ARRAYS = "arrays"
-BAR = "{desc} {percentage:3.0f} % {bar} {remaining} left"
 
 
 def share_of_rounds(preset: str) -> float:
@@ -55,6 +55,13 @@ def effort(project: "Project", preset: str, pace: float, seconds: tuple[float, f
     area = sum(np.prod(one.image.array.shape[:2]) for one in project.dataset.examples) / 1e6
     parts = int(project.folds.max()) if in_turn else 0
     return Effort(pace, seconds[0] + seconds[1] * float(area), parts, share_of_rounds(preset))
+
+
+def shares(project: "Project", preset: str, trials: bool) -> tuple[float, float]:
+    """Shares of the whole, roughly, at which `trials` (are there any?) and the test in turn are done, from 0 to 1."""
+    in_turn = project.folds is not None and not project.fold
+    taken = FOR_TRIALS * trials, share_of_rounds(preset) * int(project.folds.max()) if in_turn else 0.0
+    return taken[0] / (1 + sum(taken)), sum(taken) / (1 + sum(taken))
 
 
 def in_turn(task: Any, project: "Project", data: Mapping, seed: int, preset: str, named: str) -> "Project":
@@ -180,15 +187,37 @@ def turn_note(project: "Project", preset: str) -> str:
 
 
 class _Share(keras.callbacks.Callback):
-    """Moves a bar over all parts."""
+    """Moves a bar over all parts; of each, compiling and testing take their share of the time, too."""
 
     def __init__(self, bar: Any, done: int):
         super().__init__()
-        self.bar, self.done = bar, done
+        self.bar, self.done, self.batches = bar, done, 0
+        self.began = self.compiled = time.monotonic()
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Move the bar to the share of this part that is done; the first batch says nothing of how long the next take.
+
+        What comes after the training is taken to last as long as what came before.
+        """
+        now, self.batches = time.monotonic(), self.batches + 1
+        if self.batches == 1:
+            self.compiled = now
+            return
+        left = self.params["epochs"] * self.params["steps"] - self.epoch * self.params["steps"] - batch - 1
+        rest = left * (now - self.compiled) / (self.batches - 1) + self.compiled - self.began
+        self._move((now - self.began) / max(now - self.began + rest, 1e-9))
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Mind where this is."""
+        self.epoch = epoch
 
     def on_epoch_end(self, epoch, logs=None):
-        """Move the bar to the share of this part that is done."""
-        self.bar.update(self.done + (epoch + 1) / self.params["epochs"] - self.bar.n)
+        """Move the bar by what a short training has learned."""
+        if self.batches < 2:
+            self._move((epoch + 1) / (self.params["epochs"] + 1))
+
+    def _move(self, share: float) -> None:
+        self.bar.update(max(0.0, self.done + share - self.bar.n))
 
 
 def answer_parts(task: Any, project: "Project", asked: Mapping, forms: Mapping) -> None:
@@ -214,12 +243,14 @@ def answer_parts(task: Any, project: "Project", asked: Mapping, forms: Mapping) 
     if len(done) == len(numbers):
         return
     options = {"total": len(numbers), "initial": len(done), "bar_format": BAR, "smoothing": 0}
-    with progress_bar(desc=f"Testing on all images in turn ({len(numbers)} parts)", **options) as bar, one_bar():
-        for fold in numbers:
-            if fold not in done:
+    k = len(numbers)
+    with progress_bar(desc=f"Testing on all images in turn ({k} parts)", **options) as bar:
+        for fold in (one for one in numbers if one not in done):
+            bar.set_description_str(f"Testing on all images in turn, part {fold} of {k}", refresh=False)
+            with one_bar(f"Testing on all images in turn, part {fold} of {k}"):
                 _answer_part(task, project, asked, fold, _Share(bar, len(done)))
-                done.append(fold)
-                bar.update(len(done) - bar.n)
+            done.append(fold)
+            bar.update(len(done) - bar.n)
 
 
 def _with_rounds(asked: Mapping, forms: Mapping) -> dict:
@@ -241,6 +272,7 @@ def _answer_part(task: Any, project: "Project", asked: Mapping, fold: int, callb
     seed = asked["training"]["seed"]
     inner = of_fold(task, project, asked["data"], seed, fold)
     task.train(inner, {"overrides": asked}, [callback])
+    doing("looking at the images that are tested")
     found = task.answers(task.load(inner.folder), inner.examples("test"), inner.examples("training"), seed)
     tested = inner.split.loc[inner.roles == "test", "sha256"]
     _keep(_place(project.folder, fold), found, tested, len(pd.read_csv(inner.folder / HISTORY)))
