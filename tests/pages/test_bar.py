@@ -101,7 +101,7 @@ def test_the_corner_of_the_window_says_how_far_a_bar_is(told):
     assert told[-1] == {"text": "Epoch <1> of {2} 100 % ...", "share": 1}, "that it is done the cell says itself"
 
 
-def test_bars_are_parts_of_a_whole(told):
+def test_bars_are_parts_of_a_whole(told, drawings):
     with bar.stretch(0.2, 0.6), bar.stretch(0.5, 1):
         list(PageBar(range(4), desc="Trials ", bar_format=bar.STEPS, mininterval=0))
         assert [round(one["share"], 3) for one in told][:-1] == [0.4, 0.45, 0.5, 0.55, 0.6]
@@ -109,11 +109,11 @@ def test_bars_are_parts_of_a_whole(told):
         assert told[1]["text"].endswith(" left of this step")
         with bar.one_bar("Part 1"), bar.stretch(0.5, 0.6):
             bar.go_on_from(0.9)
+            drawings.clear()
             PageBar(total=4, initial=2, bar_format=bar.STEPS)
             assert told[-1]["share"] == 0.5, "what is within one bar is no part of its own"
     bar.go_on_from(0.6)
-    shares = [one["share"] for one in told]
-    assert shares == sorted(shares)
+    drawings.clear()
     PageBar(total=4, initial=2, bar_format=bar.STEPS)
     assert told[-1]["share"] == pytest.approx(0.8)
 

@@ -17,9 +17,9 @@ from utils.errors import DataError, ModelError
 from utils.fine_tuning.comparison import old_test_set
 from utils.images.image import write_tiff
 from utils.tasks import cross_validation, page, report
-from utils.tasks.automatic import AUTOMATIC, Effort
+from utils.tasks.automatic import AUTOMATIC, Choice, Effort
 from utils.tasks.classes.calibration import uncalibrated
-from utils.tasks.cross_validation import effort, in_turn, of_fold, turn_choice, turn_note
+from utils.tasks.cross_validation import effort, in_turn, of_fold, shares, turn_choice, turn_note
 from utils.tasks.held_out import evaluate, find_test_set
 from utils.tasks.pixels.task import UNet
 from utils.tasks.registry import CLASSIFIER, STARDIST, UNET
@@ -509,6 +509,19 @@ def test_a_time_that_is_too_short_for_so_many_trainings_is_told_before():
     assert not epochs_choice(values | {"time_for_training": AUTOMATIC}, 10**6, 10, Effort(0.07, 14)).warning
 
 
+@pytest.mark.parametrize(("asked", "n"), [(AUTOMATIC, 1), (7, 0)])
+def test_what_a_training_takes_is_said_on_the_page_before_it(monkeypatch, asked, n):
+    shown = []
+    monkeypatch.setattr(page, "display", lambda one: shown.append(one.data))
+    form = SimpleNamespace(wrong={}, form_name="training", asked=lambda: {"number_of_epochs": asked})
+    form.settle, form.on_change = lambda values: None, lambda act: None
+    task = SimpleNamespace(
+        choices=lambda project, forms: [Choice("training", "number_of_epochs", 1, "Why.", warning="Long.")]
+    )
+    page.settle(task, None, form)
+    assert shown == ["**Warning:** Long."] * n
+
+
 def test_rounds_have_fewer_batches_where_time_is_short_in_all_trainings(tmp_path):
     project = opened(UNET, written(tmp_path), tmp_path)
     given = given_to(tmp_path / "data", tmp_path)["overrides"]
@@ -524,6 +537,35 @@ def test_rounds_have_fewer_batches_where_time_is_short_in_all_trainings(tmp_path
     assert others["number_of_steps"] == settled["training"]["number_of_steps"]
     given["training"]["time_for_training"] = AUTOMATIC
     assert cross_validation._with_rounds(given, settled)["training"]["number_of_steps"] == AUTOMATIC
+
+
+@pytest.mark.parametrize(("before", "step", "epochs", "steps"), [(8, 0.07, 2, 50), (20, 0.5, 5, 10), (1, 0.1, 1, 1)])
+def test_the_bar_over_all_parts_moves_evenly_with_time(monkeypatch, before, step, epochs, steps):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(cross_validation.time, "monotonic", lambda: clock.now)
+    bar = SimpleNamespace(n=1.0)
+    bar.update = lambda moved: setattr(bar, "n", bar.n + moved)
+    callback, whole, seen = cross_validation._Share(bar, 1), 2 * before + (epochs * steps - 1) * step, []
+    callback.set_params({"epochs": epochs, "steps": steps})
+    clock.now = before
+    for epoch in range(epochs):
+        callback.on_epoch_begin(epoch)
+        for batch in range(steps):
+            callback.on_train_batch_end(batch)
+            seen.append((clock.now / whole, bar.n - 1))
+            clock.now += step
+        callback.on_epoch_end(epoch)
+    assert all(moved == pytest.approx(passed) for passed, moved in seen[1:])
+    assert 0.4 < bar.n - 1 < 1
+
+
+def test_what_is_done_of_the_whole(tmp_path):
+    project = opened(UNET, written(tmp_path), tmp_path)
+    inner = of_fold(UNET, project, {"percentage_validation": 20}, 0, 1)
+    k = project.folds.max()
+    assert shares(project, QUICK, trials=False) == (0, pytest.approx(k / 2 / (1 + k / 2)))
+    assert shares(inner, QUICK, trials=True) == (pytest.approx(0.2 / 1.2), pytest.approx(0.2 / 1.2))
+    assert shares(inner, QUICK, trials=False) == (0, 0)
 
 
 def test_a_training_that_is_stopped_is_told_as_ever(tmp_path):

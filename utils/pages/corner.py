@@ -81,7 +81,7 @@ SCRIPT = """
     own.silent = true;
     document.title = own.title;
     text.textContent = `${name}no sign of life for ${news.silence} seconds. The kernel has stopped, or this computer `
-      + "slept: look at the page. If nothing goes on there, run the cell again.";
+      + "slept: look at the page. If nothing goes on there, run the cells again.";
     bar.remove();
     clock.remove();
     once_seen();
