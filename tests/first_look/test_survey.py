@@ -42,11 +42,11 @@ def test_training_and_test_folders_belong_together(tmp_path):
     assert found.test.target == tmp_path / "test" / "masks"
 
 
-@pytest.mark.parametrize("below", ["", "train"])
-def test_new_images_beside_those_to_train_on_are_named_and_filled_in_for_prediction(tmp_path, below):
+@pytest.mark.parametrize(("below", "chosen"), [("", ""), ("train", ""), ("", "images"), ("", "masks")])
+def test_new_images_beside_those_to_train_on_are_named_and_filled_in_for_prediction(tmp_path, below, chosen):
     write_data(tmp_path / below, 4)
     images(tmp_path / "new images", 5)
-    seen = look(str(tmp_path))
+    seen = look(str(tmp_path / chosen))
     assert (seen.found.kind, len(seen.found.images), seen.found.new) == ("pairs", 4, tmp_path / "new images")
     assert any("new images (5 images)" in one and "section 6" in one for one in seen.notes)
     values = _training_values(seen.found)
@@ -58,6 +58,7 @@ def test_new_images_beside_classes(tmp_path):
     images(tmp_path / "of tomorrow", 1)
     seen = look(str(tmp_path))
     assert (seen.found.kind, seen.found.new) == ("classes", tmp_path / "of tomorrow")
+    assert look(str(tmp_path / "train")).found.new is None, "what lies beside a folder of classes may be anything"
     assert any("of tomorrow (1 image)" in one for one in seen.notes)
 
 

@@ -147,11 +147,13 @@ def _with_new_images(found: Found, survey: Survey) -> Found:
     test = found.test or found
     known = {path.parent for path in (*found.images, *found.masks, *test.images, *test.masks)}
     known |= {found.source, found.target, test.source, test.target}
-    new = [path for path, what in _search(survey.folder) if what == "images" and not _is_annotation(path, known)]
+    within = found.kind == "pairs" and survey.folder in (found.source, found.target)
+    root = survey.folder.parent if within else survey.folder
+    new = [path for path, what in _search(root) if what == "images" and not _is_annotation(path, known)]
     if not new:
         return found
     counts = [(path, len(_files_below(path, depth=0))) for path in new]
-    told = [f"{path.relative_to(survey.folder)} ({how_many(n, 'image')})" for path, n in counts[:MOST_NEW]]
+    told = [f"{path.relative_to(root)} ({how_many(n, 'image')})" for path, n in counts[:MOST_NEW]]
     others = f" and {len(new) - MOST_NEW} more" if len(new) > MOST_NEW else ""
     survey.notes.append(
         f"Further images, without annotation, lie in {', '.join(told)}{others}: they are for section 6, where "
