@@ -24,6 +24,7 @@ SECONDS = 3  # a shorter cell needs none, unless it trains
 KEPT = 60  # seconds for which the end is told, once somebody looks
 BEAT = 5  # seconds between two signs of life
 SILENCE = 30  # seconds without one after which that is said: the kernel has died, or the computer slept
+NEARLY = 0.9  # of the whole: what is left of such a bar is what is left
 OLD = 300  # seconds after which news are none: the page was saved and opened anew
 SCRIPT = """
 (function (news) {
@@ -121,8 +122,8 @@ class Corner:
 
     @property
     def is_whole(self) -> bool:
-        """Whether a bar tells of all that the cell does, as far as is known."""
-        return self._span == (0.0, 1.0)
+        """Whether a bar tells of nearly all that the cell does, as far as is known."""
+        return self._span[1] - self._span[0] > NEARLY
 
     @contextmanager
     def stretch(self, begin: float, end: float) -> Iterator[None]:
