@@ -1,6 +1,7 @@
 """Runs cells of a notebook each by itself, in a process of its own: python tests/single_cells.py NAME ...
 
-First in a kernel in which nothing was run, then where section 1 was run and nothing else; prints a JSON list of
+First in a kernel in which nothing was run, then in one that start.py has taught what such cells wait for, then where
+section 1 was run and nothing else; prints a JSON list of
 [notebook, when, first line of the cell, whether it went well, what it said].
 """
 
@@ -47,11 +48,10 @@ def alone(name: str, when: str, sources: list[str]) -> list[list]:
 
 def main(names: list[str]) -> None:
     """Run all cells of the notebooks: first those in which nothing was imported yet."""
-    found = [
-        one
-        for name in names
-        for one in alone(name, "fresh", [source for source in code(name)[2:] if not loads(source)])
-    ]
+    guarded = {name: [source for source in code(name)[2:] if not loads(source)] for name in names}
+    found = [one for name in names for one in alone(name, "fresh", guarded[name])]
+    shell.safe_execfile(str(Path("lab", "fresh_kernel.py").resolve()), shell.user_ns)
+    found += [one for name in names for one in alone(name, "taught", guarded[name])]
     for name in names:
         _, setup, *rest = code(name)
         found.append([name, "set-up", setup.partition("\n")[0], *run(setup)])

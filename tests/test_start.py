@@ -10,7 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
+from IPython.core.application import ENV_CONFIG_DIRS
+from nbclient import NotebookClient
 
 from utils.paths import ROOT
 
@@ -45,6 +48,38 @@ def start(tmp_path, monkeypatch):
         monkeypatch.setattr(module, name, path)
     monkeypatch.setattr(module, "ROOM", 0)
     return module
+
+
+def test_new_kernels_of_the_environment_are_taught_what_cells_wait_for(start, tmp_path, monkeypatch):
+    source = FOLDER / "lab" / "fresh_kernel.py"
+    (start.ROOT / "notebooks" / "lab").mkdir(parents=True)
+    shutil.copy(source, start.ROOT / "notebooks" / "lab")
+    start.teach_kernels()
+    (place,) = start.ENVIRONMENT.rglob("*.py")
+    assert place.read_bytes() == source.read_bytes()
+    folder = place.relative_to(start.ENVIRONMENT).parent
+    assert str(Path(sys.prefix) / folder.parent) in ENV_CONFIG_DIRS, "IPython looks there, in its folder startup"
+    place.write_text("old")
+    start.teach_kernels()
+    assert place.read_bytes() == source.read_bytes()
+    place.unlink()
+    monkeypatch.setattr(Path, "write_bytes", lambda *_: (_ for _ in ()).throw(PermissionError))
+    start.teach_kernels()  # a place that nothing can be written to stops nobody
+
+
+def test_a_kernel_with_that_file_says_it_in_words(tmp_path):
+    profile = tmp_path / "ipython" / "profile_default" / "startup"
+    profile.mkdir(parents=True)
+    shutil.copy(FOLDER / "lab" / "fresh_kernel.py", profile / "50-nocodedl4bio.py")
+    cells = ["# Form\n%run_section_1_first\nx = 1", "dir()", "%no_such_magic"]
+    page = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    env = os.environ | {"IPYTHONDIR": str(tmp_path / "ipython")}
+    NotebookClient(page, kernel_name="python3", timeout=60, allow_errors=True).execute(env=env)
+    (said, *_), (names,), (other, *_) = (cell.outputs for cell in page.cells)
+    assert said.text.startswith("This cell needs section 1, which was not run yet")
+    assert "'x'" not in names.data["text/plain"]
+    assert "wait_for" not in names.data["text/plain"], "the page finds no name of it"
+    assert "not found" in other.text
 
 
 # The scripts

@@ -253,6 +253,21 @@ def install() -> None:
     INSTALLED.touch()
 
 
+def teach_kernels() -> None:
+    """Let new kernels of the environment say what a cell waits for whose page was not set up yet; see fresh_kernel.py.
+
+    IPython runs what lies in this folder of an environment. Where nothing can be written there, it goes without.
+    """
+    place = ENVIRONMENT / "etc" / "ipython" / "startup" / "50-nocodedl4bio.py"
+    try:
+        source = (ROOT / "notebooks" / "lab" / "fresh_kernel.py").read_bytes()
+        if not place.is_file() or place.read_bytes() != source:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(source)
+    except OSError:
+        pass
+
+
 def running() -> str:
     """Address of a JupyterLab that serves this folder already, "" where there is none."""
     command = [str(PYTHON), "-m", "jupyter_server", "list", "--json"]
@@ -312,6 +327,7 @@ def main(arguments: list) -> int:
         sys.stdout.reconfigure(errors="replace")  # paths may hold letters that an old console does not know
     try:
         install()
+        teach_kernels()
         if "--only-install" not in arguments:
             open_notebooks(arguments)
     except Stop as stop:

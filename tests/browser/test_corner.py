@@ -13,7 +13,9 @@ SET_UP = """import sys, time
 from pathlib import Path
 sys.path.insert(0, str(Path.cwd().parent))
 from utils.locks import introduce
-from utils.pages.bar import progress_bar
+from utils.pages import corner
+from utils.pages.bar import doing, progress_bar
+corner.watch()
 introduce("my_page")"""
 LONG = """for _ in progress_bar(range({}), desc="Images: "):
     time.sleep(0.25)"""
@@ -45,7 +47,8 @@ def test_the_corner_of_the_window_and_the_title_say_how_far_a_cell_is_and_that_i
     assert corner["x"] + corner["width"] <= window["width"]
     assert corner["y"] + corner["height"] <= window["height"]
     assert page.evaluate("b => document.elementFromPoint(b.x + 5, b.y + 5).id", corner) == "nocode-corner"
-    box.get_by_text(re.compile(r"Done after \d+ s: Images:")).wait_for(timeout=30_000)
+    box.get_by_text(re.compile(r"running for 0:\d\d")).wait_for()
+    box.get_by_text(re.compile(r"Done after 1\d s$")).wait_for(timeout=30_000)  # the whole cell
     assert page.title() == "✓ my_page"
     box.get_by_text(re.compile(r"Images: +\d+ %, \d+:\d+ left")).wait_for(timeout=30_000)  # that of the next cell
     box.click()
@@ -56,3 +59,38 @@ def test_the_corner_of_the_window_and_the_title_say_how_far_a_cell_is_and_that_i
     long_page.wait()
     assert box.count() == 0
     assert page.title() == title
+
+
+QUIET = """corner.SILENCE, corner.BEAT = 4, 1
+doing("Preparing: a network")
+time.sleep(8)
+import os, signal
+os.kill(os.getpid(), signal.SIGKILL)"""
+
+
+@pytest.fixture
+def quiet_page(project, visit):
+    """A page with a cell that says nothing for a while, and whose kernel then dies."""
+    page = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(one) for one in (SET_UP, QUIET)])
+    page.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(page, project / "notebooks" / "quiet.ipynb")
+    with visit("quiet") as notebook:
+        yield notebook
+
+
+def test_a_training_is_told_at_once_with_a_clock_that_goes_on_and_so_is_a_kernel_that_died(quiet_page):
+    page, box = quiet_page.page, quiet_page.page.locator("#nocode-corner")
+    title = page.title()
+    quiet_page.run_all()
+    box.get_by_text("my_page: Preparing: a network").wait_for(timeout=30_000)
+    for second in (2, 4, 6):  # longer than the silence that is allowed
+        box.get_by_text(f"running for 0:0{second}").wait_for(timeout=5_000)
+    assert page.title() == "0 % my_page"
+    quiet_page.screenshot("corner_preparing")
+    box.get_by_text(re.compile("no sign of life for 4 seconds")).wait_for(timeout=20_000)
+    assert page.title() == title
+    quiet_page.screenshot("corner_silent")
+    for button in page.locator(".jp-Dialog button.jp-mod-accept").all():  # JupyterLab says that it died, too
+        button.click()
+    box.click()
+    assert box.count() == 0

@@ -18,6 +18,7 @@ def image(side=256, channels=1, bits=8):
 
 def test_the_work_is_that_of_the_rules():
     from utils.tasks.classes import rules as classes
+    from utils.tasks.classes import train as training
     from utils.tasks.objects import rules as objects
     from utils.tasks.pixels import rules as pixels
     from utils.tasks.rules import UNLIMITED
@@ -25,6 +26,7 @@ def test_the_work_is_that_of_the_rules():
     assert WORK == {"unet_segmentation": pixels.WORK, "stardist_segmentation": objects.WORK}
     assert {**classes.ROUNDS, forecast.DEFAULT: UNLIMITED} == forecast.ROUNDS
     own = (forecast.QUICK_STEPS, forecast.QUICK_BATCH, forecast.QUICK_PIXELS, forecast.LARGEST_CROP)
+    assert (forecast.FEWEST_BATCHES, forecast.FEW) == (training.FEWEST_STEPS, classes.FEW_IMAGES)
     assert own == (classes.STEPS, classes.QUICK_BATCH, classes.QUICK_PIXELS, classes.LARGEST)
     assert forecast.UNLIMITED == UNLIMITED
 
@@ -33,10 +35,10 @@ def test_the_work_is_that_of_the_rules():
 def test_the_presets_are_in_order_and_more_images_or_a_slower_computer_take_no_less(notebook):
     rng = np.random.default_rng(0)
     for _ in range(20):
-        n, side, fast = int(rng.integers(20, 500)), int(rng.integers(64, 600)), float(rng.uniform(0.5, 8))
+        n, side, fast = int(rng.integers(4, 500)), int(rng.integers(16, 600)), float(rng.uniform(0.5, 8))
         one = forecasts(notebook, [image(side)], n, fast)
         assert [each.preset for each in one] == list(PRESETS)
-        assert one[0].seconds <= one[1].seconds
+        assert one[0].seconds <= one[1].seconds <= one[2].seconds
         more = forecasts(notebook, [image(side)], 2 * n, fast)
         slower = forecasts(notebook, [image(side)], n, fast / 2)
         for a, b, c in zip(one, more, slower, strict=True):

@@ -122,7 +122,12 @@ def test_models_and_results_the_newest_first_with_score_and_state(project):
             "model.json": {"task": "stardist", "channels": ["a"]},
             "scores.json": {"headline": {"name": "AP", "value": 0.5}},
         },
-        "models/stopped": {"training/state.json": {"epoch": 3}},
+        "models/stopped": {
+            "training/state.json": {"epoch": 3},
+            "parameters.json": {"overrides": {"training": {"number_of_epochs": 12}}},
+        },
+        "models/in_stages": {"training/head/state.json": {"epoch": 2}, "training/trials/0/state.json": {"epoch": 9}},
+        "models/damaged": {"training/state.json": {"epoch": None}},
         "models/odd": {"model.json": []},
         "models/unscored": {
             "model.json": {"task": "unet"},
@@ -138,7 +143,9 @@ def test_models_and_results_the_newest_first_with_score_and_state(project):
     found = {one.folder.name: (one.noun, one.notebook, one.score, one.unfinished) for one in shelf.models()}
     assert found == {
         "done": ("StarDist", "stardist_segmentation", "AP 0.50", ""),
-        "stopped": ("model", "", "", "stopped in epoch 3"),
+        "stopped": ("model", "", "", "stopped in epoch 4 of 12"),
+        "in_stages": ("model", "", "", "stopped in epoch 3"),
+        "damaged": ("model", "", "", "not finished"),
         "unscored": ("U-Net", "unet_segmentation", "", ""),
         "model": ("U-Net", "unet_segmentation", "", ""),
     }

@@ -9,8 +9,10 @@ import pytest
 from tests.tiny import write_data
 from tests.tiny_crops import write_crops
 from utils.first_look import survey
+from utils.first_look.advice import _training_values
 from utils.first_look.survey import look
 from utils.images.image import write_tiff
+from utils.paths import resolve
 
 
 def image(path, side=8):
@@ -38,6 +40,47 @@ def test_training_and_test_folders_belong_together(tmp_path):
     found = look(str(tmp_path)).found
     assert (len(found.images), len(found.test.images)) == (4, 2)
     assert found.test.target == tmp_path / "test" / "masks"
+
+
+@pytest.mark.parametrize(("below", "chosen"), [("", ""), ("train", ""), ("", "images"), ("", "masks")])
+def test_new_images_beside_those_to_train_on_are_named_and_filled_in_for_prediction(tmp_path, below, chosen):
+    write_data(tmp_path / below, 4)
+    images(tmp_path / "new images", 5)
+    seen = look(str(tmp_path / chosen))
+    assert (seen.found.kind, len(seen.found.images), seen.found.new) == ("pairs", 4, tmp_path / "new images")
+    assert any("new images (5 images)" in one and "section 6" in one for one in seen.notes)
+    values = _training_values(seen.found)
+    assert resolve(values["prediction"]["data_folder"]) == tmp_path / "new images"
+
+
+def test_new_images_beside_classes(tmp_path):
+    write_crops(tmp_path / "train", 5)
+    images(tmp_path / "of tomorrow", 1)
+    seen = look(str(tmp_path))
+    assert (seen.found.kind, seen.found.new) == ("classes", tmp_path / "of tomorrow")
+    assert look(str(tmp_path / "train")).found.new is None, "what lies beside a folder of classes may be anything"
+    assert any("of tomorrow (1 image)" in one for one in seen.notes)
+
+
+@pytest.mark.parametrize("name", ["labels", "results/overlays", "val/images", "images/.hidden", "masks/P1"])
+def test_what_is_no_folder_of_new_images_is_not_called_one(tmp_path, name):
+    write_data(tmp_path, 4)
+    images(tmp_path / name)
+    if name.startswith("results"):
+        (tmp_path / "results" / "measurements.csv").touch()
+    if name.startswith("val"):
+        images(tmp_path / "val" / "masks")
+    seen = look(str(tmp_path))
+    assert seen.found.new is None
+    assert not any("Further" in one for one in seen.notes)
+
+
+def test_several_folders_of_new_images_are_counted(tmp_path):
+    write_data(tmp_path, 4)
+    for number in range(5):
+        images(tmp_path / f"day {number}")
+    (note,) = [one for one in look(str(tmp_path)).notes if "Further" in one]
+    assert "day 0 (3 images), day 1 (3 images), day 2 (3 images) and 2 more" in note
 
 
 def test_images_and_masks_of_each_patient(tmp_path):

@@ -384,4 +384,16 @@ def test_a_name_that_is_no_path_is_not_shown_as_one():
     for text, shown in (("2D_demo", False), ("2D_dema", True)):
         form.starting_model = text
         form._repr_mimebundle_()
-        assert ("does not exist yet" in form._view.rows["starting_model"].note.value) is shown
+        assert ("does not exist: " in form._view.rows["starting_model"].note.value) is shown
+
+
+def test_a_folder_that_is_written_into_need_not_exist():
+    class Prediction(Form):
+        data_folder = Unicode("", help="images").tag(path=True)
+        result_folder = Unicode("", help="results").tag(path=True)
+
+    form = Prediction(data_folder="nowhere/in", result_folder="nowhere/out")
+    form._repr_mimebundle_()
+    notes = {name: row.note.value for name, row in form._view.rows.items()}
+    assert "does not exist: correct it, or press Choose" in notes["data_folder"]
+    assert "does not exist yet, and is made" in notes["result_folder"]

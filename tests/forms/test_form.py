@@ -565,7 +565,7 @@ def test_resolve(tmp_path, monkeypatch):
             paths.resolve(empty)
     form = run_cell()
     type_in(form, "a_path", "nowhere/" + "x" * 300)
-    assert "does not exist yet" in view(form).rows["a_path"].note.value
+    assert "does not exist: correct it, or press Choose" in view(form).rows["a_path"].note.value
     type_in(form, "a_path", "")
     assert not view(form).rows["a_path"].note.value
 
@@ -629,7 +629,11 @@ def test_a_page_made_without_a_person_shows_a_table_with_what_was_chosen():
     table = BeautifulSoup(made, "html.parser").table
     rows = [[cell.get_text() for cell in row.find_all(["td", "th"])] for row in table.find_all("tr")]
     assert rows == [
-        ["Training source", "no <folder>", f"{paths.ROOT / 'no <folder>'} (does not exist yet)"],
+        [
+            "Training source",
+            "no <folder>",
+            f"{paths.ROOT / 'no <folder>'} (does not exist: correct it, or press Choose ...)",
+        ],
         ["Number of epochs", "automatic", "7: the images are few"],
         ["Class names", "a & b", ""],
         ["Advanced"],

@@ -172,7 +172,7 @@ def test_tables_for_the_page():
     assert totals.loc[0, "classes"].startswith("0.96 (")
     assert by_class["test images"].tolist() == [12, 12, 3, 0]
     assert by_class.loc[2, "recall"] == "1.00 (0.44 to 1.00)"  # Wilson's interval of 3 of 3
-    assert by_class.loc[3, ["precision", "recall", "F1"]].tolist() == ["–"] * 3
+    assert by_class.loc[3, ["precision", "recall", "F1"]].tolist() == ["unknown"] * 3
     assert per_class_table(scores.table, "broad classes")["broad class"].tolist() == ["a", "b"]
     assert len(per_class_table(score(y, p).table, "broad classes")) == 0
     note = interval_caution(scores.table)

@@ -3,9 +3,12 @@
 import json
 import re
 import sys
+import threading
 import time
+from types import SimpleNamespace
 
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 
 from utils.pages import bar, corner
 from utils.pages.bar import PageBar, progress_bar, search_bar
@@ -80,41 +83,66 @@ def told(drawings, monkeypatch):
     """What the corner is told, in order, from the first moment on."""
     said = []
     monkeypatch.setattr(corner, "SECONDS", -1)
+    monkeypatch.setitem(corner._cell, "corner", corner.Corner())
     monkeypatch.setattr(
-        corner.Corner, "_show", lambda one, **news: (said.append(news), setattr(one, "_handle", Handle([])))
+        corner.Corner, "_show", lambda one, **news: (one._news.update(news), said.append({**one._news}))
     )
     return said
 
 
-def test_the_corner_of_the_window_says_how_far_it_is_and_that_it_is_done(told):
+def test_the_corner_of_the_window_says_how_far_a_bar_is(told):
     moved = PageBar(total=4, bar_format=EPOCHS, mininterval=0)
-    moved.set_description_str("Epoch <1> of 2", refresh=False)
+    moved.set_description_str("Epoch <1> of {2}", refresh=False)
     moved.update(1)
     assert told[-1]["share"] == 0.25
-    assert re.fullmatch(r"Epoch <1> of 2 +25 %, [\d:?]+ left", told[-1]["text"])
+    assert re.fullmatch(r"Epoch <1> of \{2\} +25 %, [\d:?]+ left", told[-1]["text"])
     moved.update(3)
     moved.close()
-    assert told[-1] | {"text": ""} == {"text": "", "share": 1, "over": True}
-    assert re.fullmatch(r"Done after \d+ s: Epoch <1> of 2 100 %", told[-1]["text"])
-    assert [one["over"] for one in told].count(True) == 1
+    assert told[-1] == {"text": "Epoch <1> of {2} 100 % ...", "share": 1}, "that it is done the cell says itself"
 
 
-def test_the_corner_is_taken_away_where_a_bar_is_stopped(told):
-    with PageBar(total=4, bar_format=bar.STEPS, mininterval=0) as moved:
-        moved.update(1)
-    assert told[-1]["share"] is None
+def test_bars_are_parts_of_a_whole(told, drawings):
+    with bar.stretch(0.2, 0.6), bar.stretch(0.5, 1):
+        list(PageBar(range(4), desc="Trials ", bar_format=bar.STEPS, mininterval=0))
+        assert [round(one["share"], 3) for one in told][:-1] == [0.4, 0.45, 0.5, 0.55, 0.6]
+        assert re.match(r"Trials +45 %, ", told[1]["text"])
+        assert told[1]["text"].endswith(" left of this step")
+        with bar.one_bar("Part 1"), bar.stretch(0.5, 0.6):
+            bar.go_on_from(0.9)
+            drawings.clear()
+            PageBar(total=4, initial=2, bar_format=bar.STEPS)
+            assert told[-1]["share"] == 0.5, "what is within one bar is no part of its own"
+    bar.go_on_from(0.6)
+    drawings.clear()
+    PageBar(total=4, initial=2, bar_format=bar.STEPS)
+    assert told[-1]["share"] == pytest.approx(0.8)
+
+
+def test_what_is_done_before_a_bar_moves_is_said_at_once(told, monkeypatch):
+    monkeypatch.setattr(corner, "SECONDS", 1000)
+    bar.doing("Preparing: {x}")
+    assert told == [{"text": "Preparing: {x}", "share": 0.0}]
+    monkeypatch.setattr(corner, "SECONDS", -1)
+    moved = PageBar(total=4, initial=1, bar_format=EPOCHS, mininterval=0)
+    assert told[-1] == {"text": "Preparing: {x}", "share": 0.25}, "a bar that stands says nothing"
+    moved.update(1)
+    assert told[-1]["text"].strip().startswith("50 %")
+    with bar.one_bar("Part 2 of 5"):
+        bar.doing("looking")
+    assert told[-1]["text"] == "Part 2 of 5: looking"
 
 
 @pytest.mark.parametrize("total", [0, None])
 def test_the_corner_with_nothing_to_count(told, total):
     PageBar(total=total, bar_format=bar.STEPS).close()
-    assert told[-1]["share"] is None
+    assert told[-1]["share"] == 0
 
 
 @pytest.fixture
 def shown(monkeypatch):
     """Bundles that the corner displays."""
     drawn = []
+    monkeypatch.setattr(corner, "on_page", lambda: True)
     monkeypatch.setattr(corner, "display", lambda data, raw, display_id: (drawn.append(data), Handle(drawn))[1])
     return drawn
 
@@ -127,36 +155,89 @@ class Handle:
         self.drawn.append(data)
 
 
+def news_of(bundle):
+    script = bundle["application/javascript"]
+    return json.loads(script[script.rindex("({") + 1 : -2])
+
+
 def test_a_short_cell_has_no_corner(shown):
     one = corner.Corner()
     one.tell("Images", 0.5)
-    one.end("Images", complete=True)
+    one.end(complete=True)
     assert shown == []
 
 
-def test_nothing_of_it_stays_in_the_notebook(shown, monkeypatch):
-    monkeypatch.setattr(corner, "SECONDS", -1)
+def test_a_cell_that_trains_has_one_at_once_and_says_how_long_the_whole_took(shown):
     one = corner.Corner()
-    one.tell("Images", 0.5)
-    one.end("Images", complete=True)
-    assert ["application/javascript" in bundle for bundle in shown] == [True, True, False]
+    one._began -= 125
+    one.doing("Preparing")
+    assert news_of(shown[0])["took"] == 125
+    one.end(complete=True)
+    assert news_of(shown[-2]) | {"sent": 0} == news_of(shown[-2]) | {
+        "sent": 0,
+        "text": "Done after 2 min 5 s",
+        "share": 1,
+        "over": True,
+    }
+    assert shown[-1] == {"text/plain": ""}, "nothing of it stays in the notebook"
+    one.doing("later")
+    assert len(shown) == 3, "a button that is pressed later has no corner"
 
 
-def test_in_colab_there_is_no_corner(shown, monkeypatch):
-    monkeypatch.setattr(corner, "SECONDS", -1)
+def test_the_corner_is_taken_away_where_a_cell_is_stopped(shown):
+    one = corner.Corner()
+    one.doing("Preparing")
+    one.end(complete=False)
+    assert news_of(shown[-2])["share"] is None
+
+
+def test_signs_of_life_come_while_the_cell_runs_and_no_longer(shown, monkeypatch):
+    monkeypatch.setattr(corner, "BEAT", 0.01)
+    one, arrived = corner.Corner(), threading.Event()
+    monkeypatch.setattr(Handle, "update", lambda its, data, raw: (its.drawn.append(data), arrived.set()))
+    one.doing("Preparing")
+    assert arrived.wait(20)
+    one.end(complete=True)
+    count = len(shown)
+    time.sleep(0.1)
+    assert len(shown) == count
+    assert [news_of(each)["text"] for each in shown[:2]] == ["Preparing"] * 2
+
+
+def test_each_cell_has_its_own_corner(shown):
+    shell = InteractiveShell()
+    before = corner.now()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corner, "get_ipython", lambda: shell)
+        corner.watch()
+        corner.watch()
+    shell.user_ns["corner"] = corner
+    shell.run_cell("first = corner.now(); first.doing('Preparing')")
+    shell.run_cell("second = corner.now(); second.doing('Preparing'); 1 / 0")
+    first, second = shell.user_ns["first"], shell.user_ns["second"]
+    assert len({before, first, second}) == 3
+    over = [news_of(one) for one in shown if "application/javascript" in one]
+    assert [one["share"] for one in over if one["over"]] == [1, None]
+
+
+@pytest.mark.parametrize("colab", [True, False])
+def test_in_colab_and_without_a_page_there_is_no_corner(monkeypatch, colab):
+    drawn, kernel = [], object() if colab else None
+    monkeypatch.setattr(corner, "display", lambda *given, **more: drawn.append(given))
+    monkeypatch.setattr(corner, "get_ipython", lambda: SimpleNamespace(kernel=kernel))
     monkeypatch.setitem(sys.modules, "google.colab", object())
     one = corner.Corner()
-    one.tell("Images", 0.5)
-    one.end("Images", complete=True)
-    assert shown == []
+    one.doing("Preparing")
+    one.end(complete=True)
+    assert drawn == []
 
 
-def test_what_is_told_cannot_end_the_script(shown, monkeypatch):
-    monkeypatch.setattr(corner, "SECONDS", -1)
-    corner.Corner().tell('</script><b> "a" \\ \u2028', 0.5)
-    (script,) = (one["application/javascript"] for one in shown)
-    assert "</script>" not in script
-    news = json.loads(script[script.rindex("({") + 1 : -2])
+def test_what_is_told_cannot_end_the_script(shown):
+    one = corner.Corner()
+    one.doing('</script><b> "a" \\ \u2028')
+    one.end(complete=False)
+    assert "</script>" not in shown[0]["application/javascript"]
+    news = news_of(shown[0])
     assert news["text"] == '</script><b> "a" \\ \u2028'
     assert abs(news["sent"] / 1000 - time.time()) < 60
 

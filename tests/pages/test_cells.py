@@ -40,6 +40,16 @@ class TestAlone:
         for title, text in fresh:
             assert "`%run_section_1_first`" in text or "`%run_the_cells_above_first`" in text, title
 
+    def test_where_the_kernel_was_taught_each_says_it_in_a_sentence(self, alone):
+        taught = [(title, well, text) for when, title, well, text in alone if when == "taught"]
+        assert len(taught) > 15
+        for title, well, text in taught:
+            assert not well, title
+            assert text.startswith("This cell needs "), title
+            assert len(text.splitlines()) == 1
+            assert "Error" not in text
+            assert "%" not in text
+
     def test_after_section_1_each_goes_well_or_says_what_to_run(self, alone):
         after = [(title, well, text) for when, title, well, text in alone if when == "after set-up"]
         for title, well, text in after:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from bs4 import BeautifulSoup
 
 from utils.pages.page import tidy, worth_showing
 from utils.pages.report import write_report
@@ -16,6 +17,7 @@ def test_columns_that_say_nothing_are_left_out():
             "empty": ["", None],
             "unknown": [np.nan, np.nan],
             "interval": ["-", "–"],
+            "another": ["unknown", ""],
             "n": [0, 0],
         }
     )
@@ -36,6 +38,12 @@ def test_true_and_false_are_yes_and_no():
     assert "True" not in page
     assert ">no<" in page
     assert ">yes<" in page
+
+
+def test_a_cell_without_a_value_is_empty():
+    page = tidy(pd.DataFrame({"file": ["a", "b"], "score": [0.5, np.nan], "of": [None, "x"]})).to_html()
+    cells = [cell.get_text(strip=True) for cell in BeautifulSoup(page, "html.parser").find_all("td")]
+    assert cells == ["a", "0.50", "", "b", "", "x"]
 
 
 def test_a_report_has_no_table_without_rows(tmp_path):

@@ -45,7 +45,8 @@ def test_the_page_holds_everything(tmp_path):
     assert "0.77 to 0.88" in page.select_one(".headline .name").get_text()
     rows = {row.th.get_text(): row.td.get_text() for row in page.select("tr:has(th[scope=row])")}
     assert rows["Training: Batch size"] == "4"
-    assert rows["Training: Loss"] == "–"
+    assert rows["Training: Loss"] == "(empty)"
+    assert not {"-", "–"} & {cell.get_text(strip=True) for cell in page.find_all("td")}
     assert rows["Training: Starting model"] == "(empty)"
     assert rows["Training: Half resolution"] == "no"
     assert rows["Seed"] == "1"

@@ -22,7 +22,17 @@ from utils.images.normalise import EACH_IMAGE, TOGETHER, normalisation_of
 from utils.paths import resolve
 from utils.samples import STARTING
 from utils.tasks import trials
-from utils.tasks.automatic import AUTOMATIC, Choice, asked_for, complete, kept_choices, rows, settled, trial_table
+from utils.tasks.automatic import (
+    AUTOMATIC,
+    Choice,
+    Effort,
+    asked_for,
+    complete,
+    kept_choices,
+    rows,
+    settled,
+    trial_table,
+)
 from utils.tasks.fingerprint import fingerprint, fingerprint_table, told_by_brightness
 from utils.tasks.objects.rules import grid_choice, rays_choice
 from utils.tasks.pixels.rules import levels_choice, resolution_choice, work_at
@@ -179,7 +189,7 @@ def test_rounds_of_training_are_bounded_by_work_or_by_time_whatever_the_number_o
 
     def choice(steps, **changes):
         given = training | changes
-        return epochs_choice(given, rounds_for_work(given["preset"], steps * 4 * 128**2, work), steps, pace=0.1)
+        return epochs_choice(given, rounds_for_work(given["preset"], steps * 4 * 128**2, work), steps, Effort(0.1))
 
     def epochs(steps, **changes):
         return choice(steps, **changes).value
@@ -237,8 +247,8 @@ def test_trials_see_training_images_only_and_the_better_value_is_taken(tmp_path,
     project = open_project(given["overrides"]["data"])
     seen, original = [], trials._loss
 
-    def loss(task, inner, forms, n_plans):
-        value = 0.2 if seen else original(task, inner, forms, n_plans)
+    def loss(task, inner, forms, *rest):
+        value = 0.2 if seen else original(task, inner, forms, *rest)
         names = [{one.name for one in inner.examples(role)} for role in ("validation", "training", "test")]
         seen.append((*names, forms["augmentation"]["zoom"], value))
         return [0.4, 0.3][len(seen) - 1]
@@ -279,7 +289,11 @@ def test_other_candidates_must_be_clearly_better(monkeypatch, losses, best):
     monkeypatch.setattr(trials, "_inner", lambda *_: SimpleNamespace(folder=Path("here")))
     monkeypatch.setattr(trials, "replace", lambda one, **new: one if "folder" in new else replace(one, **new))
     monkeypatch.setattr(trials, "_loss", lambda *_: next(told))
-    found = trials.try_out(None, None, {"training": {}}, choices)
+    training = {"number_of_epochs": 9, "time_for_training": 1}
+    short = trials.try_out(None, None, {"training": training}, choices)
+    assert (short[0].value, short[2].value) == (10, "a"), "four trials of a round each would take too much of it"
+    assert "too short for trials" in short[0].reason
+    found = trials.try_out(None, None, {"training": training | {"number_of_epochs": 10}}, choices)
     assert (found[0].value, found[2].value) == [(10, "a"), (10, "b"), (20, "a"), (20, "b")][best]
     assert found[1] == choices[1]
     assert not any(one.candidates for one in found)
@@ -293,10 +307,10 @@ def test_a_trial_goes_on_after_a_crash(tmp_path):
     project = open_project(given["data"])
     forms = settled(given, UNET.choices(project, given))
     inner = trials._inner(UNET, project, forms)
-    first = trials._loss(UNET, inner, forms, 1)
-    assert json.loads((inner.folder / "state.json").read_text())["epoch"] == 2, "a fifth of ten"
+    first = trials._loss(UNET, inner, forms, 2)
+    assert json.loads((inner.folder / "state.json").read_text())["epoch"] == 2
     files = sorted(inner.folder.iterdir())
-    assert trials._loss(UNET, inner, forms, 1) == first
+    assert trials._loss(UNET, inner, forms, 2) == first
     assert sorted(inner.folder.iterdir()) == files, "nothing was trained again"
 
 

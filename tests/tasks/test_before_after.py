@@ -124,8 +124,9 @@ def test_counts_and_choice_agree_with_the_probabilities(n_models):
 
 def test_no_mistake_is_said():
     figure = classes_before_after(crops_of([0, 1]), {"fine-tuned": answers_of(0.9, 0.2)}, CELLS)
-    assert "Mistakes among 2 test images: fine-tuned 0" in figure.get_suptitle()
-    assert "No model takes any of them for another class" in figure.get_suptitle()
+    (line,) = figure.texts
+    assert "Mistakes among 2 test images: fine-tuned 0" in line.get_text()
+    assert "No model takes any of them for another class" in line.get_text()
     assert len(png(figure)) > 1000
 
 

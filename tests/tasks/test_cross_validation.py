@@ -17,9 +17,9 @@ from utils.errors import DataError, ModelError
 from utils.fine_tuning.comparison import old_test_set
 from utils.images.image import write_tiff
 from utils.tasks import cross_validation, page, report
-from utils.tasks.automatic import AUTOMATIC
+from utils.tasks.automatic import AUTOMATIC, Choice, Effort
 from utils.tasks.classes.calibration import uncalibrated
-from utils.tasks.cross_validation import effort, in_turn, of_fold, turn_choice, turn_note
+from utils.tasks.cross_validation import effort, in_turn, of_fold, shares, turn_choice, turn_note
 from utils.tasks.held_out import evaluate, find_test_set
 from utils.tasks.pixels.task import UNet
 from utils.tasks.registry import CLASSIFIER, STARDIST, UNET
@@ -121,7 +121,7 @@ def test_when_images_are_set_aside(tmp_path, how, said):
     assert said in project.in_turn
     assert said in turn_note(project, QUICK)
     assert turn_choice(project).value is False
-    assert effort(project, QUICK) == 1
+    assert effort(project, QUICK, 0.1, (1, 0)).parts == 0
 
 
 def test_it_can_be_asked_for_with_any_preset(tmp_path):
@@ -438,6 +438,33 @@ def test_a_temperature_of_the_kept_model_alone_is_not_called_tested(sorter, tmp_
     assert said in " ".join(CLASSIFIER.remarks(result))
 
 
+# --- one rule for all
+
+
+@pytest.mark.parametrize("n", [9, 11, 12, 13, 20])
+def test_models_of_the_parts_are_trained_as_the_one_that_is_kept(tmp_path, n):
+    source = written(tmp_path, n, n)
+    forms = given_to(source, tmp_path, starting_model="a_model")["overrides"]
+    project = opened(UNET, source, tmp_path)
+    inner = [of_fold(UNET, project, forms["data"], 0, fold) for fold in (1, 2)]
+    assert all(len(one.examples("training")) < len(project.examples("training")) for one in inner)
+    assert [UNET.stages(one, forms) for one in inner] == [UNET.stages(project, forms)] * 2
+    assert bool(UNET.stages(project, forms)) is (len(project.examples("training")) < 10)
+
+
+def test_a_classifier_of_few_images_has_one_size_of_batches(tmp_path):
+    source = tiny_crops.write_crops(tmp_path / "crops", 7)
+    forms = tiny_crops.parameters(source, tmp_path, data={"percentage_test": 0})["overrides"]
+    project = page.open_project(CLASSIFIER, forms["data"], 0, QUICK)
+    inner = of_fold(CLASSIFIER, project, forms["data"], 0, 1)
+    assert len(inner.examples("training")) < 16 <= len(project.examples("training"))
+    sizes = {
+        next(choice.value for choice in CLASSIFIER.choices(one, forms) if choice.field == "batch_size")
+        for one in (project, inner)
+    }
+    assert len(sizes) == 1
+
+
 # --- costs
 
 
@@ -445,21 +472,100 @@ def test_the_time_that_is_given_is_that_of_all_trainings(tmp_path):
     project = opened(UNET, written(tmp_path), tmp_path)
     k = project.folds.max()
     inner = of_fold(UNET, project, {"percentage_validation": 20}, 0, 1)
-    assert (effort(project, QUICK), effort(project, "Default")) == (1 + k / 2, 1 + k)
-    assert (effort(inner, QUICK), effort(inner, "Default")) == (1, 1)
+    whole = {preset: effort(project, preset, 0.1, (6, 10)) for preset in (QUICK, "Default")}
+    assert [(one.parts, one.share) for one in whole.values()] == [(k, 0.5), (k, 1.0)]
+    assert effort(inner, QUICK, 0.1, (6, 10)).parts == 0
+    assert whole[QUICK].beside == pytest.approx(6 + 10 * 6 * 32**2 / 1e6)
     values = {"preset": QUICK, "time_for_training": 30}
-    chosen = epochs_choice(values, 100, 10, 0.1, effort(project, QUICK)).value
+    found = epochs_choice(values, 100, 10, whole[QUICK])
+    chosen, apart = found.value, (1 + k) * whole[QUICK].beside
+    assert not found.warning
     asked = {"data": {}, "training": {**values, "number_of_epochs": AUTOMATIC}}
     others = cross_validation._with_rounds(asked, {"training": {"number_of_epochs": chosen}})
-    assert 1.2 * (chosen + k * others["training"]["number_of_epochs"]) * 10 * 0.1 == pytest.approx(30 * 60, rel=0.02)
+    steps = (chosen + k * others["training"]["number_of_epochs"]) * 10
+    assert apart + 1.2 * steps * 0.1 == pytest.approx(30 * 60, rel=0.02)
     asked["training"]["number_of_epochs"] = 7
     assert cross_validation._with_rounds(asked, {"training": asked["training"]})["training"]["number_of_epochs"] == 7
-    said = epochs_choice(values | {"time_for_training": AUTOMATIC}, 100, 10, 0.1, effort(project, QUICK))
+    said = epochs_choice(values | {"time_for_training": AUTOMATIC}, 100, 10, whole[QUICK])
     assert said.value == 100, "the model that is kept gets what the preset says"
     assert "takes about" in said.reason
     assert "besides" in said.reason
     assert f"{k} trainings for half as many rounds" in turn_note(project, QUICK)
     assert f"about {1 + k} times as long" in turn_note(project, "Default")
+
+
+def test_a_time_that_is_too_short_for_so_many_trainings_is_told_before():
+    values = {"preset": QUICK, "time_for_training": 1}
+    found = epochs_choice(values, 100, 10, Effort(0.07, 14, parts=5, share=0.5))
+    assert found.value * 10 == 50, "fewer would teach nothing"
+    assert found.warning.startswith("This takes about 2 minutes, more than the 1 minute in time_for_training: for each")
+    assert "6 trainings" in found.warning
+    assert "test_in_turn" in found.warning
+    assert found.warning in found.reason
+    assert not epochs_choice(values, 100, 10, Effort(0.07, 14)).warning
+    alone = epochs_choice(values | {"time_for_training": 0.1}, 100, 10, Effort(0.07, 14))
+    assert "test_in_turn" not in alone.warning
+    assert "more than the 0.1 minutes" in alone.warning
+    assert not epochs_choice(values | {"time_for_training": AUTOMATIC}, 10**6, 10, Effort(0.07, 14)).warning
+
+
+@pytest.mark.parametrize(("asked", "n"), [(AUTOMATIC, 1), (7, 0)])
+def test_what_a_training_takes_is_said_on_the_page_before_it(monkeypatch, asked, n):
+    shown = []
+    monkeypatch.setattr(page, "display", lambda one: shown.append(one.data))
+    form = SimpleNamespace(wrong={}, form_name="training", asked=lambda: {"number_of_epochs": asked})
+    form.settle, form.on_change = lambda values: None, lambda act: None
+    task = SimpleNamespace(
+        choices=lambda project, forms: [Choice("training", "number_of_epochs", 1, "Why.", warning="Long.")]
+    )
+    page.settle(task, None, form)
+    assert shown == ["**Warning:** Long."] * n
+
+
+def test_rounds_have_fewer_batches_where_time_is_short_in_all_trainings(tmp_path):
+    project = opened(UNET, written(tmp_path), tmp_path)
+    given = given_to(tmp_path / "data", tmp_path)["overrides"]
+    given["training"] |= dict.fromkeys(("number_of_epochs", "number_of_steps"), AUTOMATIC)
+    chosen = {}
+    for minutes in (AUTOMATIC, 0.5):
+        given["training"]["time_for_training"] = minutes
+        chosen[minutes] = {one.field: one for one in UNET.choices(project, given)}
+    assert chosen[0.5]["number_of_steps"].value < chosen[AUTOMATIC]["number_of_steps"].value
+    assert chosen[0.5]["number_of_epochs"].warning
+    settled = {"training": {name: chosen[0.5][name].value for name in ("number_of_epochs", "number_of_steps")}}
+    others = cross_validation._with_rounds(given, settled)["training"]
+    assert others["number_of_steps"] == settled["training"]["number_of_steps"]
+    given["training"]["time_for_training"] = AUTOMATIC
+    assert cross_validation._with_rounds(given, settled)["training"]["number_of_steps"] == AUTOMATIC
+
+
+@pytest.mark.parametrize(("before", "step", "epochs", "steps"), [(8, 0.07, 2, 50), (20, 0.5, 5, 10), (1, 0.1, 1, 1)])
+def test_the_bar_over_all_parts_moves_evenly_with_time(monkeypatch, before, step, epochs, steps):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(cross_validation.time, "monotonic", lambda: clock.now)
+    bar = SimpleNamespace(n=1.0)
+    bar.update = lambda moved: setattr(bar, "n", bar.n + moved)
+    callback, whole, seen = cross_validation._Share(bar, 1), 2 * before + (epochs * steps - 1) * step, []
+    callback.set_params({"epochs": epochs, "steps": steps})
+    clock.now = before
+    for epoch in range(epochs):
+        callback.on_epoch_begin(epoch)
+        for batch in range(steps):
+            callback.on_train_batch_end(batch)
+            seen.append((clock.now / whole, bar.n - 1))
+            clock.now += step
+        callback.on_epoch_end(epoch)
+    assert all(moved == pytest.approx(passed) for passed, moved in seen[1:])
+    assert 0.4 < bar.n - 1 < 1
+
+
+def test_what_is_done_of_the_whole(tmp_path):
+    project = opened(UNET, written(tmp_path), tmp_path)
+    inner = of_fold(UNET, project, {"percentage_validation": 20}, 0, 1)
+    k = project.folds.max()
+    assert shares(project, QUICK, trials=False) == (0, pytest.approx(k / 2 / (1 + k / 2)))
+    assert shares(inner, QUICK, trials=True) == (pytest.approx(0.2 / 1.2), pytest.approx(0.2 / 1.2))
+    assert shares(inner, QUICK, trials=False) == (0, 0)
 
 
 def test_a_training_that_is_stopped_is_told_as_ever(tmp_path):

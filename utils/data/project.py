@@ -38,6 +38,8 @@ class Project:
     folds, fold
         Where all images are tested in turn: the part (n,), from 1, that each image is tested in; and, of a model that
         is trained for the test of one part only, the number of this part, else 0. See `utils.tasks.cross_validation`.
+    kept
+        Of a model for the test of one part: the training images of the model that is kept, else 0.
     in_turn
         Why all images are tested in turn, or why not, in words.
     measured
@@ -50,12 +52,21 @@ class Project:
     folder: Path
     folds: np.ndarray | None = None
     fold: int = 0
+    kept: int = 0
     in_turn: str = ""
     measured: dict = field(default_factory=dict, repr=False, compare=False)
 
     def examples(self, role: str) -> list[Example] | list[Crop]:
         """Images with the given role."""
         return [example for example, its in zip(self.dataset.examples, self.roles, strict=True) if its == role]
+
+    @property
+    def number_learned(self) -> int:
+        """Number of training images by which is decided whether they are few.
+
+        Of a model for the test of one part it is that of the model that is kept, which must be trained the same way.
+        """
+        return self.kept or int((self.roles == "training").sum())
 
     @property
     def uses(self) -> np.ndarray:

@@ -21,9 +21,9 @@ from utils.files import file_sha256, write_csv
 from utils.fine_tuning.power_law import PowerLaw, fit_law
 from utils.fine_tuning.tuning import Tuning, train_part
 from utils.forms.fields import AUTOMATIC, FEWEST, parse_sizes
-from utils.pages.bar import progress_bar
+from utils.pages.bar import BAR, one_bar, progress_bar
 from utils.training.model_folder import alone
-from utils.training.progress import BAR, Rounds
+from utils.training.progress import Rounds
 from utils.training.stages import SCRATCH
 
 FILE, FOLDER = "curve.csv", "curve"  # in the model folder
@@ -179,7 +179,8 @@ def _run_curve(tuning: Tuning, curve: Mapping, on_point: Callable[[pd.DataFrame]
     points, table = points_of(tuning, curve), read_curve(tuning)
     done = set(table[KEYS].itertuples(index=False, name=None))
     epochs = tuning.settings["number_of_epochs"]
-    with progress_bar(total=len(points) * epochs, desc="Learning curve", bar_format=BAR, smoothing=0) as bar:
+    options = {"desc": "Learning curve", "bar_format": BAR, "smoothing": 0}
+    with progress_bar(total=len(points) * epochs, **options) as bar, one_bar("Learning curve"):
         for i, point in enumerate(points, 1):
             bar.set_description_str(f"Model {i} of {len(points)}: {point.strategy}, {point.size} images", refresh=False)
             if (point.strategy, point.size, point.repeat) not in done:

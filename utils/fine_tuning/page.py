@@ -18,7 +18,7 @@ from utils.fine_tuning.comparison import TUNED, UNCHANGED, Before, Comparison
 from utils.fine_tuning.curve import fitting_sizes, laws_of
 from utils.fine_tuning.power_law import PowerLaw, images_needed, sentence
 from utils.forms.fields import AUTOMATIC
-from utils.metrics.intervals import Judgement, in_words, paired_difference
+from utils.metrics.intervals import UNKNOWN, Judgement, in_words, paired_difference
 from utils.pages.colours import BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILION
 from utils.pages.figures import WIDTH, as_image
 from utils.pages.notes import note
@@ -211,7 +211,7 @@ def comparison_table(comparison: Comparison) -> pd.DataFrame:
         if best is not None and judged is not None and name != TUNED:
             difference, low, high = paired_difference(best, judged)
             row["fine-tuned is better by"] = difference
-            row["95 % interval of the difference"] = "-" if np.isnan(low) else f"{low:+.2f} to {high:+.2f}"
+            row["95 % interval of the difference"] = UNKNOWN if np.isnan(low) else f"{low:+.2f} to {high:+.2f}"
         rows.append(row | {"old test images": _value(comparison.old.get(name))})
     return pd.DataFrame(rows)
 
@@ -222,7 +222,7 @@ def _value(judged: Judgement | None) -> float:
 
 def _interval(judged: Judgement | None) -> str:
     if judged is None or np.isnan(judged.headline["low"]):
-        return "-"
+        return UNKNOWN
     return f"{judged.headline['low']:.2f} to {judged.headline['high']:.2f}"
 
 

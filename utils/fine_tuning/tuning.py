@@ -13,12 +13,12 @@ from utils.errors import DataError, FormError, ModelError
 from utils.files import file_sha256, write_json
 from utils.forms.fields import RENAME
 from utils.metrics.intervals import Judgement
-from utils.pages.bar import progress_bar
+from utils.pages.bar import BAR, go_on_from, progress_bar, stretch
 from utils.tasks.held_out import choose_test_set
 from utils.tasks.task import NetworkTask, Start, TestSet
 from utils.training import model_folder
 from utils.training.fit import fit
-from utils.training.progress import BAR, Rounds
+from utils.training.progress import Rounds
 from utils.training.run import Ingredients, run
 from utils.training.stages import SCRATCH, Stage, stages_of
 
@@ -233,10 +233,10 @@ def rate_from_scratch(tuning: Tuning) -> float:
     if (folder / "rates.json").is_file():
         return json.loads((folder / "rates.json").read_text(encoding="utf-8"))["chosen"]
     epochs = max(1, round(TRIAL_SHARE * training["number_of_epochs"]))
-    losses = {}
-    with progress_bar(
-        total=len(FACTORS) * epochs, desc="Finding the learning rate", bar_format=BAR, smoothing=0
-    ) as bar:
+    losses, whole = {}, len(FACTORS) * epochs
+    share = whole / (whole + training["number_of_epochs"])
+    options = {"desc": "Finding the learning rate", "bar_format": BAR, "smoothing": 0}
+    with stretch(0, share), progress_bar(total=whole, **options) as bar:
         for rate in (training["initial_learning_rate"] * factor for factor in FACTORS):
             keras.utils.set_random_seed(training["seed"])
             ready = _ingredients(tuning, tuning.project, SCRATCH)
@@ -258,6 +258,7 @@ def rate_from_scratch(tuning: Tuning) -> float:
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
+    go_on_from(share)
     return best
 
 

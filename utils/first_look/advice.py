@@ -160,7 +160,7 @@ def _too_few(n: int, what: str) -> str:
 
 
 def _training_values(found: Found) -> dict[str, dict[str, Any]]:
-    """Values for the forms data and evaluation; empty where a path cannot be written into a field."""
+    """Values for the forms data, evaluation and prediction; empty where a path cannot be written into a field."""
     places = {"training_source": found.source, "training_target": found.target}
     data = {name: path_text(path) for name, path in places.items() if path is not None}
     if None in data.values():
@@ -171,6 +171,8 @@ def _training_values(found: Found) -> dict[str, dict[str, Any]]:
     if found.test:
         places = {"test_source": found.test.source, "test_target": found.test.target}
         values["evaluation"] = {name: path_text(path) or "" for name, path in places.items() if path is not None}
+    if found.new and (new := path_text(found.new)):
+        values["prediction"] = {"data_folder": new}
     return values
 
 

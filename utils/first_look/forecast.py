@@ -22,6 +22,7 @@ WORK = {
 ROUNDS = {"Try out": 15, "Quick on a CPU": 120, DEFAULT: 100}  # of a classifier
 UNLIMITED, FEWEST_STEPS, MOST_STEPS = 100, 50, 200  # rounds of "Default", and batches of each
 QUICK_STEPS, QUICK_BATCH = (8, 30), 32  # of a round of a classifier
+FEWEST_BATCHES, LARGE_BATCH, SMALL_BATCH, FEW = 30, 16, 8, 16  # of its other rounds; images of a batch; few images
 QUICK_PIXELS = 480e6
 LARGEST_CROP = 128  # pixels: larger images are made smaller
 BATCH, PATCH = 4, 256  # of "Default" where images are large enough
@@ -70,7 +71,9 @@ def forecasts(notebook: str, headers: Sequence[Header], n: int, fast: float) -> 
     if notebook not in SECONDS or not headers or not n:
         return []
     gigabytes = MEMORY[notebook] + _gigabytes_of_images(headers, n)
-    return [Forecast(one, BEFORE + _seconds(notebook, one, headers, n) / fast, gigabytes) for one in PRESETS]
+    seconds = [BEFORE + _seconds(notebook, one, headers, n) / fast for one in PRESETS]
+    seconds[-1] = max(seconds)  # it is said how long "Default" may take at most: no less than the quick ones
+    return [Forecast(preset, one, gigabytes) for preset, one in zip(PRESETS, seconds, strict=True)]
 
 
 def _seconds(notebook: str, preset: str, headers: Sequence[Header], n: int) -> float:
@@ -88,7 +91,8 @@ def _seconds(notebook: str, preset: str, headers: Sequence[Header], n: int) -> f
 def _looked_at(preset: str, area: float, n: int) -> float:
     """Pixels that a classifier learns from in all."""
     if preset != "Quick on a CPU":
-        return ROUNDS[preset] * n * area
+        batch = SMALL_BATCH if n < FEW else LARGE_BATCH if preset == DEFAULT else QUICK_BATCH
+        return ROUNDS[preset] * max(n, FEWEST_BATCHES * min(batch, max(SMALL_BATCH, n))) * area
     steps = np.clip(QUICK_PIXELS / (area * QUICK_BATCH * ROUNDS[preset]), *QUICK_STEPS)
     return float(ROUNDS[preset] * steps * QUICK_BATCH * area)
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from utils.forms.settings import EARLIER
+from utils.forms.taken import DAMAGED, where_stopped
 from utils.metrics.intervals import in_words
-from utils.paths import DESCRIPTION, ROOT, SCORES, STATE, TRAINING
+from utils.paths import DESCRIPTION, PARAMETERS, ROOT, SCORES, TRAINING
 from utils.samples import STARTING, all_samples
 
 REPORT = "report.html"
@@ -20,7 +21,7 @@ MOST = 8  # of each that are shown
 
 
 class Model(NamedTuple):
-    """A model folder; `score` is "" where none is known, `unfinished` says in which epoch its training stopped."""
+    """A model folder; `score` is "" where none is known, `unfinished` says where its training stopped."""
 
     folder: Path
     task: str
@@ -52,16 +53,23 @@ def models(most: int = MOST) -> list[Model]:
 
 def read_model(folder: Path) -> Model | None:
     """Model in a folder, from its small files alone; None where there is none."""
-    description, state = _json(folder / DESCRIPTION), _json(folder / TRAINING / STATE)
-    if not description and not state:
+    description, unfinished = _json(folder / DESCRIPTION), (folder / TRAINING).is_dir()
+    if not description and not unfinished:
         return None
     task = str(description.get("task", ""))
     notebook = description.get("notebook") or EARLIER.get(task, "")
-    changed = _changed(folder / DESCRIPTION if description else folder / TRAINING / STATE)
-    epoch = f"stopped in epoch {state['epoch']}" if isinstance(state.get("epoch"), int) else "not finished"
+    changed = _changed(folder / DESCRIPTION if description else folder / TRAINING)
     channels = description.get("channels")
     number = len(channels) if isinstance(channels, list) else 0
-    return Model(folder, task, str(notebook), changed, number, _score(folder), epoch if state else "")
+    return Model(folder, task, str(notebook), changed, number, _score(folder), _stopped(folder) if unfinished else "")
+
+
+def _stopped(folder: Path) -> str:
+    """Where an unfinished training stopped, in words."""
+    try:
+        return f"stopped {where_stopped(folder, _json(folder / PARAMETERS).get('overrides', {}))}"
+    except DAMAGED:
+        return "not finished"
 
 
 def starting_models() -> list[Model]:

@@ -4,7 +4,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +13,7 @@ from utils.data.folders import in_sub_folders
 from utils.data.problems import Problem
 from utils.data.sample_makers import make_missing
 from utils.data.unread import FOLDERS_OF_DATA, is_read, unread
-from utils.errors import DataError
+from utils.errors import DataError, how_many
 from utils.files import read_entries
 from utils.first_look.headers import CROP, read_header
 from utils.forms.folders import ANNOTATIONS, MODEL, Listing, annotations_beside, contents, list_folder
@@ -24,7 +24,7 @@ IMAGES = ("images", "image", "img", "imgs", "raw", "originals")  # what a folder
 TRAINING, TEST = ("train", "training"), ("test", "testing")
 RESULTS = {"measurements.csv", "objects.csv", "counts.csv", "predictions.csv", "object_classes.csv"}
 DEEPEST, MOST_FOLDERS, SECONDS = 3, 200, 1.5  # that are looked into for images
-MOST_INSIDE = 20  # that are listed
+MOST_INSIDE, MOST_NEW = 20, 3  # that are listed
 MOST_TABLES, LARGEST_TABLE = 5, 5e6  # CSV files that are looked into, and their bytes
 
 
@@ -44,6 +44,8 @@ class Found:
         Number of images of each class.
     test
         Images of the same kind in a folder that is called test.
+    new
+        A folder of further images, which nobody has annotated.
     """
 
     kind: Literal["pairs", "images", "classes"]
@@ -53,6 +55,7 @@ class Found:
     masks: list[Path] = field(default_factory=list)
     classes: dict[str, int] = field(default_factory=dict)
     test: "Found | None" = None
+    new: Path | None = None
 
 
 @dataclass
@@ -96,6 +99,8 @@ def look(text: str) -> Survey:
                 path != survey.folder
             )
             survey.found = _found_in(survey.folder, survey)
+        if survey.found and survey.found.kind != "images":
+            survey.found = _with_new_images(survey.found, survey)
         if not (survey.found or survey.inside or survey.model):
             survey.problems += unread(survey.folder, notes=False)
     except (DataError, OSError, ValueError) as error:  # ValueError: a character that no path can hold
@@ -135,6 +140,35 @@ def _found_in(folder: Path, survey: Survey) -> Found | None:
     return (
         _of_roles(folder, listing, survey) or _of_table_among(folder, listing) or _of_folders(folder, listing, survey)
     )
+
+
+def _with_new_images(found: Found, survey: Survey) -> Found:
+    """What was found with the folder of further images without annotation, if there is one; of all, a note is made."""
+    test = found.test or found
+    known = {path.parent for path in (*found.images, *found.masks, *test.images, *test.masks)}
+    known |= {found.source, found.target, test.source, test.target}
+    within = found.kind == "pairs" and survey.folder in (found.source, found.target)
+    root = survey.folder.parent if within else survey.folder
+    new = [path for path, what in _search(root) if what == "images" and not _is_annotation(path, known)]
+    if not new:
+        return found
+    counts = [(path, len(_files_below(path, depth=0))) for path in new]
+    told = [f"{path.relative_to(root)} ({how_many(n, 'image')})" for path, n in counts[:MOST_NEW]]
+    others = f" and {len(new) - MOST_NEW} more" if len(new) > MOST_NEW else ""
+    survey.notes.append(
+        f"Further images, without annotation, lie in {', '.join(told)}{others}: they are for section 6, where "
+        f"{'it' if len(new) == 1 else 'the first of these'} is filled in as the folder to predict."
+    )
+    return replace(found, new=new[0])
+
+
+def _is_annotation(path: Path, known: set[Path | None]) -> bool:
+    """Whether a folder belongs to what was found already, holds annotations, or what a program has written."""
+    listing = list_folder(path.parent)
+    if path in known or path.name.casefold() in ANNOTATIONS or RESULTS & set(listing.files) or MODEL in listing.files:
+        return True
+    beside = annotations_beside(str(path))
+    return bool(beside) and resolve(beside) not in known
 
 
 def _named(listing: Listing, names: tuple[str, ...]) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from utils.errors import UserError
 from utils.forms.fields import AUTOMATIC
 from utils.forms.settings import OWN, made_by, notebook_name, read_model_settings, read_settings, settings_file
-from utils.forms.taken import own_states, part_in_test
+from utils.forms.taken import DAMAGED, where_stopped
 from utils.locks import holder_of
 from utils.paths import CHOSEN, DESCRIPTION, FOLDER_NAME, SCORES, STATE, TRAINING, resolve, shown_path
 
@@ -122,25 +122,13 @@ def _to_go_on(folder: Path, now: datetime) -> Offer | None:
         saved = read_model_settings(folder)
         if made_by(folder, saved) != notebook_name():
             return None
-        done, total = _epochs(folder, saved)
         values = _asked(folder, saved)
         values["data"] |= {"model_name": folder.name, "model_path": shown_path(folder.parent)}
-        where = f"in epoch {done + 1}" if not total or done < total else "after its last epoch"
-        of = f" of {total}" if total and done < total else ""
-        if part := part_in_test(folder):
-            where, of = f"in {part}", ""
-        about = f"stopped {where}{of}, {in_words(datetime.fromtimestamp(_stopped(folder)), now)}"
-    except (UserError, OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError):
+        about = f"stopped {where_stopped(folder, saved)}, {in_words(datetime.fromtimestamp(_stopped(folder)), now)}"
+    except (UserError, *DAMAGED):
         return None
     done = f"The settings of {folder.name} are {ALL}: run the cells below, and its training goes on where it stopped."
     return Offer(f"Go on with {folder.name}", about, done, values)
-
-
-def _epochs(folder: Path, saved: Values) -> tuple[int, int]:
-    """Epochs that were finished, in all stages, and those in all (0 where that is not known yet)."""
-    states = [json.loads(path.read_text(encoding="utf-8")) for path in own_states(folder)]
-    total = saved["training"].get("number_of_epochs", 0)
-    return sum(int(one["epoch"]) for one in states), total if isinstance(total, int) else 0
 
 
 def _asked(folder: Path, saved: Values) -> dict[str, dict[str, Any]]:

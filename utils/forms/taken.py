@@ -17,6 +17,7 @@ from utils.paths import DESCRIPTION, IN_TURN, SPLIT, STATE, TRAINING, folder_of
 # Of this form, but not of the model, or understood when the images are read.
 NOT_COMPARED = {"model_name", "model_path", "if_model_exists", "training_source", "training_target", "group_rule"}
 FOLD = "fold"  # column of the split: the part in which an image is tested in turn
+DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError)
 APART = ("trials", "rates", IN_TURN)  # below the checkpoints: trainings before the real one
 
 
@@ -51,15 +52,29 @@ def _how_far(folder: Path, saved: Mapping[str, Mapping[str, Any]]) -> str:
     if not (folder / TRAINING).is_dir():
         done = folder / DESCRIPTION
         return f"finished on {_changed(done)}" if done.is_file() else "incomplete"
-    states = own_states(folder)
-    epoch = sum(_epochs(path) for path in states)
+    when = in_words(max(map(_changed_at, own_states(folder) or [folder / TRAINING])))
+    return f"{_stopped(folder, saved)}, on {when}"
+
+
+def _stopped(folder: Path, saved: Mapping[str, Mapping[str, Any]]) -> str:
+    try:
+        return f"stopped {where_stopped(folder, saved)}"
+    except DAMAGED:
+        return "stopped"
+
+
+def where_stopped(folder: Path, saved: Mapping[str, Mapping[str, Any]]) -> str:
+    """Where the unfinished training in `folder` stopped: "in epoch 3 of 12", "in part 2 of 5 of the test ...".
+
+    `saved` are the values of its forms. Raises one of `DAMAGED` where what was written of it cannot be read.
+    """
     if part := part_in_test(folder):
-        return f"stopped in {part}, on {_changed(folder / TRAINING)}"
-    if not epoch:
-        return f"stopped before the first epoch was complete, on {_changed(folder / TRAINING)}"
-    of = saved.get("training", {}).get("number_of_epochs", AUTOMATIC)
-    of = f" of {of}" if of != AUTOMATIC else ""
-    return f"stopped after epoch {epoch}{of} on {in_words(max(map(_changed_at, states)))}"
+        return f"in {part}"
+    done = sum(int(json.loads(path.read_text(encoding="utf-8"))["epoch"]) for path in own_states(folder))
+    total = saved.get("training", {}).get("number_of_epochs")
+    if not isinstance(total, int) or not total:
+        return f"in epoch {done + 1}"
+    return f"in epoch {done + 1} of {total}" if done < total else "after its last epoch"
 
 
 def own_states(folder: Path) -> list[Path]:
@@ -103,13 +118,6 @@ def _number_of_images(folder: Path) -> int:
         with (folder / SPLIT).open(encoding="utf-8", newline="") as file:
             return sum(1 for _ in csv.DictReader(file))
     except (OSError, ValueError, csv.Error):
-        return 0
-
-
-def _epochs(path: Path) -> int:
-    try:
-        return int(json.loads(path.read_text(encoding="utf-8"))["epoch"])
-    except (OSError, ValueError, LookupError, TypeError):
         return 0
 
 

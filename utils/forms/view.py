@@ -3,6 +3,7 @@
 import html
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ipywidgets import HTML, Accordion, Button, Checkbox, DOMWidget, Dropdown, HBox, Layout, Text, VBox
@@ -18,6 +19,7 @@ from utils.forms.taken import note_taken
 from utils.paths import resolve
 from utils.samples import can_be_made
 
+MADE = ("result_folder", "model_path")  # fields with folders that are written into
 FIRST = "data"  # the form of a page that offers to go on where one stopped
 YES_NO = {True: "yes", False: "no"}
 _picked = {"model": "models"}  # where "Load the settings of a model" starts; lives as long as the kernel
@@ -40,9 +42,15 @@ def notes_on(form: Form, name: str) -> list[str]:
         notes.append(f"{in_words(value)}: {reason}" if value != "" else reason)
     if trait.metadata.get("path") and text and text not in trait.metadata.get("names", ()):
         path = resolve(text)
-        missing = "a sample, made when it is needed" if can_be_made(path) else "does not exist yet"
-        notes.append(f"{path} ({'found' if os.path.exists(path) else missing})")
+        notes.append(f"{path} ({'found' if os.path.exists(path) else _missing(name, path)})")
     return notes
+
+
+def _missing(name: str, path: Path) -> str:
+    """What to say of a path where nothing is."""
+    if can_be_made(path):
+        return "a sample, made when it is needed"
+    return "does not exist yet, and is made" if name in MADE else "does not exist: correct it, or press Choose ..."
 
 
 def in_order(form: Form) -> tuple[list[str], list[str]]:

@@ -248,9 +248,12 @@ def interval_note(groups: Sequence[str]) -> str:
     return note + (rare if n_units < FEW_UNITS else "")
 
 
+UNKNOWN = "unknown"  # where nothing could be measured
+
+
 def in_words(value: float) -> str:
     """A score with two digits, or that it is unknown."""
-    return "unknown" if np.isnan(value) else f"{value:.2f}"
+    return UNKNOWN if np.isnan(value) else f"{value:.2f}"
 
 
 @dataclass(frozen=True)

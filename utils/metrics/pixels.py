@@ -12,7 +12,7 @@ import pandas as pd
 
 from utils.errors import DataError
 from utils.metrics.confusion import confusion_matrix, foreground_iou_from_confusion, ratio, scores_from_confusion
-from utils.metrics.intervals import estimate, mean_of
+from utils.metrics.intervals import UNKNOWN, estimate, mean_of
 
 READABLE = {
     "mean_foreground_iou": "Mean foreground IoU",
@@ -186,9 +186,9 @@ def pixel_headline(table: pd.DataFrame) -> dict[str, float | str]:
 def readable_pixel_scores(table: pd.DataFrame) -> pd.DataFrame:
     """Table of `pixel_score_table` for a page: in words, rounded, the interval in one column, each thing once.
 
-    Columns score, of (which class), over (what it is a mean or a sum), value, 95 % interval, all text; a dash for what
-    is not defined. Of two classes background is left out: its score of area is the same, and there is nothing to tell
-    apart but the other.
+    Columns score, of (which class), over (what it is a mean or a sum), value, 95 % interval, all text; "unknown" for
+    what is not defined. Of two classes background is left out: its score of area is the same, and there is nothing to
+    tell apart but the other.
     """
     names = [score.removeprefix("dice_") for score in table["score"] if score.startswith("dice_")]
     background, *others = names
@@ -205,9 +205,9 @@ def readable_pixel_scores(table: pd.DataFrame) -> pd.DataFrame:
             "score": [READABLE[kind] for kind in kinds],
             "of": [of for of, _ in told.values()],
             "over": [over for _, over in told.values()],
-            "value": ["–" if np.isnan(value) else f"{value:.3f}" for value in rows["value"]],
+            "value": [UNKNOWN if np.isnan(value) else f"{value:.3f}" for value in rows["value"]],
             "95 % interval": [
-                "–" if np.isnan(low) else f"{low:.3f} to {high:.3f}"
+                UNKNOWN if np.isnan(low) else f"{low:.3f} to {high:.3f}"
                 for low, high in zip(rows["low"], rows["high"], strict=True)
             ],
         }

@@ -11,24 +11,49 @@ from IPython import get_ipython
 from IPython.display import display
 from tqdm.std import tqdm
 
-from utils.pages.corner import Corner
+from utils.pages import corner
 
 STEPS = "{desc}{percentage:3.0f} % {bar} {n_fmt} of {total_fmt}, {remaining} left{postfix}"
+BAR = "{desc} {percentage:3.0f} % {bar} {remaining} left{postfix}"  # of rounds of training
 SEARCH = "{desc}: {percentage:3.0f} % {bar} {n_fmt} steps, {remaining} left"
 BLOCKS = 30  # of the bar where only plain text can be shown
 SECONDS = 0.5  # between two drawings
 _HERE = "\0"  # where the bar stands in the text
-_one = {"bar": False}
+_one: dict[str, str | None] = {"bar": None}  # what a bar that tells of all the others is about
 
 
 @contextmanager
-def one_bar() -> Iterator[None]:
-    """Show none of the bars that are begun meanwhile: the one that is there already tells of all."""
-    before, _one["bar"] = _one["bar"], True
+def one_bar(about: str = "") -> Iterator[None]:
+    """Show none of the bars that are begun meanwhile: the one that is there already tells of all.
+
+    `about` says where that is, before what is `doing`.
+    """
+    before, _one["bar"] = _one["bar"], about
     try:
         yield
     finally:
         _one["bar"] = before
+
+
+def doing(text: str) -> None:
+    """Say in the corner of the window what is done, until a bar moves; for what takes long and has none."""
+    corner.now().doing(f"{_one['bar']}: {text}" if _one["bar"] else text)
+
+
+@contextmanager
+def stretch(begin: float, end: float) -> Iterator[None]:
+    """Let bars that are begun meanwhile be a part of the whole, from 0 to 1; not those that one bar tells of."""
+    if _one["bar"] is not None:
+        yield
+        return
+    with corner.now().stretch(begin, end):
+        yield
+
+
+def go_on_from(share: float) -> None:
+    """Let bars from now on, in this cell, be what comes after that share of the whole; see `stretch`."""
+    if _one["bar"] is None:
+        corner.now().go_on_from(share)
 
 
 def progress_bar(items: Iterable | None = None, **options: Any) -> tqdm:
@@ -36,7 +61,7 @@ def progress_bar(items: Iterable | None = None, **options: Any) -> tqdm:
 
     On a page it is a `PageBar`, in a terminal that of tqdm.
     """
-    options |= {"disable": True} if _one["bar"] else {}
+    options |= {"disable": True} if _one["bar"] is not None else {}
     on_page = getattr(get_ipython(), "kernel", None) is not None
     return (PageBar if on_page else tqdm)(items, **{"mininterval": SECONDS, "bar_format": STEPS, **options})
 
@@ -54,7 +79,7 @@ class PageBar(tqdm):
     """Bar of tqdm that is drawn into an output of the page, and drawn anew there."""
 
     def __init__(self, *given: Any, **options: Any):
-        self._handle, self._corner, self._over = None, Corner(), False
+        self._handle, self._over = None, False
         super().__init__(*given, **options | {"file": io.StringIO()})
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
@@ -65,11 +90,8 @@ class PageBar(tqdm):
             self._handle = display(self._bundle(), raw=True, display_id=True)
         else:
             self._handle.update(self._bundle(), raw=True)
-        said = self._said()
-        if self._over:
-            self._corner.end(said, complete=bool(self.total) and self.n >= self.total)
-        else:
-            self._corner.tell(said, self._share())
+        ends = " ..." if self._over else ""  # the cell goes on, or says itself that it is done
+        corner.now().tell(f"{self._said()}{ends}", self._share(), self.n > self.initial)
 
     def close(self) -> None:
         """End the bar: its last drawing stays."""
@@ -81,9 +103,10 @@ class PageBar(tqdm):
 
     def _said(self) -> str:
         """What the corner says: what is done, how far it is, and what is left."""
-        before, after = self._parts()
-        left = re.search(r"[\d:?]+ left", after)
-        return f"{before}{f', {left[0]}' if left else ''}"
+        before, after = (part.replace("{", "{{").replace("}", "}}") for part in self._parts())
+        left, whole = re.search(r"[\d:?]+ left", after), corner.now().is_whole
+        before = re.sub(r"\d+ %$", "{share}", before)
+        return f"{before}{f', {left[0]}' if left else ''}{' of this step' * (bool(left) and not whole)}"
 
     def _parts(self) -> tuple[str, str]:
         """Text before the bar and after it."""

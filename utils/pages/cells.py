@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from IPython import get_ipython
 
 from utils.errors import Interrupted, NotYet
+from utils.pages import corner
 from utils.pages.notes import note
 from utils.paths import ROOT
 
@@ -49,6 +50,7 @@ def begin(notebook: str) -> None:
     shell = get_ipython()
     if shell is None:
         return
+    corner.watch()  # first: what follows may hide an error from it
     shell.user_ns.setdefault("overrides", {})  # its cell, which a program fills in, may not have been run
     for name in MAGICS:
         shell.register_magic_function(lambda line: check(shell.user_ns), "line", name)

@@ -50,6 +50,13 @@ def show(figure: Figure) -> None:
     display(as_image(figure))
 
 
+def line_figure(text: str) -> Figure:
+    """A figure that is a line of text or two, for where there is nothing to draw."""
+    figure = Figure((WIDTH, 0.1 + 0.2 * (text.count("\n") + 1)))
+    figure.text(0, 0.5, text, va="center")
+    return figure
+
+
 def picture_grid(n_rows: int, n_columns: int, panel: tuple[float, float]) -> tuple[Figure, np.ndarray]:
     """Make a figure of empty frames of (height, width) inches each; its axes come as an array (n_rows, n_columns)."""
     figure = Figure(figsize=(n_columns * panel[1], n_rows * panel[0] + 0.7), layout="constrained")

@@ -13,11 +13,12 @@ from utils.errors import with_labels
 from utils.groups import named_groups
 from utils.images.decoders import open_tiff
 from utils.images.pixel_size import pixel_size
-from utils.pages.figures import add_picture, as_image, picture_grid, show, write_below
+from utils.metrics.intervals import UNKNOWN
+from utils.pages.figures import add_picture, as_image, line_figure, picture_grid, show, write_below
 from utils.pages.pictures import BRIGHTENED, is_brightened
 
 PICTURE_WIDTH = 11  # inches
-DASHES = ("-", "–")  # stand for what is not known
+NOTHING = ("", "-", "–", UNKNOWN)  # cells that say nothing
 
 
 def live(form, draw: Callable[[], Figure]) -> None:
@@ -27,14 +28,14 @@ def live(form, draw: Callable[[], Figure]) -> None:
 
 
 def tidy(table: pd.DataFrame, precision: int = 2):
-    """A table as the page shows it: no row numbers, few digits, a dash for what is missing; see `worth_showing`.
+    """A table as the page shows it: no row numbers, few digits, empty where there is no value; see `worth_showing`.
 
     Headings are in words and in the signs of units that the names in the files leave out; texts begin at the left.
     """
     shown = worth_showing(table)
     texts = [name for name in shown.columns if not pd.api.types.is_numeric_dtype(shown[name])]
     shown = shown.assign(**{str(name): shown[name].map(_in_words) for name in texts})
-    styled = shown.style.format(precision=precision, na_rep="-", thousands="\u202f").hide(axis="index")
+    styled = shown.style.format(precision=precision, na_rep="", thousands="\u202f").hide(axis="index")
     left = {name: [{"selector": "th.col_heading", "props": "text-align: left"}] for name in texts}
     styled = styled.set_table_styles(left, overwrite=False)
     return styled.format_index(heading, axis="columns").set_properties(subset=texts, **{"text-align": "left"})
@@ -47,7 +48,7 @@ def worth_showing(table: pd.DataFrame) -> pd.DataFrame:
     """
     if not len(table):
         return table
-    nothing = [name for name in table if table[name].isin(["", *DASHES]).where(table[name].notna(), True).all()]
+    nothing = [name for name in table if table[name].isin(NOTHING).where(table[name].notna(), True).all()]
     if {"file", "group"} <= set(table.columns) and table["file"].map(bool).all():  # else rows are about whole groups
         nothing += [] if named_groups(table["file"].map(str), table["group"].map(str)) else ["group"]
     shown = table.drop(columns=nothing)
@@ -106,9 +107,7 @@ def overlays(result_folder: Path, predicted: Iterable[str], n: int = 4, folder: 
     stems = {Path(name).stem for name in predicted}
     files = [path for path in sorted((result_folder / folder).glob("*.png")) if path.stem in stems][:n]
     if not files:
-        figure = Figure((PICTURE_WIDTH, 1))
-        figure.text(0, 0.5, "There are no pictures, because nothing was found in these images.")
-        return figure
+        return line_figure("There are no pictures, because nothing was found in these images.")
     figure, axes = picture_grid(1, len(files), (PICTURE_WIDTH / len(files), PICTURE_WIDTH / len(files)))
     dark = False
     for axis, path in zip(axes[0], files, strict=True):

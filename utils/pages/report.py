@@ -47,8 +47,8 @@ def write_report(
     title, summary
         Heading of the page, and a few plain sentences; an empty line starts a new paragraph.
     tables, figures
-        Heading -> table and caption -> figure, in the order of the page. Row labels of tables are not shown; missing
-        values show as a dash.
+        Heading -> table and caption -> figure, in the order of the page. Row labels of tables are not shown; cells
+        without a value are empty.
     parameters, versions
         Name -> value, which may itself be a mapping, as in the parameters of one form; software -> version.
     warnings
@@ -77,9 +77,9 @@ def write_report(
 
 
 def _text(value: object) -> str:
-    """A value as the page shows it: three significant digits for fractions, yes or no, a dash for what is missing."""
+    """A value as the page shows it: three significant digits for fractions, yes or no, nothing for what is missing."""
     if value is None or (isinstance(value, float) and math.isnan(value)) or value is pd.NA:
-        return "–"
+        return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
@@ -119,5 +119,5 @@ def _flat(parameters: Mapping[str, object]) -> dict[str, str]:
         if isinstance(value, Mapping):
             flat |= {f"{label(str(name))}: {field}": text for field, text in _flat(value).items()}
         else:
-            flat[label(str(name))] = "(empty)" if value == "" else _text(value)
+            flat[label(str(name))] = _text(value) or "(empty)"
     return flat

@@ -12,6 +12,8 @@ from utils.training.model_folder import chosen_before
 
 COLUMNS = ["form", "field", "value", "reason"]
 FOR_TRIALS = 0.2  # of the training's epochs that all trials together may take
+FEWEST_ROUNDS = 5  # of training: a curve of fewer says nothing
+FEWEST_BATCHES = 10  # of a round where time is short; these, in those rounds, are trained for in any case
 LOSS = "loss"  # of a trial
 TRIALS = "Short trials on the training images"  # caption of a table
 
@@ -26,6 +28,8 @@ class Choice:
         Values between which short trials on the training images decide; `value` then is the one to begin with.
     trials
         What they gave: for each of them a value of every field that was in doubt, and the loss.
+    warning
+        What is to be said aloud before the training, not only beside the field.
     """
 
     form: str
@@ -34,6 +38,41 @@ class Choice:
     reason: str
     candidates: Sequence = ()
     trials: Sequence[Mapping] = ()
+    warning: str = ""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What all trainings take of which a model needs several, see `utils.tasks.cross_validation`.
+
+    Attributes
+    ----------
+    pace
+        Seconds of a step.
+    beside
+        Seconds that each training takes besides: the network is compiled, thresholds are chosen, a part is tested.
+    parts, share
+        Models that are trained to test a part each, and their rounds, by those of the model that is kept.
+    """
+
+    pace: float
+    beside: float = 0.0
+    parts: int = 0
+    share: float = 1.0
+
+    def of_parts(self, rounds: int, steps: int) -> float:
+        """Seconds that the models for the parts take, where the model that is kept has so many rounds and batches."""
+        return self.parts * (self.beside + max(1, round(self.share * rounds)) * steps * self.pace)
+
+    def of_one(self, rounds: int, steps: int) -> float:
+        """Seconds that the model takes that is kept."""
+        return self.beside + rounds * steps * self.pace
+
+    def batches(self, minutes: float) -> float:
+        """Batches of the model that is kept for which there is time; the time that is given is that of everything."""
+        left = 60 * minutes - (1 + self.parts) * self.beside
+        fitting = left / ((1 + FOR_TRIALS) * self.pace * (1 + self.parts * self.share))
+        return max(fitting, FEWEST_ROUNDS * FEWEST_BATCHES)
 
 
 class Progressively(dict):

@@ -1,6 +1,7 @@
 """Few images are tested in turn: divided into parts, each tested by a model that was trained on the other parts."""
 
 import shutil
+import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,10 +18,10 @@ from utils.errors import DataError, ModelError, how_many
 from utils.files import atomic, file_sha256
 from utils.forms.fields import AUTOMATIC, EARLIER, RENAME
 from utils.groups import named_groups
-from utils.pages.bar import one_bar, progress_bar
+from utils.pages.bar import BAR, doing, one_bar, progress_bar
 from utils.paths import IN_TURN
 from utils.samples import sample_of
-from utils.tasks.automatic import Choice
+from utils.tasks.automatic import FOR_TRIALS, Choice, Effort
 from utils.training.model_folder import HISTORY, TRY_OUT, UNFINISHED, was_split_so
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ FEWEST = 3  # one to test on, one to learn from, one to watch over the training
 # cost 0.005 of the IoU, a fifth 0.04.
 SHARES = {"Quick on a CPU": 0.5, TRY_OUT: 0.5}
 ARRAYS = "arrays"
-BAR = "{desc} {percentage:3.0f} % {bar} {remaining} left"
 
 
 def share_of_rounds(preset: str) -> float:
@@ -41,10 +41,27 @@ def share_of_rounds(preset: str) -> float:
     return SHARES.get(preset, 1.0)
 
 
-def effort(project: "Project", preset: str) -> float:
-    """How much longer all trainings of a project take than that of its model."""
+def effort(project: "Project", preset: str, pace: float, seconds: tuple[float, float]) -> Effort:
+    """What all trainings of a project take.
+
+    Parameters
+    ----------
+    pace
+        Seconds of a step.
+    seconds
+        What each training takes besides: in any case, and for each million pixels of all images.
+    """
     in_turn = project.folds is not None and not project.fold
-    return 1 + share_of_rounds(preset) * int(project.folds.max()) if in_turn else 1.0
+    area = sum(np.prod(one.image.array.shape[:2]) for one in project.dataset.examples) / 1e6
+    parts = int(project.folds.max()) if in_turn else 0
+    return Effort(pace, seconds[0] + seconds[1] * float(area), parts, share_of_rounds(preset))
+
+
+def shares(project: "Project", preset: str, trials: bool) -> tuple[float, float]:
+    """Shares of the whole, roughly, at which `trials` (are there any?) and the test in turn are done, from 0 to 1."""
+    in_turn = project.folds is not None and not project.fold
+    taken = FOR_TRIALS * trials, share_of_rounds(preset) * int(project.folds.max()) if in_turn else 0.0
+    return taken[0] / (1 + sum(taken)), sum(taken) / (1 + sum(taken))
 
 
 def in_turn(task: Any, project: "Project", data: Mapping, seed: int, preset: str, named: str) -> "Project":
@@ -135,7 +152,7 @@ def of_fold(task: Any, project: "Project", data: Mapping, seed: int, fold: int) 
     """A project of its own, which lies among the checkpoints, to test one part with what is learned from the others."""
     chosen = np.flatnonzero(project.folds != fold)
     place = project.folder / UNFINISHED / IN_TURN / str(fold)
-    return replace(_with_roles(task, project, chosen, data, seed), folder=place, fold=fold)
+    return replace(_with_roles(task, project, chosen, data, seed), folder=place, fold=fold, kept=project.number_learned)
 
 
 def _with_roles(task: Any, project: "Project", chosen: np.ndarray, data: Mapping, seed: int) -> "Project":
@@ -156,7 +173,8 @@ def turn_note(project: "Project", preset: str) -> str:
     """Markdown on what the model will be tested, and what that costs; empty where nobody asked."""
     if project.folds is None:
         return f"**Test on all images in turn: no.** {project.in_turn}" if project.in_turn else ""
-    times, k = effort(project, preset), project.folds.max()
+    k = project.folds.max()
+    times = 1 + share_of_rounds(preset) * k
     less = " for half as many rounds" if share_of_rounds(preset) < 1 else ""
     return (
         f"**Test on all images in turn.** {project.in_turn} That is {k} trainings{less} before that of your model, "
@@ -169,15 +187,37 @@ def turn_note(project: "Project", preset: str) -> str:
 
 
 class _Share(keras.callbacks.Callback):
-    """Moves a bar over all parts."""
+    """Moves a bar over all parts; of each, compiling and testing take their share of the time, too."""
 
     def __init__(self, bar: Any, done: int):
         super().__init__()
-        self.bar, self.done = bar, done
+        self.bar, self.done, self.batches = bar, done, 0
+        self.began = self.compiled = time.monotonic()
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Move the bar to the share of this part that is done; the first batch says nothing of how long the next take.
+
+        What comes after the training is taken to last as long as what came before.
+        """
+        now, self.batches = time.monotonic(), self.batches + 1
+        if self.batches == 1:
+            self.compiled = now
+            return
+        left = self.params["epochs"] * self.params["steps"] - self.epoch * self.params["steps"] - batch - 1
+        rest = left * (now - self.compiled) / (self.batches - 1) + self.compiled - self.began
+        self._move((now - self.began) / max(now - self.began + rest, 1e-9))
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Mind where this is."""
+        self.epoch = epoch
 
     def on_epoch_end(self, epoch, logs=None):
-        """Move the bar to the share of this part that is done."""
-        self.bar.update(self.done + (epoch + 1) / self.params["epochs"] - self.bar.n)
+        """Move the bar by what a short training has learned."""
+        if self.batches < 2:
+            self._move((epoch + 1) / (self.params["epochs"] + 1))
+
+    def _move(self, share: float) -> None:
+        self.bar.update(max(0.0, self.done + share - self.bar.n))
 
 
 def answer_parts(task: Any, project: "Project", asked: Mapping, forms: Mapping) -> None:
@@ -203,19 +243,27 @@ def answer_parts(task: Any, project: "Project", asked: Mapping, forms: Mapping) 
     if len(done) == len(numbers):
         return
     options = {"total": len(numbers), "initial": len(done), "bar_format": BAR, "smoothing": 0}
-    with progress_bar(desc=f"Testing on all images in turn ({len(numbers)} parts)", **options) as bar, one_bar():
-        for fold in numbers:
-            if fold not in done:
+    k = len(numbers)
+    with progress_bar(desc=f"Testing on all images in turn ({k} parts)", **options) as bar:
+        for fold in (one for one in numbers if one not in done):
+            bar.set_description_str(f"Testing on all images in turn, part {fold} of {k}", refresh=False)
+            with one_bar(f"Testing on all images in turn, part {fold} of {k}"):
                 _answer_part(task, project, asked, fold, _Share(bar, len(done)))
-                done.append(fold)
-                bar.update(len(done) - bar.n)
+            done.append(fold)
+            bar.update(len(done) - bar.n)
 
 
 def _with_rounds(asked: Mapping, forms: Mapping) -> dict:
-    """What is asked of the models that test a part: as many rounds for each, whatever else the computer does."""
+    """What is asked of the models that test a part: as many rounds for each, whatever else the computer does.
+
+    Where a person gave the time, that of all of them, their rounds have as many batches, too.
+    """
     training, n = asked["training"], forms["training"]["number_of_epochs"]
     if training["number_of_epochs"] == AUTOMATIC:
         training = {**training, "number_of_epochs": max(1, round(share_of_rounds(training["preset"]) * n))}
+    timed = training.get("time_for_training", AUTOMATIC) != AUTOMATIC
+    if timed and training.get("number_of_steps") == AUTOMATIC:
+        training = {**training, "number_of_steps": forms["training"]["number_of_steps"]}
     data = {**asked["data"], "if_model_exists": RENAME, FIELD: False}  # the folder they lie in was asked for already
     return {**asked, "data": data, "training": training}
 
@@ -224,6 +272,7 @@ def _answer_part(task: Any, project: "Project", asked: Mapping, fold: int, callb
     seed = asked["training"]["seed"]
     inner = of_fold(task, project, asked["data"], seed, fold)
     task.train(inner, {"overrides": asked}, [callback])
+    doing("looking at the images that are tested")
     found = task.answers(task.load(inner.folder), inner.examples("test"), inner.examples("training"), seed)
     tested = inner.split.loc[inner.roles == "test", "sha256"]
     _keep(_place(project.folder, fold), found, tested, len(pd.read_csv(inner.folder / HISTORY)))

@@ -140,7 +140,7 @@ class Masks(NetworkTask):
         if self.other_network(read_model(folder, self.name)["network"], self.describe(project, training)["network"]):
             return Choice(*where, "", "From scratch: the project's own model has another network.")
         why = "The project's own model of nuclei knows bright objects on dark ground"
-        if len(project.examples("training")) < ENOUGH_FOR_A_TRIAL:
+        if project.number_learned < ENOUGH_FOR_A_TRIAL:
             return Choice(*where, STARTING[self.name], f"{why}: with few images it helps much.")
         return Choice(*where, STARTING[self.name], f"{why}; a short trial must agree.", (STARTING[self.name], ""))
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from utils.metrics.intervals import Judgement, paired_difference
+from utils.metrics.intervals import UNKNOWN, Judgement, paired_difference
 
 if TYPE_CHECKING:
     from utils.tasks.task import Evaluation
@@ -48,14 +48,14 @@ def shown_methods(evaluation: "Evaluation") -> pd.DataFrame:
     table = evaluation.classical
     if table is None:
         return pd.DataFrame()
-    signed = [_signed(*row) for row in table[["difference", "low", "high"]].to_numpy()]
+    signed = ["", *(_signed(*row) for row in table[["difference", "low", "high"]].to_numpy()[1:])]  # first, the network
     score = str(table["score"].iloc[0])
     return pd.DataFrame({"method": table["method"], score: table["value"], DIFFERENCE: signed})
 
 
 def _signed(difference: float, low: float, high: float) -> str:
     if np.isnan(difference):
-        return "–"
+        return UNKNOWN
     difference, low, high = (round(float(one), 2) + 0.0 for one in (difference, low, high))  # no "-0.00"
     return f"{difference:+.2f}" + ("" if np.isnan(low) else f" ({low:+.2f} to {high:+.2f})")
 

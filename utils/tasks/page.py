@@ -16,7 +16,7 @@ from utils.pages.figures import show
 from utils.pages.notes import note
 from utils.pages.page import show_tables, tidy
 from utils.tasks import report
-from utils.tasks.automatic import TRIALS, trial_table
+from utils.tasks.automatic import TRIALS, asked_for, trial_table
 from utils.tasks.cross_validation import in_turn, turn_note
 from utils.tasks.task import Checks, Evaluation, NetworkTask, Task, TestSet, alike
 
@@ -31,7 +31,10 @@ DOUBTFUL = 10  # images whose annotation is doubted
 
 
 def settle(task: NetworkTask, project: "Project", *forms: "Form") -> None:
-    """Choose from the data what fields of `forms` leave to them, and show value and reason beside each such field."""
+    """Choose from the data what fields of `forms` leave to them, and show value and reason beside each such field.
+
+    What is to be said of a choice before the training is said here, too.
+    """
 
     def choose() -> None:
         if any(form.wrong for form in forms):
@@ -39,8 +42,12 @@ def settle(task: NetworkTask, project: "Project", *forms: "Form") -> None:
         choices = task.choices(project, {form.form_name: form.asked() for form in forms})
         for form in forms:
             form.settle({one.field: (one.value, one.reason) for one in choices if one.form == form.form_name})
+        said[:] = [one.warning for one in asked_for({form.form_name: form.asked() for form in forms}, choices)]
 
+    said: list[str] = []
     choose()
+    for warning in filter(None, said):
+        display(Markdown(f"**Warning:** {with_labels(warning)}"))
     for form in forms:
         form.on_change(choose)
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from utils.data.splits import automatic_percentage
 from utils.images.normalise import EACH_IMAGE, TOGETHER
 from utils.runtime import in_words
-from utils.tasks.automatic import AUTOMATIC, FOR_TRIALS, Choice, Progressively
+from utils.tasks.automatic import AUTOMATIC, FEWEST_BATCHES, FEWEST_ROUNDS, Choice, Effort, Progressively
 
 CLEARLY = 0.02  # balanced accuracy by which one range of brightness tells more than the other
 AROUND = 2.5  # diameters of a large object that a patch shows
 SMALLEST_PATCH = 128  # pixels
-FEWEST_ROUNDS = 5  # of training: a curve of fewer says nothing
+OVER = 1.2  # times the time that was given, from which on it is said that it does not do
 EMPTY = 6  # percent of the patches
 UNLIMITED = 100  # rounds of training of the preset "Default"
 
@@ -96,7 +96,7 @@ def steps_for_work(preset: str, steps: int, pixels: int, work: Mapping) -> int:
     return max(1, min(steps, int(work[preset] / pixels / FEWEST_ROUNDS))) if preset in work else steps
 
 
-def epochs_choice(training: Mapping, rounds: int, steps: int, pace: float, effort: float = 1.0) -> Choice:
+def epochs_choice(training: Mapping, rounds: int, steps: int, effort: Effort) -> Choice:
     """Rounds of training: those of the preset, or as many as fit into the time that is given.
 
     Parameters
@@ -105,25 +105,36 @@ def epochs_choice(training: Mapping, rounds: int, steps: int, pace: float, effor
         Values of that form; used are preset and time_for_training, in minutes.
     rounds, steps
         Of the preset; batches of a round.
-    pace
-        Seconds of a step.
     effort
-        How much longer all trainings take where images are tested in turn; the time that is given is that of all.
+        What they take; the time that is given is that of all.
     """
     minutes = training["time_for_training"]
-    why = f'the preset "{training["preset"]}"' if minutes == AUTOMATIC else f"the {minutes:g} minutes that you gave"
-    if minutes != AUTOMATIC:
-        rounds = max(1, round(60 * minutes / ((1 + FOR_TRIALS) * pace * steps * effort)))
-    took = in_words(rounds * steps * pace)
+    given = minutes != AUTOMATIC
+    if given:
+        rounds = max(1, int(effort.batches(minutes) / steps + 0.5))
+    why = f"the {_minutes(minutes)} that you gave" if given else f'the preset "{training["preset"]}"'
+    took, tests = in_words(effort.of_one(rounds, steps)), effort.of_parts(rounds, steps)
     more = "up to a fifth more where trials are needed"
-    tests = in_words((effort - 1) * rounds * steps * pace)
-    in_turn = f" The test on all images in turn takes {tests} besides." if effort > 1 else ""
-    return Choice(
-        "training",
-        "number_of_epochs",
-        rounds,
-        f"{took} on this computer for {steps} batches each, {more}: {why}.{in_turn}",
+    in_turn = f" The test on all images in turn takes {in_words(tests)} besides." if tests else ""
+    whole = effort.of_one(rounds, steps) + tests
+    warning = _too_short(minutes, whole, effort) if given and whole > OVER * 60 * minutes else ""
+    reason = f"{took} on this computer for {steps} batches each, {more}: {why}.{in_turn}"
+    return Choice("training", "number_of_epochs", rounds, f"{reason} {warning}".strip(), warning=warning)
+
+
+def _too_short(minutes: float, seconds: float, effort: Effort) -> str:
+    """Sentences for where a training takes longer than the time that was given, however few rounds it has."""
+    of_each = f"the network is prepared and judged, which takes {in_words(effort.beside)}"
+    each = f"for each of the {1 + effort.parts} trainings {of_each}" if effort.parts else of_each
+    remedy = ", or set test_in_turn to no, which leaves one training" if effort.parts else ""
+    return (
+        f"This takes {in_words(seconds)}, more than the {_minutes(minutes)} in time_for_training: {each}, however "
+        f"short it is. Allow more time{remedy}."
     )
+
+
+def _minutes(minutes: float) -> str:
+    return f"{minutes:g} minute{'s' * (minutes != 1)}"
 
 
 def add_length(
@@ -131,16 +142,17 @@ def add_length(
     steps: int,
     patch: tuple[int, int],
     work: Mapping,
-    pace: float,
-    effort: float = 1.0,
+    effort: Effort,
 ) -> None:
     """Add batches of a round, of which the images ask for `steps`, and rounds; the others as above."""
     preset, pixels = values["preset"], values["batch_size"] * patch[0] * patch[1]
     steps = steps_for_work(preset, steps, pixels, work)
+    if (minutes := values["time_for_training"]) != AUTOMATIC:
+        steps = min(steps, max(FEWEST_BATCHES, int(effort.batches(minutes) / FEWEST_ROUNDS)))
     why = "A round shows as many pixels as the images have, in 50 to 200 batches; fewer where time is short."
     values.add(Choice("training", "number_of_steps", steps, why))
     steps = values["number_of_steps"]
-    values.add(epochs_choice(values, rounds_for_work(preset, steps * pixels, work), steps, pace, effort))
+    values.add(epochs_choice(values, rounds_for_work(preset, steps * pixels, work), steps, effort))
 
 
 def validation_choice(n: int) -> Choice:

@@ -19,10 +19,11 @@ from utils.data.copies import duplicates
 from utils.data.problems import Problem, each_once
 from utils.errors import ModelError
 from utils.metrics.intervals import Judgement
+from utils.pages.bar import go_on_from, stretch
 from utils.pages.page import overlays
 from utils.paths import resolve
 from utils.tasks.automatic import Choice, asked_for, complete, kept_choices, leave_open, rows, settled
-from utils.tasks.cross_validation import answer_parts
+from utils.tasks.cross_validation import answer_parts, shares
 from utils.tasks.portable import Portable
 from utils.tasks.results import Predicted, Results, predict_folder
 from utils.tasks.trials import try_out
@@ -432,21 +433,29 @@ class NetworkTask(Task):
         def settle() -> tuple[dict, list[dict]]:
             nonlocal choices, forms, description, starting
             kept, before = kept_choices(project.folder), forms
-            choices = complete(kept, choices) if kept else try_out(self, project, forms, choices)
+            with stretch(0, trials):
+                choices = complete(kept, choices) if kept else try_out(self, project, forms, choices)
             forms = settled(asked, choices)
             if forms != before:
                 description, starting = self._starting(project, forms)
             return forms, rows(choices)
 
+        def first() -> None:
+            with stretch(trials, parts):
+                answer_parts(self, project, asked, forms)
+
         def prepare() -> Ingredients:
+            go_on_from(parts)
             return self.ingredients(project, forms, description | self._reasons(project, choices), starting)
 
         def stages() -> Sequence[Stage] | None:
             return self.stages(project, forms)
 
         in_turn = project.folds is not None and not project.fold
-        first = (lambda: answer_parts(self, project, asked, forms)) if in_turn else None
-        return run(project, parameters, prepare, callbacks, stages, settle if choices else None, first)
+        trials, parts = shares(project, asked["training"].get("preset", ""), any(one.candidates for one in choices))
+        return run(
+            project, parameters, prepare, callbacks, stages, settle if choices else None, first if in_turn else None
+        )
 
     def stages(self, project: "Project", forms: Mapping) -> Sequence[Stage] | None:
         """Stages of a training that is not the usual one, after which the weights that watched images like best count.

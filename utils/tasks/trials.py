@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 from utils.errors import DataError
-from utils.tasks.automatic import FOR_TRIALS, LOSS, Choice
+from utils.pages.bar import BAR, doing, progress_bar
+from utils.tasks.automatic import AUTOMATIC, FOR_TRIALS, LOSS, Choice
 from utils.training.fit import fit
 from utils.training.model_folder import UNFINISHED
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from utils.data.project import Project
 
 FOLDER = "trials"  # within the checkpoints; a trial goes on after a crash like any training
+MOST = 2  # times that share, at which trials of a single round are left out
 WATCHED = 20  # percent of the training images that a trial is scored on
 LEAD = 0.2  # share by which the loss must be smaller than with the first candidate: short trials are left to chance
 
@@ -40,17 +42,53 @@ def try_out(task: Any, project: "Project", forms: Mapping, choices: Sequence[Cho
     """
     doubtful = [one for one in choices if one.candidates]
     plans = list(product(*(one.candidates for one in doubtful)))
+    if _too_short(forms["training"], len(plans)):
+        return [_without(one) for one in choices]
     inner = _inner(task, project, forms) if len(plans) > 1 else None
     if inner is None:
         return [replace(one, candidates=()) for one in choices]
     losses = []
-    for number, plan in enumerate(plans):
-        values = _with(forms, [replace(one, value=value) for one, value in zip(doubtful, plan, strict=True)])
-        losses.append(_loss(task, replace(inner, folder=inner.folder / str(number)), values, len(plans)))
+    epochs = max(1, round(FOR_TRIALS * forms["training"].get("number_of_epochs", 1) / len(plans)))
+    with progress_bar(total=len(plans) * epochs, desc="Short trials: ", bar_format=BAR, smoothing=0) as bar:
+        for number, plan in enumerate(plans):
+            values = _with(forms, [replace(one, value=value) for one, value in zip(doubtful, plan, strict=True)])
+            told = _Telling(bar, f"Short trial {number + 1} of {len(plans)}")
+            losses.append(_loss(task, replace(inner, folder=inner.folder / str(number)), values, epochs, [told]))
+            bar.update((number + 1) * epochs - bar.n)
     best = int(np.argmin([losses[0] * (1 - LEAD), *losses[1:]]))
     fields = [one.field for one in doubtful]
     told = [dict(zip(fields, plan, strict=True)) | {LOSS: loss} for plan, loss in zip(plans, losses, strict=True)]
     return [_decided(one, told, best) if one.candidates else one for one in choices]
+
+
+class _Telling(keras.callbacks.Callback):
+    """Moves a bar over all trials, and says which one it is."""
+
+    def __init__(self, bar: Any, text: str):
+        super().__init__()
+        self.bar, self.text = bar, text
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Say it."""
+        doing(f"{self.text}, round {epoch + 1} of {self.params['epochs']}")
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Move the bar."""
+        self.bar.update()
+
+
+def _too_short(training: Mapping, plans: int) -> bool:
+    """Whether trials of a round each would take longer than the time that a person gave allows."""
+    if training.get("time_for_training", AUTOMATIC) == AUTOMATIC:
+        return False
+    return plans > MOST * FOR_TRIALS * training["number_of_epochs"]
+
+
+def _without(choice: Choice) -> Choice:
+    """A choice that is left as it is, for lack of time."""
+    if not choice.candidates:
+        return choice
+    return replace(choice, candidates=(), reason=f"{choice.reason} The training is too short for trials.")
 
 
 def _decided(choice: Choice, trials: Sequence[Mapping], best: int) -> Choice:
@@ -82,8 +120,10 @@ def _with(forms: Mapping, choices: Sequence[Choice]) -> dict:
     return values
 
 
-def _loss(task: Any, project: "Project", forms: Mapping, n_plans: int) -> float:
-    """Smallest loss, on images that were kept apart, of a training that takes its share of the epochs."""
+def _loss(
+    task: Any, project: "Project", forms: Mapping, epochs: int, callbacks: Sequence[keras.callbacks.Callback] = ()
+) -> float:
+    """Smallest loss, on images that were kept apart, of a training of so many epochs."""
     training = forms["training"]
     keras.utils.set_random_seed(training["seed"])
     description = task.describe(project, training)
@@ -95,8 +135,9 @@ def _loss(task: Any, project: "Project", forms: Mapping, n_plans: int) -> float:
         ready.training_data,
         ready.validation_data,
         project.folder,
-        number_of_epochs=max(1, round(FOR_TRIALS * training["number_of_epochs"] / n_plans)),
+        number_of_epochs=epochs,
         initial_learning_rate=training["initial_learning_rate"],
         learning_rate_schedule="cosine",
+        callbacks=callbacks,
     )
     return state.best_score

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from utils.errors import Interrupted, UserError
+from utils.pages.bar import doing
 from utils.training.checkpoints import TrainingState, load_state, load_weights, restore, save_state
 
 SCHEDULES = ["constant", "reduce on plateau", "cosine"]
@@ -195,6 +196,7 @@ def _run(model, training_data, validation_data, book: _Bookkeeping, callbacks) -
     if stopped_early or book.state.epoch >= book.epochs:
         return False
     button = _StopButton()
+    doing("Preparing: the network is made ready for this computer")
     try:
         with button.listening():
             model.fit(

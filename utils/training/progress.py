@@ -10,17 +10,17 @@ import pandas as pd
 from IPython.display import display
 from tqdm.std import tqdm
 
-from utils.pages.bar import progress_bar
+from utils.pages.bar import BAR, doing, progress_bar
 from utils.pages.figures import as_image
 from utils.pages.score_figures import learning_curves
 
 SECONDS_BETWEEN_DRAWINGS = 5
 SHARE_OF_TIME = 0.01  # drawing may take this share of the training's time
-BAR = "{desc} {percentage:3.0f} % {bar} {remaining} left{postfix}"
 
 
 def with_progress(train: Callable[..., str], *given: Any) -> str:
-    """Result of `train(*given, callbacks)`, which is seen on the page while it runs."""
+    """Result of `train(*given, callbacks)`, which is seen on the page from the first moment on."""
+    doing("Preparing: images and settings are looked at")
     with closing(LiveProgress()) as progress:
         return train(*given, [progress])
 

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from utils.errors import how_many
+from utils.pages.bar import doing, stretch
 from utils.training import model_folder
 from utils.training.checkpoints import TrainingState, load_weights, mend
 from utils.training.fit import TrainingStopped, fit, joined
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from utils.data.project import Project
 
 WENT_ON = " It went on where it had been stopped."
+LEARNED = 0.97  # of the whole, once all epochs are done: thresholds are chosen then
 DAMAGED = " What was saved of it before had lost files, so that it was trained anew."
 
 
@@ -98,17 +101,21 @@ def _run(project, parameters, prepare, callbacks, stages, settle, first) -> str:
     whole = [Stage("", training["number_of_epochs"], training["initial_learning_rate"])]
     own = stages() if stages else None
     planned = own or whole
+    doing("Preparing: network and images")
     keras.utils.set_random_seed(training["seed"])
     ready = prepare()
     # Where the rate falls to zero, a few validation images choose worse than the end of the training.
     keep_last = own is None and training["learning_rate_schedule"] == "cosine"
     try:
-        state = _fit(ready, planned, project.folder / model_folder.UNFINISHED, training, callbacks, keep_last)
+        with stretch(0, LEARNED):
+            state = _fit(ready, planned, project.folder / model_folder.UNFINISHED, training, callbacks, keep_last)
     except TrainingStopped as stopped:
         if stopped.state.epoch:
             ready.publish(stopped.state)
         raise
-    ready.publish(state)
+    doing("Choosing thresholds and writing the model")
+    with stretch(LEARNED, 1):
+        ready.publish(state)
     model_folder.finish(project.folder)
     epochs = how_many(state.epoch, "epoch")
     done = f"Trained for {epochs}; the best weights, of epoch {state.best_epoch}, are in {project.folder}."
@@ -125,22 +132,24 @@ def _fit(
     A stage that was finished in an earlier session is only loaded.
     """
     states: list[TrainingState] = []
-    for stage in stages:
+    ends = np.cumsum([0, *(stage.epochs for stage in stages)]) / sum(stage.epochs for stage in stages)
+    for stage, begin, end in zip(stages, ends[:-1], ends[1:], strict=True):
         stage.prepare(ready.model)
         ready.compile()
         try:
-            state = fit(
-                ready.model,
-                ready.training_data,
-                ready.validation_data,
-                folder / stage.name,
-                number_of_epochs=stage.epochs,
-                initial_learning_rate=stage.rate,
-                learning_rate_schedule=training["learning_rate_schedule"],
-                patience=training["patience"],
-                callbacks=callbacks,
-                keep_last=keep_last,
-            )
+            with stretch(begin, end):
+                state = fit(
+                    ready.model,
+                    ready.training_data,
+                    ready.validation_data,
+                    folder / stage.name,
+                    number_of_epochs=stage.epochs,
+                    initial_learning_rate=stage.rate,
+                    learning_rate_schedule=training["learning_rate_schedule"],
+                    patience=training["patience"],
+                    callbacks=callbacks,
+                    keep_last=keep_last,
+                )
         except TrainingStopped as stopped:
             states += [stopped.state] if stopped.state.epoch else []
             if states:

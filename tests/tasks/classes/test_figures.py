@@ -74,7 +74,11 @@ def test_gallery_frames_and_long_titles():
     assert end == "end"
     with pytest.raises(ValueError):
         gallery(arrays, ["a"])
-    assert texts(gallery([], []).axes[0]) == ["There is nothing to show."]
+    for title, said in (("", "There is nothing to show."), ("No mistake", "No mistake."), ("All are right.",) * 2):
+        empty = gallery([], [], title=title)
+        assert [text.get_text() for text in empty.texts] == [said]
+        assert not empty.axes
+        assert empty.get_figheight() < 0.5, "a line, no empty picture"
 
 
 def test_each_class_has_a_row_of_its_own_crops():
@@ -134,7 +138,8 @@ def test_worst_mistakes_come_first():
         words = [CLASSES[crops[i].class_id]["name"], f"called {CLASSES[y_pred]['name']}"]
         assert text.split("\n")[1:] == [*words, f"at {100 * scores.p[i].max():.0f} %"]
     assert f"6 of {len(wrong)} mistakes among 30" in figure.get_suptitle()
-    assert "No mistake" in worst_mistakes(crops, random_scores(crops, right=range(30))).get_suptitle()
+    (line,) = worst_mistakes(crops, random_scores(crops, right=range(30))).texts
+    assert line.get_text() == "No mistake among 30 test images."
 
 
 def test_confusions_of_classes_and_groups():

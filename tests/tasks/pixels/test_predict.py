@@ -159,6 +159,17 @@ def test_probabilities_are_only_written_when_asked_for(tmp_path, images, untrain
     assert written == ["masks", "measurements.csv", "overlays", "qupath"]
 
 
+def test_probabilities_of_an_earlier_prediction_do_not_stay_beside_new_masks(tmp_path, images, untrained_model):
+    model, out = untrained_model()[0], tmp_path / "out"
+    UNET.predict(model, images, out, save_probabilities=True)
+    before = {path.name: path.read_bytes() for path in (out / "probabilities").iterdir()}
+    (out / "probabilities" / "of_another.tif").write_bytes(b"kept")
+    UNET.predict(model, images, out)
+    after = {path.name: path.read_bytes() for path in (out / "probabilities").iterdir()}
+    assert not set(before) & set(after)
+    assert sorted(after.values()) == sorted([*before.values(), b"kept"]), "nothing is lost"
+
+
 def test_overlays_are_pictures_of_the_image_thinned_where_large(tmp_path, images, untrained_model, monkeypatch):
     monkeypatch.setattr(predict, "OVERLAY_SIDE", 30)
     UNET.predict(untrained_model()[0], images, tmp_path / "out")

@@ -23,7 +23,7 @@ from utils.metrics.classes import (
     recalls,
     roll_up,
 )
-from utils.metrics.intervals import Judgement, difference
+from utils.metrics.intervals import UNKNOWN, Judgement, difference
 from utils.tasks.classes.batches import seen_by_forest
 from utils.tasks.classes.calibration import calibration_errors, has_temperature, without_temperature
 from utils.tasks.classes.decision import trained_forest
@@ -222,9 +222,9 @@ def scores_of(crops: Sequence[Crop], p: np.ndarray, classes: Sequence[dict]) -> 
 
 
 def with_interval(value: float, low: float, high: float) -> str:
-    """Score and interval in one cell, such as "0.92 (0.80 to 0.98)"; a dash for what is not defined."""
+    """Score and interval in one cell, such as "0.92 (0.80 to 0.98)"; "unknown" where it is not defined."""
     if np.isnan(value):
-        return "–"
+        return UNKNOWN
     return f"{value:.2f}" + ("" if np.isnan(low) else f" ({low:.2f} to {high:.2f})")
 
 

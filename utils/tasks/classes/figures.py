@@ -11,7 +11,7 @@ from utils.data.crops import Crop
 from utils.errors import how_many
 from utils.metrics.classes import ClassScores
 from utils.pages.colours import BLUE, VERMILION
-from utils.pages.figures import WIDTH, picture_grid, round_length, short_name
+from utils.pages.figures import WIDTH, line_figure, picture_grid, round_length, short_name
 from utils.pages.pictures import display_image
 from utils.pages.score_figures import check_answers
 
@@ -69,8 +69,10 @@ def gallery(
     """Crops (Y, X, C) of any size and dtype in a grid, each with its own contrast and a text above.
 
     A text has as many lines as wanted, long ones are shortened in their middle; `frames` are colours of frames around
-    the crops, None for no frame; `limits` are those of `display_image`. Without any crop the figure says so.
+    the crops, None for no frame; `limits` are those of `display_image`. Without any crop the figure is a line of text.
     """
+    if not len(images):
+        return line_figure(f"{title}{'.' * (title[-1:] not in '.!?')}" if title else "There is nothing to show.")
     frames, limits = ([None] * len(images) if given is None else given for given in (frames, limits))
     n_lines = max((text.count("\n") + 1 for text in titles), default=1)
     rows, cell = max(1, -(-len(images) // columns)), WIDTH / columns
@@ -84,8 +86,6 @@ def gallery(
         place(ax, display_image(image, contrast), column, top, frame)
         lines = [short_name(line, 150 // columns) for line in text.split("\n")]
         ax.text(column + 0.5, top - 0.02, "\n".join(lines), ha="center", va="bottom", fontsize=8)
-    if not len(images):
-        ax.text(columns / 2, pitch / 2, "There is nothing to show.", ha="center", va="center")
     ax.set(xlim=(-0.04, columns + 0.04), ylim=(rows * pitch, 0), aspect="equal")
     figure.suptitle(title, fontsize=12)
     return figure
@@ -126,7 +126,8 @@ def worst_mistakes(crops: Sequence[Crop], scores: ClassScores, n: int = 24) -> F
     title = f"{count} among {len(table)} test images" + ", the worst first" * (len(wrong) > 1)
     shown = [crops[i] for i in wrong.index[:n]]
     figure = gallery([one.image.array for one in shown], texts, COLUMNS, title)
-    add_bars(figure.axes[0], shown, bar_length(shown))
+    if shown:
+        add_bars(figure.axes[0], shown, bar_length(shown))
     return figure
 
 

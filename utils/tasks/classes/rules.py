@@ -20,6 +20,7 @@ QUICK = "Quick on a CPU"
 ROUNDS = {QUICK: 120, TRY_OUT: 15}  # of training
 STEPS = 8, 30  # of a round, at least and at most
 QUICK_BATCH, QUICK_RATE = 32, 0.003
+BESIDE = 5.0, 4.0  # seconds of a training without its steps: in any case, and for each million pixels of all images
 FEW_IMAGES = 16
 
 
@@ -29,6 +30,7 @@ class _Seen:
 
     found: Mapping
     forms: Mapping
+    number_learned: int
 
     def told(self, name: str) -> float:
         """How much a measure alone tells of the classes, without what chance gives with so few images."""
@@ -53,7 +55,7 @@ class _Seen:
         return max(self.found["height"][1], self.found["width"][1]) <= LARGEST
 
 
-def class_choices(found: Mapping, forms: Mapping) -> list[Choice]:
+def class_choices(found: Mapping, forms: Mapping, number_learned: int = 0) -> list[Choice]:
     """What the data suggest for the fields of a classifier.
 
     Parameters
@@ -62,13 +64,15 @@ def class_choices(found: Mapping, forms: Mapping) -> list[Choice]:
         The `fingerprint` of the images.
     forms
         Values of the forms; used is the preset of the form training.
+    number_learned
+        See `utils.data.project.Project`; 0: the images of the fingerprint.
 
     Returns
     -------
     list of Choice
         One for each field that the data can choose, whether or not it is marked `AUTOMATIC`.
     """
-    seen = _Seen(found, forms)
+    seen = _Seen(found, forms, number_learned or found["images"])
     return [
         _normalisation(seen),
         *_sizes(seen),
@@ -136,7 +140,12 @@ def _amount(seen: _Seen) -> list[Choice]:
     rate = QUICK_RATE if batch == QUICK_BATCH else 1e-3
     return [
         Choice("training", "number_of_steps", steps, bound),
-        Choice("training", "batch_size", batch if n >= FEW_IMAGES else 8, f"There are {n} training images."),
+        Choice(
+            "training",
+            "batch_size",
+            batch if seen.number_learned >= FEW_IMAGES else 8,
+            f"There are {n} training images.",
+        ),
         Choice("training", "initial_learning_rate", rate, f"It goes with batches of {batch} images."),
     ]
 

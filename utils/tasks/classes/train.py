@@ -19,7 +19,7 @@ from utils.tasks.classes.batches import TrainingCrops, ValidationCrops, class_we
 from utils.tasks.classes.decision import DECIDES, choose_share, trained_forest
 from utils.tasks.classes.fingerprint import fingerprint, fingerprint_table
 from utils.tasks.classes.forest import FOREST, Forest
-from utils.tasks.classes.rules import ROUNDS, class_choices
+from utils.tasks.classes.rules import BESIDE, ROUNDS, class_choices
 from utils.tasks.cross_validation import effort, turn_choice
 from utils.tasks.rules import UNLIMITED, epochs_choice, validation_choice
 from utils.training import networks
@@ -54,7 +54,7 @@ class ClassTraining:
         """See `NetworkTask`."""
         fingerprint, values = self.fingerprint(project), Progressively(forms["training"])
         values.add(validation_choice(len(project.dataset.examples)))
-        values.add(*class_choices(fingerprint, forms))
+        values.add(*class_choices(fingerprint, forms, project.number_learned))
         network = self.describe(project, values)["network"]
         size = self.image_size(project, values)
         if values["network"] != networks.SMALL:
@@ -63,9 +63,9 @@ class ClassTraining:
         pace = project.measure(
             (*network.items(), *work), lambda: seconds_per_step(networks.classifier(**network), *work)
         )
-        steps = values["number_of_steps"] or -(-fingerprint["images"] // values["batch_size"])
+        steps = _batches(values, fingerprint["images"])[1]
         rounds = ROUNDS.get(values["preset"], UNLIMITED)
-        values.add(epochs_choice(values, rounds, steps, pace, effort(project, values["preset"])))
+        values.add(epochs_choice(values, rounds, steps, effort(project, values["preset"], pace, BESIDE)))
         return [*values.choices, turn_choice(project)]
 
     def describe(self, project: Project, training: Mapping) -> dict:
@@ -113,8 +113,7 @@ class ClassTraining:
         images, class_ids = arrays(project.examples("training"), description)
         validation = arrays(project.examples("validation"), description)
         weights = class_weights(class_ids, len(description["classes"]), training["class_weights"])
-        batch = min(training["batch_size"], max(SMALLEST_BATCH, len(images)))
-        steps = training["number_of_steps"] or max(FEWEST_STEPS, -(-len(images) // batch))
+        batch, steps = _batches(training, len(images))
         with training_precision():
             network = _network(description, starting)
             logits = keras.Model(network.input, network.get_layer("logits").output)
@@ -154,6 +153,12 @@ class ClassTraining:
             description |= {"decides": _decision(decides, p, forest, project.examples("validation"), description)}
             files = {FOREST: forest.save}
         save_model(project.folder, plain, description, history, files=files)
+
+
+def _batches(training: Mapping, images: int) -> tuple[int, int]:
+    """Images of a batch, and batches of a round."""
+    batch = min(training["batch_size"], max(SMALLEST_BATCH, images))
+    return batch, training["number_of_steps"] or max(FEWEST_STEPS, -(-images // batch))
 
 
 def _decision(decides: str, network: np.ndarray, forest: Forest, validation: Sequence[Crop], description) -> dict:

@@ -11,6 +11,7 @@ from utils.data.problems import Problem
 from utils.data.project import Project, describe_images
 from utils.data.splits import ROLES
 from utils.errors import how_many
+from utils.metrics.intervals import UNKNOWN
 from utils.metrics.objects import count_error
 from utils.pages.score_figures import confusion_figure
 from utils.patching.batches import PREVIEWS, drawn_before_and_after
@@ -137,7 +138,7 @@ def _with_interval(table: pd.DataFrame) -> pd.DataFrame:
     """Table of `object_score_table` with the interval in one column."""
     shown = table.rename(columns={"iou_threshold": "IoU at least"})
     interval = [
-        "-" if low != low else f"{low:.2f} to {high:.2f}"
+        UNKNOWN if low != low else f"{low:.2f} to {high:.2f}"
         for low, high in zip(shown["AP low"], shown["AP high"], strict=True)
     ]
     shown.insert(2, "AP, 95 % interval", interval)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from utils.tasks.automatic import Choice
 
 WORK = {"Quick on a CPU": 500e6, "Try out": 40e6}  # pixels that a network learns from in all
+BESIDE = 8.0, 8.0  # seconds of a training without its steps: in any case, and for each million pixels of all images
 DRAWING = 0.06  # seconds that StarDist's targets of a batch take
 SMALL, LARGE = 10, 60  # pixels: width of objects below and above which another grid suits better
 MANY_RAYS = 60  # pixels: width of large objects whose outline needs more corners

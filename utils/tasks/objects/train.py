@@ -29,7 +29,7 @@ from utils.tasks.objects.network import (
     quiet,
     save,
 )
-from utils.tasks.objects.rules import DRAWING, WORK, grid_choice, rays_choice
+from utils.tasks.objects.rules import BESIDE, DRAWING, WORK, grid_choice, rays_choice
 from utils.tasks.rules import add_length, patch_side
 from utils.training.fit import history_table
 from utils.training.pace import seconds_per_step
@@ -90,7 +90,7 @@ class ObjectTraining:
         batch = values["batch_size"], patch, DRAWING
         pace = project.measure((str(network), *batch), lambda: seconds_per_step(build(network).keras_model, *batch))
         steps = automatic_steps(project.examples("training"), patch, values["batch_size"])
-        add_length(values, steps, patch, WORK, pace, effort(project, values["preset"]))
+        add_length(values, steps, patch, WORK, effort(project, values["preset"], pace, BESIDE))
 
     def describe(self, project: Project, training: Mapping) -> dict:
         """See `Task`."""

@@ -19,6 +19,7 @@ from utils.images.normalise import normalisation_range, normalise, normalised
 from utils.pages.colours import class_colours
 from utils.pages.pictures import SHOWN_ALONE, overlay, thin, write_png
 from utils.patching.patches import predict_in_tiles
+from utils.paths import set_aside
 from utils.tasks.portable import Portable
 from utils.tasks.results import Found, Results, check_channels, distinct_names, foreign_file, keep_earlier, left_out
 from utils.training.model_folder import read_model
@@ -146,9 +147,11 @@ class PixelResults(Results):
         write_csv(self.folder / MEASUREMENTS, meaningful(pd.DataFrame(rows)))
 
     def _class_ids(self, image: Image) -> np.ndarray:
-        if not self.save_probabilities:
-            return self.predictor.class_ids(image.array)
         path = self.folder / "probabilities" / f"{image.path.stem}.tif"
+        if not self.save_probabilities:
+            if path.exists():  # they would be taken for those of these masks
+                set_aside(path)
+            return self.predictor.class_ids(image.array)
         with _probability_file(path, image, len(self.predictor.classes)) as writer:
             return self.predictor.class_ids(image.array, writer)
 

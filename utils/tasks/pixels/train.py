@@ -18,6 +18,7 @@ from utils.tasks.automatic import Choice, Progressively, asked_for, number, sett
 from utils.tasks.cross_validation import effort
 from utils.tasks.pixels.predict import Segmenter
 from utils.tasks.pixels.rules import (
+    BESIDE,
     FEW_IMAGES,
     GENTLER,
     LARGEST_PATCH,
@@ -66,7 +67,8 @@ class PixelTraining:
         batch = values["batch_size"], patch
         pace = project.measure((*network.items(), *batch), lambda: seconds_per_step(networks.unet(**network), *batch))
         steps = automatic_steps(project.examples("training"), patch, values["batch_size"])
-        add_length(values, steps, patch, work_at(values["half_resolution"]), pace, effort(project, values["preset"]))
+        needed = effort(project, values["preset"], pace, BESIDE)
+        add_length(values, steps, patch, work_at(values["half_resolution"]), needed)
 
     def choices(self, project: Project, forms: Mapping) -> list[Choice]:
         """See `NetworkTask`."""
@@ -74,7 +76,7 @@ class PixelTraining:
         now = settled(forms, asked_for(forms, chosen))
         if not self._gently(project, now):
             return chosen
-        images, steps = len(project.examples("training")), now["training"]["number_of_steps"]
+        images, steps = project.number_learned, now["training"]["number_of_steps"]
         return [gentle_rounds(one, images, steps) if one.field == "number_of_epochs" else one for one in chosen]
 
     def stages(self, project: Project, forms: Mapping) -> Sequence[Stage] | None:
@@ -86,7 +88,7 @@ class PixelTraining:
 
     def _gently(self, project: Project, forms: Mapping) -> bool:
         """Whether a quick training of few images goes on from a model."""
-        start, few = forms["data"].get("starting_model", ""), len(project.examples("training")) < FEW_IMAGES
+        start, few = forms["data"].get("starting_model", ""), project.number_learned < FEW_IMAGES
         return bool(start) and few and forms["training"]["preset"] in WORK
 
     def describe(self, project: Project, training: Mapping) -> dict:
