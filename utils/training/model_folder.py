@@ -17,7 +17,7 @@ from utils.locks import Holder, hold
 from utils.paths import CHOSEN, DESCRIPTION, PARAMETERS, SCORES, SPLIT, TRAINING, dated_name
 from utils.runtime import versions
 from utils.training import origin
-from utils.training.checkpoints import save_weights
+from utils.training.checkpoints import chosen_before, save_weights
 
 FORMAT = 1
 WEIGHTS, HISTORY = "weights.h5", "history.csv"
@@ -145,12 +145,6 @@ def keep_choices(folder: Path, parameters: Mapping, chosen: Sequence[Mapping]) -
     write_json(folder / PARAMETERS, parameters)
 
 
-def chosen_before(folder: Path) -> list[dict]:
-    """What `keep_choices` wrote into `folder`; empty where nothing was chosen."""
-    path = folder / CHOSEN
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-
-
 def _differences(folder: Path, parameters: Mapping, split: pd.DataFrame) -> list[str]:
     """What differs between the run that wrote `folder` and this one, in words; empty where nothing does."""
     try:
@@ -241,6 +235,14 @@ def save_model(
         write_json(last, {"format": FORMAT, **description, **more})
         for name in JUDGED:
             (folder / name).unlink(missing_ok=True)
+
+
+def note_run(folder: Path, run: Mapping) -> None:
+    """Add to a model.json, where there is one, how the training went: entry run, see `utils.training.run`."""
+    if not (folder / DESCRIPTION).is_file():
+        return
+    description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    write_json(folder / DESCRIPTION, {**description, "run": run})
 
 
 def finish(folder: Path) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from utils.files import write_json
-from utils.forms.fields import AUTOMATIC
 from utils.paths import DESCRIPTION, PARAMETERS, resolve
 from utils.samples import CC0, DATA_SCIENCE_BOWL, ORIGINS, sample_of
 
@@ -20,6 +19,7 @@ SAID = ("title", "authors", "licence", "description", "cite")
 DATA = ("data", "data_licence")
 FIELDS = dict(zip(DATA, ("data_origin", "data_licence"), strict=True))  # of the form data, which ask for them
 LONGEST_CHAIN = 20  # models that started from each other; more are a circle
+NO_NAMES = ("", "automatic")  # of a starting model, of which there is none, or none was chosen yet
 FROM_SCRATCH = "from scratch"
 
 _STARDIST = {"authors": "Uwe Schmidt, Martin Weigert", "licence": "BSD 3-Clause"}
@@ -103,7 +103,7 @@ def _start(forms: Mapping, data: Mapping, description: Mapping, depth: int) -> d
         return {}
     started = description.get("starting_model")
     name = started.get("name") if isinstance(started, dict) else data.get("starting_model")
-    if name and name != AUTOMATIC:
+    if name and name not in NO_NAMES:
         return started_from(str(name), depth)
     network = description.get("network")
     backbone = network.get("network") if isinstance(network, dict) else None
