@@ -442,8 +442,7 @@ display(Markdown(words.forgetting(comparison)))
 pictures = task.show_errors(comparison.predictors, tuning.test_set, tuning.classes)
 show_figures(pictures)
 more = words.more_for_report(comparison, points, draw) | pictures
-written = report.write(task, project.folder, comparison.result, checks.warnings, more)
-note(f"A page to keep or send: {written}", written)
+page.show_report(report.write(task, project.folder, comparison.result, checks.warnings, more))
 
 # %% [markdown]
 # ## 6. Predict on new images

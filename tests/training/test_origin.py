@@ -15,16 +15,18 @@ LAB = {"data_origin": "biopsies of the Curie lab, 2024", "data_licence": "CC BY 
 
 
 @pytest.fixture
-def made(tmp_path, untrained_model):
+def made(tmp_path):
     """Return a function: name, values of the form data, more forms -> folder of a model that was made with them."""
 
     def make(name="model", more=None, **data):
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
-        write_json(
-            folder / "parameters.json", {"overrides": {"data": {"training_source": "x", **data}, **(more or {})}}
-        )
-        return untrained_model(name)[0]
+        (folder / "weights.h5").write_bytes(b"")
+        forms = {"data": {"training_source": "x", **data}, **(more or {})}
+        write_json(folder / "parameters.json", {"overrides": forms})
+        content = {"format": 1, "task": "unet", "sha256": {"weights.h5": file_sha256(folder / "weights.h5")}}
+        write_json(folder / "model.json", content | {"about": origin.to_keep(folder, content)})
+        return folder
 
     return make
 

@@ -260,7 +260,7 @@ def _remove_leftovers(folder: Path) -> None:
 
 
 def read_model(folder: Path, task: str | None = None) -> dict:
-    """Read and check model.json of a model folder; about (see `utils.training.origin`) is there in any case.
+    """Read and check model.json of a model folder; with about (see `utils.training.origin`) as far as known.
 
     Parameters
     ----------
@@ -300,4 +300,5 @@ def read_model(folder: Path, task: str | None = None) -> dict:
                 f"{folder / name} was changed or damaged since it was saved. Copy the whole model folder "
                 "again or train again."
             )
-    return description | {origin.ABOUT: origin.about(folder, description)}
+    known = origin.about(folder, description)
+    return description | ({origin.ABOUT: known} if known else {})
