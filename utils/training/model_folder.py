@@ -301,4 +301,5 @@ def read_model(folder: Path, task: str | None = None) -> dict:
                 "again or train again."
             )
     known = origin.about(folder, description)
+    description.pop(origin.ABOUT, None)
     return description | ({origin.ABOUT: known} if known else {})

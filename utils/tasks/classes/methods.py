@@ -22,8 +22,7 @@ class ClassMethods:
         network = run.description["network"]
         height, width = run.description["input"]["size"]
         brought = "stretched" if run.description["input"]["fit"] == "resize" else "padded or cut"
-        calibrated = run.description.get("calibration", {}).get("fitted")
-        used = {"vanderwalt2014"} | ({"guo2017"} if calibrated else set())
+        used = {"vanderwalt2014"} | ({"guo2017"} if _temperature(run) else set())
         used |= set() if network["network"] == SMALL else {BACKBONES[network["network"]], "deng2009"}
         used |= {"geurts2006", "pedregosa2011"} if "decides" in run.description else set()
         return Words(
@@ -54,11 +53,13 @@ def _network(network: Mapping) -> str:
 
 
 def _temperature(run: Run) -> str:
-    if not run.description.get("calibration", {}).get("fitted"):
+    temperature, calibration = run.description.get("temperature", 1), run.description.get("calibration", {})
+    if not calibration.get("fitted", temperature != 1):
         return ""
+    validation = calibration.get("validation_images", run.images("validation"))
     return (
-        f"Its probabilities were calibrated by a temperature of {run.description['temperature']:.3g} "
-        f"({cited('guo2017')}), fitted on the {run.description['calibration']['validation_images']} validation images."
+        f"Its probabilities were calibrated by a temperature of {temperature:.3g} ({cited('guo2017')}), fitted on the "
+        f"{validation} validation images."
     )
 
 
