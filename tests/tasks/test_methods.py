@@ -55,7 +55,7 @@ def content(task):
             "data": {},
             "augmentation": {"flip": True, "rotate_90": True, "rotation": 46, "zoom": 27, "shift": 6, "intensity": 23}
             | {"blur": 1.5, "noise": 7, "stain": 14, "empty": 8},
-            "training": {"learning_rate_schedule": "cosine", "patience": 21, "min_fraction": 0.03}
+            "training": {"learning_rate_schedule": "cosine", "patience": 1, "min_fraction": 0.03}
             | {"loss": "weighted cross-entropy + Dice", "class_weights": "balanced"},
         },
         "roles": {"training": 31, "validation": 12, "test": 10},
@@ -80,7 +80,7 @@ def content(task):
 def run_of(given):
     roles = [role for role, n in given["roles"].items() for _ in range(n)]
     split = pd.DataFrame({"file": [f"{i}.tif" for i in range(len(roles))], "role": roles})
-    split["group"] = given.get("groups") or split["file"]
+    split["group"] = given.get("groups") or [str(i) for i in range(len(roles))]
     if "folds" in given["scores"]:
         split["fold"] = [1 + i % len(given["scores"]["folds"]) for i in range(len(split))]
     history = pd.DataFrame({"epoch": range(1, len(given["val_loss"]) + 1), "val_loss": given["val_loss"]})
@@ -134,8 +134,9 @@ COMMON = [
     (("description", "run", "graphics_card"), "H100", "on H100"),
     (("description", "versions", "tensorflow"), "2.22.0", "TensorFlow 2.22.0"),
     (("description", "automatic"), [], "Software"),
-    (("forms", "training", "patience"), 31, "after 31 epochs"),
-    (("forms", "training", "learning_rate_schedule"), "reduce on plateau", "for 7 epochs"),
+    (("forms", "training", "patience"), 31, "ended early. "),
+    (("val_loss", 5), 0.4, "ended early. "),
+    (("forms", "training", "learning_rate_schedule"), "reduce on plateau", "for 2 epochs"),
     (("forms", "training", "learning_rate_schedule"), "constant", "constant afterwards"),
     (("val_loss", 4), 0.467, "0.467"),
     (("scores", "headline", "value"), 0.91, "Score was 0.91"),
@@ -242,6 +243,29 @@ def test_models_of_earlier_versions_leave_out_what_they_do_not_say(task):
     assert not re.search(r"[{}]|None|nan|  |\.\.|\( | ,", text), text
 
 
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("names", [("low", "high"), ("difference", "low", "high"), ("value", "low", "high")])
+@pytest.mark.parametrize("nothing", [None, float("nan")])
+def test_scores_that_are_unknown_are_no_numbers(task, names, nothing):
+    given = content(task)
+    for place in (given["scores"]["headline"], given["scores"]["classical"][1], given["scratch"]["headline"]):
+        place.update(dict.fromkeys(names, nothing))
+    given["description"]["pixel_size_um"] = None
+    text = told(task, given)
+    assert not re.search(r"[{}]|None|nan|  |\.\.|\( | ,", text), text
+    assert "confidence interval" not in text
+    assert ("was unknown" in text) == ("value" in names)
+    assert not {"wilson1927", "newcombe1998"} & set(references(run_of(given), TASKS[task].methods(run_of(given))))
+
+
+def test_a_fine_tuned_model_tells_what_its_form_does_not_ask_for():
+    given = content("classification")
+    given["forms"]["training"].pop("class_weights")
+    assert "counted alike" not in told("classification", given)
+    given["description"]["training"] = {"class_weights": "balanced", "patience": 3}
+    assert "counted alike" in told("classification", given)
+
+
 def test_patients_and_folds_are_told():
     given = content("unet")
     given["groups"] = [f"patient {i % 7}" for i in range(53)]
@@ -260,9 +284,11 @@ def test_stages_and_the_start_are_told():
         {"epochs": 8, "rate": 0.0001, "last_layer": False},
     ]
     text = told("unet", given)
-    assert "Started from the weights of M (licence: not said); its training images: other slides" in text
-    assert "the last layers for up to 4 epochs (rate 0.001), then all layers for up to 8 epochs (rate 0.0001)" in text
-    assert "random weights" not in text.split("It was not trained from random weights.")[0]
+    assert "Its training started from the weights of M (licence: not said); its training images: other slides" in text
+    assert "the last layers for up to 4 epochs (learning rate 0.001), then all layers for up to 8 epochs (" in text
+    assert text.count("random weights") == 1  # of the other one, trained for comparison
+    given["description"]["about"]["start"]["start"] = {"name": "N"}
+    assert "The training of that model started from the weights of N" in told("unet", given)
 
 
 @pytest.mark.parametrize("normalisation", ["signal", "training set", "both", "joint"])

@@ -75,8 +75,8 @@ class Run:
 
     @property
     def training(self) -> Mapping:
-        """Values of the form training."""
-        return self.forms.get("training", {})
+        """Values of the form training; of a fine-tuned model those that its form does not ask for, too."""
+        return {**self.forms.get("training", {}), **self.description.get("training", {})}
 
     def images(self, role: str) -> int:
         """Number of images that had a role."""
@@ -150,8 +150,10 @@ def _images(run: Run) -> list[str]:
     counts = [f"{run.images(role)} for {role}" for role in ROLES if run.images(role)]
     if FOLD in run.split:
         folds = run.split[FOLD].astype(str).nunique()
-        told.append(f"For testing, all of them were divided into {folds} parts (cross-validation); for the final model")
-        told[-1] += f" {' and '.join(counts)}."
+        told.append(
+            f"For testing, all of them were divided into {folds} parts (cross-validation); of the final model, "
+            f"{_listed([one.replace(' for ', ' were for ') for one in counts])}."
+        )
     else:
         told.append(f"They were divided at random into {_listed(counts)}.")
     if named:
@@ -198,7 +200,7 @@ def _augmentation(run: Run) -> list[str]:
     ]
     if not told:
         return ["The training images were not augmented."]
-    return [f"They were augmented at random during training: {_listed(told)}."]
+    return [f"The training images were augmented at random: {_listed(told)}."]
 
 
 # --- training
@@ -210,8 +212,8 @@ def _network(run: Run, words: Words) -> list[str]:
     start = (run.description.get(origin.ABOUT) or {}).get("start")
     if not start:
         return [*told, "It was trained from random weights."]
-    _, *lines = origin.lines(run.description)
-    return [*told, "It was not trained from random weights.", *lines]
+    _, nearest, *further = (line[:1].lower() + line[1:] for line in origin.lines(run.description))
+    return [*told, f"Its training {nearest}", *(f"The training of that model {line}" for line in further)]
 
 
 def _training(run: Run, words: Words) -> list[str]:
@@ -241,24 +243,24 @@ def _stages(how: Mapping) -> list[str]:
         return []
     told = [
         f"{'the last layers' if one['last_layer'] else 'all layers'} for up to {how_many(one['epochs'], 'epoch')} "
-        f"(rate {one['rate']:.3g})"
+        f"(learning rate {one['rate']:.3g})"
         for one in stages
     ]
-    return [f"In turn there learned {', then '.join(told)}."]
+    return [f"In this order {', then '.join(told)} were trained."]
 
 
 def _kept(run: Run, epochs: int) -> list[str]:
     """Whose weights were kept, and whether the training ended early."""
     planned, patience = sum(one["epochs"] for one in run.run.get("stages", [])), run.training.get("patience")
     early = f"It was planned for {planned} epochs and ended early" if planned > epochs else ""
-    early += (
-        f", after {patience} epochs without a smaller validation loss." if early and patience else "." * bool(early)
-    )
-    kept = run.run.get("kept_epoch")
-    if not kept or "val_loss" not in run.history or kept > len(run.history):
+    kept, losses = run.run.get("kept_epoch"), run.history.get("val_loss", pd.Series(dtype=float)).to_numpy()
+    lowest = int(losses.argmin()) + 1 if len(losses) else 0
+    if early and patience and len(losses) - lowest >= patience:
+        early += f", after {patience} epochs without a smaller validation loss"
+    early += "." * bool(early)
+    if not kept or kept > len(losses):
         return [early]
-    loss = f"{run.history['val_loss'].iloc[kept - 1]:.3g}"
-    best = kept == int(run.history["val_loss"].to_numpy().argmin()) + 1
+    loss, best = f"{losses[kept - 1]:.3g}", kept == lowest
     why = "smallest validation loss" if best else "last epoch, with a validation loss"
     return [early, f"The weights of epoch {kept} were kept ({why}: {loss})."]
 
@@ -268,7 +270,7 @@ def _automatic(run: Run) -> list[str]:
     if not chosen:
         return []
     names = _listed([label(one["field"]).lower() for one in chosen])
-    told = [f"{len(chosen)} settings were derived from the training images by fixed rules: {names}."]
+    told = [f"What was derived from the training images by fixed rules ({how_many(len(chosen), 'setting')}): {names}."]
     trials = next((one["trials"] for one in chosen if one.get("trials")), [])
     return told + [f"Where these left doubt, {len(trials)} short trainings on training images decided."] * bool(trials)
 
@@ -309,8 +311,10 @@ def _evaluation(run: Run, words: Words) -> list[str]:
     return [*told, *_intervals(run), *_rivals(run), *_scratch(run)]
 
 
-def _interval(one: Mapping) -> str:
-    return f" (95 % confidence interval {one['low']:.2f} to {one['high']:.2f})" if _known(one, "low", "high") else ""
+def _interval(one: Mapping, sign: str = "") -> str:
+    if not _known(one, "low", "high"):
+        return ""
+    return f" (95 % confidence interval {one['low']:{sign}.2f} to {one['high']:{sign}.2f})"
 
 
 def _intervals(run: Run) -> list[str]:
@@ -336,7 +340,7 @@ def _rivals(run: Run) -> list[str]:
         text = f"On the same images {name}{f' ({by})' * bool(by)} reached {_value(one, 'value')}"
         if _known(one, "difference"):
             text += f", a difference (network minus this) of {one['difference']:+.2f}"
-            text += f" (95 % confidence interval {one['low']:+.2f} to {one['high']:+.2f})" * _known(one, "low", "high")
+            text += _interval(one, "+")
         told.append(f"{text}.")
     if any(_known(one, "low") for one in rivals(run.scores)):
         told.append(f"Intervals of differences took account of the same images being used ({cited('newcombe1998')}).")

@@ -37,7 +37,7 @@ class PixelMethods:
         name = run.training.get("loss", "")
         parts = [f"cross-entropy{WEIGHTED * ('weighted' in name)}"] * ("entropy" in name)
         parts += [f"the soft Dice loss ({cited('milletari2016')})"] * ("Dice" in name)
-        return f"as loss {' plus '.join(parts)}" if parts else ""
+        return f"as loss {', plus '.join(parts)}" if parts else ""
 
     def _decision(self, run: Run, names: list[str]) -> str:
         if len(names) > 2:
