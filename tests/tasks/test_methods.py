@@ -191,6 +191,7 @@ OWN = {
         (("forms", "training", "class_weights"), "none", "as loss cross-entropy."),
         (("description", "network", "network"), "ResNet50", "ResNet50 (He et al. 2016)"),
         (("scores", "random_forest", 0, "random forest"), 0.66, "reached 0.66"),
+        (("scores", "random_forest", 0, "network"), 0.71, "the network alone reached 0.71 and a forest"),
     ],
 }
 

@@ -252,7 +252,7 @@ def _stages(how: Mapping) -> list[str]:
 def _kept(run: Run, epochs: int) -> list[str]:
     """Whose weights were kept, and whether the training ended early."""
     planned, patience = sum(one["epochs"] for one in run.run.get("stages", [])), run.training.get("patience")
-    early = f"It was planned for {planned} epochs and ended early" if planned > epochs else ""
+    early = f"The training was planned for {planned} epochs and ended early" if planned > epochs else ""
     kept, losses = run.run.get("kept_epoch"), run.history.get("val_loss", pd.Series(dtype=float)).to_numpy()
     lowest = int(losses.argmin()) + 1 if len(losses) else 0
     if early and patience and len(losses) - lowest >= patience:
@@ -261,8 +261,8 @@ def _kept(run: Run, epochs: int) -> list[str]:
     if not kept or kept > len(losses):
         return [early]
     loss, best = f"{losses[kept - 1]:.3g}", kept == lowest
-    why = "smallest validation loss" if best else "last epoch, with a validation loss"
-    return [early, f"The weights of epoch {kept} were kept ({why}: {loss})."]
+    why = "smallest validation loss" if best else "last epoch, validation loss"
+    return [early, f"The weights of epoch {kept} were kept ({why} {loss})."]
 
 
 def _automatic(run: Run) -> list[str]:
@@ -286,7 +286,7 @@ def _machine(run: Run) -> list[str]:
     where = how.get("graphics_card") or how.get("processor", "")
     seconds = how["seconds"]
     time = f"{seconds / 60:.3g} minutes" if seconds >= 60 else f"{seconds:.3g} seconds"
-    return [f"Its epochs took {time}" + (f" on {where}." if where else "."), software]
+    return [f"The epochs took {time}" + (f" on {where}." if where else "."), software]
 
 
 # --- evaluation
@@ -337,7 +337,9 @@ def _rivals(run: Run) -> list[str]:
     for one in rivals(run.scores):
         name, sources = RIVALS.get(one["method"], (one["method"], ()))
         by = "; ".join(map(cited, sources))
-        text = f"On the same images {name}{f' ({by})' * bool(by)} reached {_value(one, 'value')}"
+        alone = _known(one, "network") and _value(one, "network") != _value(run.scores["headline"], "value")
+        text = "On the same images " + (f"the network alone reached {_value(one, 'network')} and " if alone else "")
+        text += f"{name}{f' ({by})' * bool(by)} reached {_value(one, 'value')}"
         if _known(one, "difference"):
             text += f", a difference (network minus this) of {one['difference']:+.2f}"
             text += _interval(one, "+")
