@@ -17,6 +17,7 @@ def main() -> int:
     runtime.prepare()
     runtime.start()
     from utils.exchange.export import FIELDS, TARGETS, export  # loads TensorFlow
+    from utils.training import origin
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="a model folder, such as models/my_unet")
@@ -36,6 +37,8 @@ def main() -> int:
         return 1
     for one in done:
         print(f"{one.target}: {one.problem or one.folder}")
+    if against := origin.clash(origin.about(Path(os.path.abspath(arguments.model)))):
+        print(against, file=sys.stderr)
     return int(any(one.problem for one in done))
 
 

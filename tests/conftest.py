@@ -101,6 +101,13 @@ def save_untrained(folder: Path, seed: int = 0, **settings) -> tuple[keras.Model
     return network, description
 
 
+@pytest.fixture(autouse=True)
+def _no_browser(request, monkeypatch):
+    """No report is printed, which takes seconds, but where a test asks for the mark `prints`."""
+    if "prints" not in request.keywords:
+        monkeypatch.setattr("utils.pages.pdf.browser", lambda: None)
+
+
 @pytest.fixture
 def untrained_model(tmp_path):
     """Return a function: settings of `model_description` -> folder of an untrained model, its network, description."""

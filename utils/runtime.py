@@ -4,6 +4,7 @@ import ctypes
 import importlib.util
 import logging
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -113,6 +114,17 @@ def load_tensorflow():
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+def processor() -> str:
+    """Name of the processor as far as the system tells it, and its number of cores."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        names = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")]
+    except OSError:
+        names = []
+    name = next(filter(None, names), platform.processor() or platform.machine())
+    return f"{name} ({os.cpu_count()} cores)"
 
 
 def graphics_card() -> str | None:

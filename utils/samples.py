@@ -5,6 +5,16 @@ from pathlib import Path
 from utils.paths import resolve
 
 REAL = "nuclei_real"
+CC0 = "CC0 1.0"
+DATA_SCIENCE_BOWL = "nuclei of the 2018 Data Science Bowl (BBBC038, doi:10.1038/s41592-019-0612-7)"
+# Where images of a sample that one may train on are from, and what others may do with them.
+ORIGINS: dict[str, tuple[str, str]] = {
+    REAL: (f"an image of the {DATA_SCIENCE_BOWL}", CC0),
+    **{
+        name: (f"synthetic images, the sample {name} of NoCodeDL4Bio", CC0)
+        for name in ("nuclei", "tissue", "tissue_new_stain", "mitosis", "mitosis_new_marker")
+    },
+}
 STARTING = {task: f"data_samples/starting_models/{task}" for task in ("unet", "stardist")}  # models of `nuclei`
 PHASES = "earlyana, lateana, telophase -> AA; prophase, prometaphase, metaphase -> BA; interphase -> I; apoptosis -> J"
 # One folder for each class, in place of images and masks.

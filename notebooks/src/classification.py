@@ -120,6 +120,8 @@ class AdvancedData(Form):
         ["automatic", "YX", "YXC", "CYX"], help="leave at automatic; order of height Y, width X, channels C"
     ).tag(advanced=True)
     pixel_size = Float(0, min=0, max=1000, help="[um] width of a pixel; 0 = as the files say").tag(advanced=True)
+    data_origin = Unicode("", help="whose images, or a DOI; empty = not said").tag(advanced=True, of="training_source")
+    data_licence = Unicode("", help="licence of the images; empty = not said").tag(advanced=True, of="training_source")
     model_path = Unicode(
         "models", help="folder that models are kept in; leave at models unless you keep them elsewhere"
     ).tag(path=True, advanced=True)

@@ -220,6 +220,22 @@ def test_an_export_lies_beside_the_model_with_what_is_known_of_it(tmp_path, untr
     assert "this is no result" in (tried.folder / "README.md").read_text(encoding="utf-8")
 
 
+def test_a_stranger_is_told_what_the_model_was_made_from(untrained_model, capsys):
+    folder, *_ = untrained_model()
+    data = {"training_source": "x", "starting_model": "2D_versatile_he", "data_origin": "Curie lab"}
+    write_json(folder / "parameters.json", {"overrides": {"data": data}})
+    ticked = {"model_folder": str(folder), "onnx": True, "fiji": False}
+    export.show_exports(dict.fromkeys(export.FIELDS, "") | ticked | {"licence": "CC BY 4.0"}, None)
+    told = (folder / "export" / "onnx" / "README.md").read_text(encoding="utf-8")
+    assert "Training images: Curie lab (licence: not said)." in told
+    assert "Started from the weights of 2D_versatile_he of StarDist" in told
+    clash = 'The licence "CC BY 4.0" allows more than that of the training images of the starting model 2D_versatile_he'
+    assert clash in told
+    assert capsys.readouterr().out.count(clash) == 1
+    export.show_exports(dict.fromkeys(export.FIELDS, "") | ticked | {"licence": "CC BY-NC-SA 4.0"}, None)
+    assert "allows more" not in capsys.readouterr().out
+
+
 def test_what_does_not_answer_alike_is_removed(tmp_path, untrained_model, monkeypatch):
     folder, *_ = untrained_model()
     export.export(folder, ["onnx"])

@@ -347,3 +347,36 @@ def test_a_declaration_must_name_a_path_field():
         fields = {"number": Int(1), "target": Unicode("").tag(path=True, beside=beside)}
         with pytest.raises(TypeError, match=f"target lies beside {beside}"):
             type("Wrong", (Form,), fields)
+
+
+class Told(Form):
+    form_name = "told"
+    training_source = Unicode("").tag(path=True)
+    data_origin = Unicode("").tag(advanced=True, of="training_source")
+
+
+def asked(form):
+    return "typed before these images" in view(form).rows["data_origin"].note.value
+
+
+def test_whose_images_they_are_is_asked_again_where_others_were_chosen(root):
+    form = Told()
+    assert not asked(form)
+    type_in(form, "training_source", "a/images")
+    type_in(form, "data_origin", "Curie lab")
+    assert not asked(form)
+    type_in(form, "training_source", "b/images")
+    assert asked(form)
+    type_in(form, "data_origin", "Curie lab, 2025")
+    assert not asked(form)
+    type_in(form, "training_source", "a/images")
+    type_in(form, "data_origin", "")
+    assert not asked(form)
+
+
+def test_settings_of_a_model_tell_of_its_own_images(root):
+    form = Told()
+    form._fill({"data_origin": "Curie lab", "training_source": "a/images"})
+    assert not asked(form)
+    type_in(form, "training_source", "b/images")
+    assert asked(form)

@@ -234,10 +234,20 @@ def test_learning_curves_mark_the_best_epoch():
 def test_a_learning_rate_that_falls_is_said_to():
     rows = history(20)
     falling = rows.assign(learning_rate=0.01 * np.cos(np.linspace(0, 1.568, 20)))
-    told = "Learning rate after each epoch"
-    assert learning_curves(falling).axes[1].get_title() == f"{told}\n(it falls from that of the form)"
+    told = "Learning rate by epoch"
+    assert learning_curves(falling).axes[1].get_title() == f"{told}\n(falls from that of the form)"
     assert learning_curves(falling.iloc[:1]).axes[1].get_title() == told
     assert learning_curves(rows.assign(learning_rate=0.003)).axes[1].get_title() == told
+
+
+@pytest.mark.parametrize("epochs", [1, 3, 1000])
+def test_titles_of_learning_curves_lie_within_the_figure(epochs):
+    falling = history(epochs).assign(learning_rate=np.geomspace(0.01, 1e-9, epochs))
+    figure = learning_curves(falling)
+    png(figure)
+    for ax in figure.axes:
+        box = ax.title.get_window_extent()
+        assert 0 <= box.x0 < box.x1 <= figure.bbox.width
 
 
 def test_learning_curves_of_a_run_just_begun():

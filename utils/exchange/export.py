@@ -1,6 +1,5 @@
 """Write a model as what other programs open, and read it back with another reader before saying that it works."""
 
-import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,19 +10,20 @@ import numpy as np
 
 from utils import runtime
 from utils.errors import DataError, ModelError
-from utils.files import write_json, write_text
+from utils.files import write_text
 from utils.pages.notes import note
 from utils.tasks.choices import chosen_model
 from utils.tasks.held_out import find_test_set
 from utils.tasks.portable import Portable
 from utils.tasks.registry import read_task
+from utils.training import origin
 from utils.training.model_folder import no_result
 
-FOLDER, ABOUT, README = "export", "about.json", "README.md"
+FOLDER, README = "export", "README.md"
 IMAGES = 3  # test images that an export is compared on
 LIMIT = 1e-5  # difference to the notebook's answer, as a share of its largest value where that is above 1
 NEEDED = {"onnx": "onnx", "onnxruntime": "onnxruntime"}  # modules that nothing else needs -> packages
-FIELDS = ("title", "authors", "licence", "description", "cite")
+FIELDS = origin.SAID
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def export(folder: Path, targets: Iterable[str], about: Mapping[str, str] | None
     targets
         Names in `TARGETS`.
     about
-        Values of `FIELDS`, kept in the model folder for the next time; those that are missing are as kept there.
+        Values of `FIELDS`, kept in model.json for the next time; those that are missing are as kept there.
 
     Returns
     -------
@@ -101,14 +101,9 @@ def export(folder: Path, targets: Iterable[str], about: Mapping[str, str] | None
     return [_export(folder, one, model, about, images) for one in targets]
 
 
-def _remember(folder: Path, about: Mapping[str, str]) -> dict[str, str]:
-    """What is known of a model, with what is new of it, which is written to its folder."""
-    path = folder / ABOUT
-    kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    known = {"title": folder.name} | kept | {name: text for name, text in about.items() if text}
-    if known != kept:
-        write_json(path, known)
-    return known
+def _remember(folder: Path, about: Mapping[str, str]) -> dict:
+    """What is known of a model, with what is new of it, which is written to its model.json; it has a title."""
+    return {"title": folder.name} | origin.remember(folder, {name: about.get(name) for name in FIELDS})
 
 
 def _images(task, folder: Path, model: Portable) -> list[np.ndarray]:
@@ -163,10 +158,11 @@ def _export(folder: Path, name: str, model: Portable, about: Mapping, images: Se
 
 
 def _about(folder: Path, about: Mapping, target: Target, difference: float) -> list[str]:
+    """Beginning of the README of an export, a paragraph each: whose model it is, what it was made from, how alike."""
     given = "; ".join(f"{name}: {about[name]}" for name in FIELDS[1:] if about.get(name))
     told = f"Written for {target.title}; its answers differ from the notebook's by at most {difference:.1g}."
-    remark = no_result(folder)
-    return [f"# {about['title']}", *([remark] if remark else []), *([given] if given else []), told]
+    remarks = [no_result(folder), given, *origin.lines({origin.ABOUT: about}), origin.clash(about)]
+    return [f"# {about['title']}", *filter(None, remarks), told]
 
 
 def largest_difference(
@@ -196,11 +192,13 @@ def show_exports(form: Mapping, trained: Path | None) -> None:
     if not targets:
         note("Nothing is ticked in the form above, so nothing was written.")
         return
-    told = set()
-    for one in export(chosen_model(form["model_folder"], trained), targets, {name: form[name] for name in FIELDS}):
+    told, folder = set(), chosen_model(form["model_folder"], trained)
+    for one in export(folder, targets, {name: form[name] for name in FIELDS}):
         if one.problem and one.problem not in told:  # of the model, it is the same for each program
             note(one.problem)
             told.add(one.problem)
         elif not one.problem:
             about = f"its answers differ from the notebook's by at most {one.difference:.1g}"
             note(f"For {TARGETS[one.target].title}: {one.folder} ({about}). README.md says how to open it.", one.folder)
+    if against := origin.clash(origin.about(folder)):
+        note(against)

@@ -96,6 +96,8 @@ def example_values(model_path: str = "models") -> dict[str, dict]:
         "group_rule": ASK,
         "axes": "automatic",
         "pixel_size": 0.0,
+        "data_origin": "",
+        "data_licence": "",
         "model_path": model_path,
         "if_model_exists": STOP,
     }

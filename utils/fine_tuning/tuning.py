@@ -113,7 +113,7 @@ def open_tuning(task: NetworkTask, start: Start, parameters: Mapping) -> Tuning:
     _check_channels_of(start, project)
     settings = task.settings(forms["training"], start)
     started = {"name": start.name, "sha256": fingerprint(start)}
-    description = task.describe_tuned(project, settings, start) | {"starting_model": started}
+    description = task.describe_tuned(project, settings, start) | {"starting_model": started, "training": settings}
     where = evaluation["test_source"], evaluation["test_target"], evaluation.get("class_table", "")
     test_set = choose_test_set(task, project.split, data, description, *where)
     _check_unseen_by(start, [file_sha256(one.image.path) for one in test_set.examples])
@@ -124,7 +124,7 @@ def with_parameters(tuning: Tuning, parameters: Mapping) -> Tuning:
     """The same data and starting model with what the forms augmentation, training and strategy say now."""
     settings = tuning.task.settings(parameters["overrides"]["training"], tuning.start)
     described = tuning.task.describe_tuned(tuning.project, settings, tuning.start)
-    description = described | {"starting_model": tuning.description["starting_model"]}
+    description = described | {"starting_model": tuning.description["starting_model"], "training": settings}
     return replace(tuning, parameters=parameters, settings=settings, description=description)
 
 

@@ -183,6 +183,8 @@ class Form(Declaration):
     def _fill(self, saved: dict[str, Any]) -> str:
         """Take `saved` values as typed; returns sentences on those that no longer fit."""
         texts, refused = self.fitting(saved)
+        later = [name for name in texts if "of" in self.fields[name].metadata]  # than what they tell of
+        texts |= {name: texts.pop(name) for name in later}
         self._overridden = {name: text for name, text in self._overridden.items() if name not in texts}
         remember(self, texts)
         beside = {name: annotations_beside(texts.get(self.beside(name), "")) for name in texts}
@@ -386,16 +388,24 @@ def note_beside(form: Form, name: str) -> list[str]:
     if not images.strip():
         return []
     if not form.found(name):
-        return _not_beside(images, text) if text and _outlived(form, name) else []
+        return _not_beside(images, text) if text and _outlived(form, name, form.beside(name)) else []
     if not text:
         return ["emptied: no folder such as masks or labels, with files of the same names, lies beside the images"]
     return ["found beside the images"] if os.path.isdir(resolve(text)) or can_be_made(resolve(text)) else []
 
 
-def _outlived(form: Form, name: str) -> bool:
-    """Whether the text of the field `name` was typed before that of the images and stayed."""
-    order = [field for field in remembered(form) if field in (name, form.beside(name))]
-    return name not in form.overridden and order == [name, form.beside(name)]
+def note_images_of(form: Form, name: str) -> list[str]:
+    """What is to be asked below the field `name` that tells something of the images of another one, named before."""
+    images = form.fields[name].metadata.get("of", "")
+    if not images or isinstance(form.fields[name], GroupRule) or not form.shown[name].strip():
+        return []
+    return ["typed before these images were chosen: is it true of them?"] if _outlived(form, name, images) else []
+
+
+def _outlived(form: Form, name: str, images: str) -> bool:
+    """Whether the text of the field `name` was typed before that of the field `images` and stayed."""
+    order = [field for field in remembered(form) if field in (name, images)]
+    return name not in form.overridden and order == [name, images]
 
 
 def _not_beside(images: str, text: str) -> list[str]:

@@ -14,7 +14,16 @@ from utils.forms.chooser import MUTED, RED, Unfolding, styled
 from utils.forms.fields import AUTOMATIC, Automatic, GroupRule, to_text
 from utils.forms.going_on import Offer, models, offers
 from utils.forms.settings import from_first_page, read_settings
-from utils.forms.state import Form, fill_all, group_choices, note_beside, note_groups, note_preset, remembered
+from utils.forms.state import (
+    Form,
+    fill_all,
+    group_choices,
+    note_beside,
+    note_groups,
+    note_images_of,
+    note_preset,
+    remembered,
+)
 from utils.forms.taken import note_taken
 from utils.paths import resolve
 from utils.samples import can_be_made
@@ -37,6 +46,7 @@ def notes_on(form: Form, name: str) -> list[str]:
     given = from_first_page(form.form_name) if name in remembered(form) else {}
     notes += ["filled in from the first page"] * (name in given and text == to_text(given[name]))
     notes += note_beside(form, name) + note_groups(form, name) + note_preset(form, name) + note_taken(form, name)
+    notes += note_images_of(form, name)
     if text == AUTOMATIC and name in form.settled:
         value, reason = form.settled[name]
         notes.append(f"{in_words(value)}: {reason}" if value != "" else reason)

@@ -37,6 +37,8 @@ def write_report(
     warnings: Sequence[str],
     versions: Mapping[str, str],
     headline: Mapping[str, object] | None = None,
+    methods: Sequence[str] = (),
+    cite: Sequence[str] = (),
 ) -> None:
     """Write the page; figures and style are inside it, so that it can be sent or archived alone.
 
@@ -56,6 +58,8 @@ def write_report(
     headline
         The score shown big: name, value (0 to 1), and where known low, high and meaning, as from `Task.headline`, and
         a remark.
+    methods, cite
+        Paragraphs on how it was done, for a paper, and what to cite there.
 
     Raises
     ------
@@ -70,6 +74,8 @@ def write_report(
         warnings=[with_labels(warning) for warning in warnings],
         tables={name: _table(worth_showing(table)) for name, table in tables.items() if len(table)},
         figures={name: _embedded(figure) for name, figure in figures.items()},
+        methods=methods,
+        cite=cite,
         lists={"Parameters": _flat(parameters), "Versions": versions},
     )
     with atomic(path) as temporary:

@@ -60,7 +60,7 @@ def _rate_title(history: pd.DataFrame) -> str:
     """Title that says that the learning rate falls by itself: its last value is not the one in the form."""
     rates = history["learning_rate"].dropna() if "learning_rate" in history else []
     falls = len(rates) > 0 and bool(rates.iloc[-1] < rates.max())
-    return "Learning rate after each epoch" + "\n(it falls from that of the form)" * falls
+    return "Learning rate by epoch" + "\n(falls from that of the form)" * falls
 
 
 def _marker(history: pd.DataFrame) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from utils.forms.fields import AUTOMATIC
-from utils.training.model_folder import chosen_before
+from utils.training.checkpoints import chosen_before
 
 COLUMNS = ["form", "field", "value", "reason"]
 FOR_TRIALS = 0.2  # of the training's epochs that all trials together may take

@@ -15,10 +15,12 @@ from utils.pages.bar import progress_bar
 from utils.pages.figures import show
 from utils.pages.notes import note
 from utils.pages.page import show_tables, tidy
+from utils.pages.pdf import print_page
 from utils.tasks import report
 from utils.tasks.automatic import TRIALS, asked_for, trial_table
 from utils.tasks.cross_validation import in_turn, turn_note
 from utils.tasks.task import Checks, Evaluation, NetworkTask, Task, TestSet, alike
+from utils.training.model_folder import REPORT_PDF
 
 if TYPE_CHECKING:
     from utils.data.project import Project
@@ -120,8 +122,13 @@ def conclude(task: Task, evaluation: Evaluation, folder: Path, project: "Project
         warnings = checks.warnings
     elif task.needs_masks:
         note("This list is made for the model of section 4 only; here you evaluated another one.")
-    written = report.write(task, folder, evaluation, warnings)
+    show_report(report.write(task, folder, evaluation, warnings))
+
+
+def show_report(written: Path) -> None:
+    """Say where the report lies, which is also printed to a PDF where a browser can do that."""
     note(f"A page to keep or send: {written}", written)
+    note(print_page(written, written.with_name(REPORT_PDF)))
 
 
 def show_prediction(task: Task, chosen: "Chosen", figure: bool = True, **options: Any) -> None:

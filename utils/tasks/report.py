@@ -1,4 +1,4 @@
-"""What every report says of a model: overview, cautions, verdict."""
+"""What every report says of a model: overview, cautions, verdict, methods; and what to cite."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,14 +9,18 @@ from matplotlib.figure import Figure
 
 from utils.data.splits import read_split
 from utils.errors import how_many
+from utils.files import write_text
 from utils.groups import named_groups
 from utils.metrics.intervals import in_words, interval_note
 from utils.pages.report import write_report
 from utils.pages.score_figures import learning_curves
 from utils.tasks.automatic import TRIALS, trial_table
+from utils.tasks.bibliography import bibtex, gathered, in_one_line
 from utils.tasks.cross_validation import fold_tables
+from utils.tasks.methods import origins, paragraphs, read_run, references
 from utils.tasks.task import Evaluation, Task, TestSet
-from utils.training.model_folder import HISTORY, NO_RESULT, PARAMETERS, SPLIT, no_result, read_model
+from utils.training import origin
+from utils.training.model_folder import CITE, HISTORY, NO_RESULT, PARAMETERS, REPORT, SPLIT, no_result, read_model
 
 
 def cautions(folder: Path, test_set: TestSet) -> list[str]:
@@ -49,7 +53,7 @@ def write(
     warnings: Sequence[str],
     more: Mapping[str, pd.DataFrame | Figure] | None = None,
 ) -> Path:
-    """Write report.html into a model folder.
+    """Write report.html and cite.bib into a model folder.
 
     Parameters
     ----------
@@ -69,12 +73,13 @@ def write(
     split = read_split(folder / SPLIT)
     groups = {"groups": ("group", "nunique")} if named_groups(split["file"], split["group"]) else {}
     counts = split.groupby("role").agg(images=("file", "size"), **groups)
-    test_set, path = evaluation.test_set, folder / "report.html"
+    test_set, path = evaluation.test_set, folder / REPORT
     added = {caption: shown for caption, shown in (more or {}).items() if isinstance(shown, Figure)}
     listed = {caption: shown for caption, shown in (more or {}).items() if caption not in added}
     scores = {caption: table for caption, table in score_tables(task, evaluation).items() if len(table)}
     trials = {TRIALS: table} if len(table := trial_table(folder)) else {}
     about = " ".join([task.summary(description, len(history)), *task.remarks(evaluation)]).replace("**", "")
+    methods, cite = _methods(task, folder, description)
     write_report(
         path,
         title=f"{task.title} {folder.name}",
@@ -91,5 +96,17 @@ def write(
         warnings=[*cautions(folder, test_set), *task.cautions(evaluation), *warnings],
         versions=description["versions"],
         headline={**evaluation.headline, "remark": NO_RESULT if no_result(folder) else ""},
+        methods=methods,
+        cite=cite,
     )
     return path
+
+
+def _methods(task: Task, folder: Path, description: Mapping) -> tuple[list[str], list[str]]:
+    """Paragraphs of the methods, and the references, which are also written as BibTeX."""
+    run = read_run(folder, description)
+    words = task.methods(run)
+    entries = gathered(references(run, words), origins(run))
+    write_text(folder / CITE, bibtex(entries))
+    told = [*paragraphs(run, words), origin.clash(description.get(origin.ABOUT, {}))]
+    return [text for text in told if text], [in_one_line(entries[key]) for key in sorted(entries)]

@@ -23,7 +23,8 @@ from utils.pages.bar import go_on_from, stretch
 from utils.pages.page import overlays
 from utils.paths import resolve
 from utils.tasks.automatic import Choice, asked_for, complete, kept_choices, leave_open, rows, settled
-from utils.tasks.cross_validation import answer_parts, shares
+from utils.tasks.cross_validation import answer_parts
+from utils.tasks.methods import Run, Words
 from utils.tasks.portable import Portable
 from utils.tasks.results import Predicted, Results, predict_folder
 from utils.tasks.trials import try_out
@@ -355,6 +356,10 @@ class Task(ABC):
     @abstractmethod
     def summary(self, description: Mapping, number_of_epochs: int) -> str:
         """What the model is, in a few sentences."""
+
+    def methods(self, run: Run) -> Words:
+        """What the "Methods" of a paper say of network, loss, decision and score."""
+        return Words()
 
 
 class NetworkTask(Task):

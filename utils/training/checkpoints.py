@@ -16,6 +16,7 @@ import numpy as np
 from utils.errors import ModelError
 from utils.files import atomic, write_json
 from utils.locks import holds
+from utils.paths import CHOSEN
 from utils.paths import STATE as STATE_FILE
 
 RUN = uuid.uuid4().hex[:8]  # of this process, in the names of the files that it writes
@@ -37,6 +38,8 @@ class TrainingState:
         What "reduce on plateau" has multiplied the learning rate by so far.
     files
         Names of the weights and optimiser files that belong to this state.
+    seconds
+        That the finished epochs took, with their validation.
     """
 
     epoch: int = 0
@@ -47,6 +50,13 @@ class TrainingState:
     plateau_factor: float = 1.0
     history: list[dict] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def chosen_before(folder: Path) -> list[dict]:
+    """What `utils.training.model_folder.keep_choices` wrote into `folder`; empty where nothing was chosen."""
+    path = folder / CHOSEN
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
 
 
 def save_weights(model: keras.Model, path: Path) -> None:

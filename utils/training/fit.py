@@ -3,6 +3,7 @@
 import math
 import signal
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,7 +50,7 @@ class _Bookkeeping(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         if hasattr(self.data, "epoch"):
             self.data.epoch = epoch
-        self.epoch = epoch
+        self.epoch, self.began = epoch, time.perf_counter()
         restart_dropout(self.model, epoch)
 
     def on_train_batch_begin(self, batch, logs=None):
@@ -66,7 +67,7 @@ class _Bookkeeping(keras.callbacks.Callback):
                 f"The loss became {logs['loss']} (training) and {logs['val_loss']} (validation) in epoch {epoch + 1}: "
                 "choose a lower initial_learning_rate."
             )
-        state.epoch = epoch + 1
+        state.epoch, state.seconds = epoch + 1, state.seconds + time.perf_counter() - self.began
         state.history.append({"epoch": state.epoch, **logs, "learning_rate": rate})
         if state.best_score is None or logs["val_loss"] < state.best_score:
             state.best_score, state.best_epoch = logs["val_loss"], state.epoch
@@ -220,7 +221,7 @@ def joined(states: Sequence[TrainingState]) -> TrainingState:
         whole.history += [row | {"epoch": whole.epoch + row["epoch"]} for row in state.history]
         if whole.best_score is None or (state.best_score is not None and state.best_score < whole.best_score):
             whole.best_score, whole.best_epoch = state.best_score, whole.epoch + state.best_epoch
-        whole.epoch += state.epoch
+        whole.epoch, whole.seconds = whole.epoch + state.epoch, whole.seconds + state.seconds
     return whole
 
 

@@ -16,17 +16,20 @@ from utils.forms.fields import AUTOMATIC, EARLIER, RENAME, STOP
 from utils.locks import Holder, hold
 from utils.paths import CHOSEN, DESCRIPTION, PARAMETERS, SCORES, SPLIT, TRAINING, dated_name
 from utils.runtime import versions
-from utils.training.checkpoints import save_weights
+from utils.training import origin
+from utils.training.checkpoints import chosen_before, save_weights
 
 FORMAT = 1
 WEIGHTS, HISTORY = "weights.h5", "history.csv"
 UNFINISHED = TRAINING
 DONE = ".training.done"
-JUDGED = ("evaluation.csv", SCORES, "report.html")  # made from the weights, worthless beside other weights
+REPORT, REPORT_PDF, CITE = "report.html", "report.pdf", "cite.bib"
+JUDGED = ("evaluation.csv", SCORES, REPORT, REPORT_PDF, CITE)  # made from the weights, worthless beside other weights
 # Fields that say where a model lies or what to do with an old one, not how it is trained; which images belong together
-# matters by the split only, which is compared itself, as does whether all images are tested in turn.
+# matters by the split only, which is compared itself, as does whether all images are tested in turn. Whose images they
+# are changes nothing.
 PLACES = {"model_name", "model_path", "if_model_exists", "training_source", "training_target"}
-NOT_COMPARED = {"data": PLACES | {"group_rule", "test_in_turn"}}
+NOT_COMPARED = {"data": PLACES | {"group_rule", "test_in_turn", *origin.FIELDS.values()}}
 # Fields that earlier versions did not have, with the value that does what they did.
 ADDED = {"data": {"pixel_size": 0}, "augmentation": {"empty": AUTOMATIC}}
 SAME = ["sha256", "annotation", "role", "fold"]  # columns of two splits that are the same
@@ -78,6 +81,7 @@ def open_folder(folder: Path, parameters: Mapping, split: pd.DataFrame, if_model
         differences = _differences(folder, parameters, split)
         if not differences:
             _take_group_rule(folder, parameters, split)
+            _take_origin(folder, parameters)
             if (folder / UNFINISHED).is_dir():
                 return "unfinished"
             _remove_leftovers(folder)
@@ -122,16 +126,23 @@ def _take_group_rule(folder: Path, parameters: Mapping, split: pd.DataFrame) -> 
         write_csv(folder / SPLIT, split)
 
 
+def _take_origin(folder: Path, parameters: Mapping) -> None:
+    """Write a later answer to whose images these are into a folder; an empty one takes nothing away."""
+    new = parameters["overrides"].get("data", {})
+    told = {field: new[field] for field in origin.FIELDS.values() if new.get(field)}
+    kept = json.loads((folder / PARAMETERS).read_text(encoding="utf-8"))
+    data = kept["overrides"].get("data", {})
+    if data | told != data:
+        kept["overrides"]["data"] = data | told
+        write_json(folder / PARAMETERS, kept)
+        if (folder / DESCRIPTION).is_file():
+            origin.remember(folder, {entry: told.get(field) for entry, field in origin.FIELDS.items()})
+
+
 def keep_choices(folder: Path, parameters: Mapping, chosen: Sequence[Mapping]) -> None:
     """Write what was chosen for fields that say "automatic" (form, field, value, reason), and what is run with it."""
     write_json(folder / CHOSEN, chosen)
     write_json(folder / PARAMETERS, parameters)
-
-
-def chosen_before(folder: Path) -> list[dict]:
-    """What `keep_choices` wrote into `folder`; empty where nothing was chosen."""
-    path = folder / CHOSEN
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
 
 
 def _differences(folder: Path, parameters: Mapping, split: pd.DataFrame) -> list[str]:
@@ -201,7 +212,8 @@ def save_model(
     network
         Float32 Keras model with the weights to keep.
     description
-        The content of model.json without format, versions and sha256, which are added here.
+        The content of model.json without format, versions, sha256 and about (see `utils.training.origin`), which are
+        added here.
     history
         One row per epoch.
     weights, save
@@ -218,9 +230,19 @@ def save_model(
             content(written[name]) if callable(content) else write_json(written[name], content)
         write_csv(second, history)
         sums = {name: file_sha256(path) for name, path in written.items()}
-        write_json(last, {"format": FORMAT, **description, "versions": versions(), "sha256": sums})
+        known = origin.to_keep(folder, description)
+        more = {"versions": versions(), "sha256": sums} | ({origin.ABOUT: known} if known else {})
+        write_json(last, {"format": FORMAT, **description, **more})
         for name in JUDGED:
             (folder / name).unlink(missing_ok=True)
+
+
+def note_run(folder: Path, run: Mapping) -> None:
+    """Add to a model.json, where there is one, how the training went: entry run, see `utils.training.run`."""
+    if not (folder / DESCRIPTION).is_file():
+        return
+    description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    write_json(folder / DESCRIPTION, {**description, "run": run})
 
 
 def finish(folder: Path) -> None:
@@ -238,7 +260,7 @@ def _remove_leftovers(folder: Path) -> None:
 
 
 def read_model(folder: Path, task: str | None = None) -> dict:
-    """Read and check model.json of a model folder.
+    """Read and check model.json of a model folder; with about (see `utils.training.origin`) as far as known.
 
     Parameters
     ----------
@@ -278,4 +300,6 @@ def read_model(folder: Path, task: str | None = None) -> dict:
                 f"{folder / name} was changed or damaged since it was saved. Copy the whole model folder "
                 "again or train again."
             )
-    return description
+    known = origin.about(folder, description)
+    description.pop(origin.ABOUT, None)
+    return description | ({origin.ABOUT: known} if known else {})

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from utils import runtime
 from utils.errors import how_many
 from utils.pages.bar import doing, stretch
 from utils.training import model_folder
@@ -111,17 +112,39 @@ def _run(project, parameters, prepare, callbacks, stages, settle, first) -> str:
             state = _fit(ready, planned, project.folder / model_folder.UNFINISHED, training, callbacks, keep_last)
     except TrainingStopped as stopped:
         if stopped.state.epoch:
-            ready.publish(stopped.state)
+            _publish(project.folder, ready, planned, stopped.state, stopped.state.best_epoch)
         raise
-    doing("Choosing thresholds and writing the model")
-    with stretch(LEARNED, 1):
-        ready.publish(state)
+    kept = state.epoch if keep_last and state.epoch >= training["number_of_epochs"] else state.best_epoch
+    _publish(project.folder, ready, planned, state, kept)
     model_folder.finish(project.folder)
     epochs = how_many(state.epoch, "epoch")
     done = f"Trained for {epochs}; the best weights, of epoch {state.best_epoch}, are in {project.folder}."
     if keep_last and state.epoch >= training["number_of_epochs"]:
         done = f"Trained for {epochs}; the weights of the last are in {project.folder}."
     return done + ((DAMAGED if damaged else WENT_ON) if found == "unfinished" else "")
+
+
+def _publish(folder: Path, ready: Ingredients, stages: Sequence[Stage], state: TrainingState, kept: int) -> None:
+    """Write the model folder, and in model.json how the training went; `kept` is the epoch whose weights these are."""
+    ready.publish(state)
+    run = {
+        "parameters": ready.model.count_params(),
+        "epochs": state.epoch,
+        "kept_epoch": kept,
+        "stages": [{"epochs": one.epochs, "rate": one.rate, "last_layer": one.head is not None} for one in stages],
+        "steps": len(ready.training_data),
+        "batch_size": getattr(ready.training_data, "batch_size", None),
+        "seconds": round(state.seconds, 1),
+        "processor": runtime.processor(),
+        "graphics_card": _graphics_card(),
+    }
+    model_folder.note_run(folder, run)
+
+
+def _graphics_card() -> str:
+    """Name of the graphics card that TensorFlow computes on; "" where it is the processor."""
+    cards = tf.config.list_physical_devices("GPU")
+    return str(tf.config.experimental.get_device_details(cards[0]).get("device_name", "graphics card")) if cards else ""
 
 
 def _fit(

@@ -72,6 +72,10 @@ def test_figures_and_report(result, project):
     assert isinstance(CLASSIFIER.looked_at(result), Figure)
     assert isinstance(CLASSIFIER.looked_at(result, [result.test_set.examples[0].name]), Figure)
     text = report.write(CLASSIFIER, project.folder, result, ["Beware of this."]).read_text(encoding="utf-8")
+    assert "Methods, for a paper" in text
+    assert f"{len(pd.read_csv(project.folder / 'split.csv'))} annotated images" in text
+    assert f"{CLASSIFIER.load(project.folder).network.count_params():,} parameters" in text
+    assert "kingma2015" in (project.folder / "cite.bib").read_text(encoding="utf-8")
     assert "Beware of this." in text
     assert "random forest" in text
 

@@ -1,6 +1,7 @@
 """What the StarDist page says beside the figures."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
@@ -73,6 +74,10 @@ def test_figures_and_report(result, finder, forms):
         f"Errors in {result.test_set.examples[0].name}"
     ]
     text = report.write(STARDIST, finder.folder, result, ["Beware of this."]).read_text(encoding="utf-8")
+    assert "Methods, for a paper" in text
+    assert f"{len(pd.read_csv(finder.folder / 'split.csv'))} annotated images" in text
+    assert f"{STARDIST.load(finder.folder).network.count_params():,} parameters" in text
+    assert "schmidt2018" in (finder.folder / "cite.bib").read_text(encoding="utf-8")
     assert "Beware of this." in text
     assert f"{result.headline['value']:.2f}" in text
     assert "images set aside before training" in text

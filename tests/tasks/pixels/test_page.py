@@ -51,6 +51,9 @@ def test_try_out_is_said_to_be_no_result(project, result):
     assert "**Warning:** " in verdict(result, project.folder)
     assert "this is no result" in verdict(result, project.folder)
     written = report.write(UNET, project.folder, result, ["one more"]).read_text()
+    assert "Methods, for a paper" in written
+    assert f"{len(pd.read_csv(project.folder / 'split.csv'))} annotated images" in written
+    assert "ronneberger2015" in (project.folder / "cite.bib").read_text(encoding="utf-8")
     assert "this is no result" in written
     assert "this is no result" in written.split('class="headline"')[1].split("</div>\n\n")[0]  # beside the score itself
     evaluate(UNET, project.folder, result.test_set)

@@ -14,6 +14,7 @@ from utils.paths import resolve
 from utils.samples import CLASSIFICATION, sample_of
 from utils.tasks.classes.cells import CellResults
 from utils.tasks.classes.evaluate import ClassScoring
+from utils.tasks.classes.methods import ClassMethods
 from utils.tasks.classes.page import ClassPage
 from utils.tasks.classes.predict import CropResults, load_classifier, portable
 from utils.tasks.classes.train import ClassTraining
@@ -23,7 +24,7 @@ from utils.tasks.task import NetworkTask, Start, TestSet, tuned_values
 SIZES = ("channels", "classes")  # what the data, not the form, say of a network
 
 
-class Classification(ClassTraining, ClassScoring, ClassPage, NetworkTask):
+class Classification(ClassTraining, ClassScoring, ClassMethods, ClassPage, NetworkTask):
     """Images that show one class each."""
 
     name, noun, title = "classification", "classifier", "Classification model"

@@ -8,6 +8,7 @@ from utils.data.project import Project
 from utils.images.normalise import asked_by
 from utils.tasks.masks import Masks
 from utils.tasks.objects.evaluate import ObjectScoring
+from utils.tasks.objects.methods import ObjectMethods
 from utils.tasks.objects.page import ObjectPage
 from utils.tasks.objects.predict import ObjectPrediction
 from utils.tasks.objects.train import ObjectTraining
@@ -17,7 +18,7 @@ from utils.training.stages import take_over
 CLASS_HEAD = ("features_class", "prob_class")  # of a StarDist model that knows classes of objects
 
 
-class StarDist(ObjectTraining, ObjectPrediction, ObjectScoring, ObjectPage, Masks):
+class StarDist(ObjectTraining, ObjectPrediction, ObjectScoring, ObjectMethods, ObjectPage, Masks):
     """StarDist segmentation."""
 
     name, noun, title = "stardist", "StarDist model", "StarDist model"

@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from utils.images.normalise import asked_by
 from utils.tasks.masks import Masks
 from utils.tasks.pixels.evaluate import PixelScoring
+from utils.tasks.pixels.methods import PixelMethods
 from utils.tasks.pixels.page import PixelPage
 from utils.tasks.pixels.predict import PixelPrediction
 from utils.tasks.pixels.train import FIELDS, PixelTraining
 from utils.tasks.task import Start, tuned_values
 
 
-class UNet(PixelTraining, PixelPrediction, PixelScoring, PixelPage, Masks):
+class UNet(PixelTraining, PixelPrediction, PixelScoring, PixelMethods, PixelPage, Masks):
     """U-Net segmentation."""
 
     name, noun, title = "unet", "U-Net", "U-Net model"

@@ -179,7 +179,7 @@ class PixelTraining:
             training, validation = project.examples("training"), project.examples("validation")
             images = validation + evenly_chosen(training, FOR_THRESHOLD)
             pairs = ((one.mask, segmenter.foreground_probability(one.image.array)) for one in images)
-            description = description | {"threshold": best_threshold(pairs)}
+            description = description | {"threshold": best_threshold(pairs), "threshold_images": len(images)}
         save_model(project.folder, plain, description, history)
 
 

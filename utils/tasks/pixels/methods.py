@@ -1,0 +1,51 @@
+"""What the "Methods" of a paper say of a U-Net."""
+
+from utils.tasks.bibliography import cited
+from utils.tasks.methods import Run, Words
+
+WEIGHTED = ", in which each class was weighted by the inverse square root of its share of the training pixels"
+IOU = "It is the area marked by both annotation and model divided by that marked by any of them, averaged over images."
+DICE = (
+    "It is twice the number of pixels to which both annotation and model gave a class, divided by the sum of those to "
+    "which each of them gave it, over all test images together, averaged over the classes but the background."
+)
+
+
+class PixelMethods:
+    """How the methods of a U-Net are told: a part of `utils.tasks.pixels.task.UNet`."""
+
+    def methods(self, run: Run) -> Words:
+        """See `Task`."""
+        network, names = run.description["network"], [str(one["name"]) for one in run.description["classes"]]
+        height, width = run.description["input"]["patch"]
+        fraction = run.training.get("min_fraction")
+        drawn = f", at least {100 * fraction:g} % of one foreground where that could be" if fraction else ""
+        half = ", at half the resolution of the image up to its last level" * bool(network.get("half_resolution"))
+        used = {"ronneberger2015", "vanderwalt2014"} | ({"milletari2016"} if "Dice" in self._loss(run) else set())
+        return Words(
+            f"A U-Net ({cited('ronneberger2015')}) with batch normalisation, {network['pooling_steps']} pooling steps "
+            f"and {network['filters']} filters at its first level, twice as many at each further one{half}, gave each "
+            f"pixel probabilities of {len(names)} classes",
+            f"patches of {height} x {width} pixels (height x width){drawn}",
+            self._loss(run),
+            self._decision(run, names),
+            IOU if len(names) == 2 else DICE,
+            tuple(sorted(used)),
+        )
+
+    def _loss(self, run: Run) -> str:
+        name = run.training.get("loss", "")
+        parts = [f"cross-entropy{WEIGHTED * ('weighted' in name)}"] * ("entropy" in name)
+        parts += [f"the soft Dice loss ({cited('milletari2016')})"] * ("Dice" in name)
+        return f"as loss {', plus '.join(parts)}" if parts else ""
+
+    def _decision(self, run: Run, names: list[str]) -> str:
+        if len(names) > 2:
+            return "Each pixel was given its most probable class."
+        chosen = run.description.get("threshold_images")
+        helped = f" and {chosen - run.images('validation')} of the training images" if chosen else ""
+        return (
+            f"A pixel was called {names[1]} where its probability was above {run.description['threshold']:.3g}, the "
+            f"threshold with the best mean intersection over union on the {run.images('validation')} validation images"
+            f"{helped}."
+        )
