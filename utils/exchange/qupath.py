@@ -1,9 +1,9 @@
 """A model for QuPath: ONNX that its OpenCV runs at any size, and a Groovy script that applies it to the open image.
 
-The classes and methods that the scripts use, and what QuPath does with a network, were looked up in the sources of QuPath
-v0.6.0 (cc7a0a9), v0.7.0 (04ccfa4) and what becomes 0.8 (e7662d8), and of its StarDist extension v0.6.0 and after
-(c1db125). QuPath's normalisation takes percentiles of each tile or of a thumbnail; so the script measures the whole image
-as `utils.images.normalise` does, and tells QuPath what to subtract and what to multiply by.
+The classes and methods that the scripts use, and what QuPath does with a network, were looked up in its sources: v0.6.0
+(cc7a0a9), v0.7.0 (04ccfa4) and what becomes 0.8 (e7662d8), and its StarDist extension v0.6.0 and after (c1db125).
+QuPath's normalisation takes percentiles of each tile or of a thumbnail; so the script measures the whole image as
+`utils.images.normalise` does, and tells QuPath what to subtract and what to multiply by.
 """
 
 import math
@@ -28,6 +28,7 @@ OBJECTS, PIXELS = "find_objects.groovy", "classify_pixels.groovy"
 TILE = 512  # pixels that a U-Net sees at once; StarDist twice as many, as in QuPath
 LEAST_PADDING = 64  # pixels that neighbouring tiles share at least
 CLASSES = "prob_class"  # output of StarDist
+BAND = 1 << 22  # pixels of an image that the script reads at a time
 
 
 def write(folder: Path, model: Portable, title: str) -> None:
@@ -85,6 +86,7 @@ def script(model: Portable, title: str, folder: Path) -> str:
         low=normalisation["low"],
         high=normalisation["high"],
         chunk=CHUNK,
+        band=BAND,
         rounding=QUANTISATION,
         background=BACKGROUND,
         stands_out=STANDS_OUT,
