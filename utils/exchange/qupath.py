@@ -135,14 +135,15 @@ def how(model: Portable) -> list[str]:
     """How to use it, a paragraph each."""
     name, objects = _script_name(model), _finds_objects(model)
     extension = " with its StarDist extension (*Extensions > Manage extensions*)" if objects else ""
+    names = ", ".join(str(one["name"]) for one in model.description["classes"][1:])
     gives = (
         "Objects become detections with their class, probability, shape and intensity; what was inside the annotation "
         "before is replaced. A few may differ from the notebook: QuPath has its own way to choose between overlapping "
         "objects, draws them half a pixel further left and up, and in an image of several tiles leaves out those that "
         "touch the right or lower border."
         if objects
-        else "Each class but the first becomes an annotation. Close to the border of an image, where QuPath continues "
-        "it in another way, a few pixels may differ from the notebook."
+        else f"Each of these becomes an annotation, in place of what the script drew there before: {names}. Close to the "
+        "border of an image, which QuPath continues in another way, a few pixels may differ from the notebook."
     )
     size = model.description.get("pixel_size_um")
     scale = f"Images of smaller pixels than {size:g} um are looked at in that size. " if size else ""
