@@ -1,6 +1,7 @@
 """Models for QuPath: its scripts run, in as much of QuPath as they use, and measure brightness as the notebook does."""
 
 import math
+from pathlib import Path
 from types import SimpleNamespace
 
 import keras
@@ -224,3 +225,10 @@ def seen_by(network, unit):
     before, after = np.asarray(outputs[1] if isinstance(outputs, list) else outputs)
     changed = np.flatnonzero(np.abs(before - after).max(axis=(0, 2)) > 0)
     return changed.max() + 1 - unit * before.shape[1] // image.shape[2]
+
+
+def test_a_notebook_that_stands_alone_takes_the_scripts_along():
+    from notebooks.standalone import templates
+
+    names = {path.name for path in templates({Path("utils/exchange/qupath.py")})}
+    assert names == {qupath.IMAGE, qupath.BRIGHTNESS, *qupath.TEMPLATES.values()}

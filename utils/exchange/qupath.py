@@ -25,6 +25,8 @@ from utils.tasks.portable import Portable
 from utils.tasks.results import PIXEL_SIZE_TOLERANCE
 
 OBJECTS, PIXELS = "find_objects.groovy", "classify_pixels.groovy"
+TEMPLATES = {OBJECTS: "qupath_objects.groovy.txt", PIXELS: "qupath_pixels.groovy.txt"}
+IMAGE, BRIGHTNESS = "qupath_image.groovy.txt", "qupath_brightness.groovy.txt"  # parts of both
 TILE = 512  # pixels that a U-Net sees at once; StarDist twice as many, as in QuPath
 LEAST_PADDING = 64  # pixels that neighbouring tiles share at least
 CLASSES = "prob_class"  # output of StarDist
@@ -67,7 +69,9 @@ def script(model: Portable, title: str, folder: Path) -> str:
     tile, padding = tiling(description)
     signal, own = normalisation["kind"] == SIGNAL, normalisation["per"] == "image"
     n = len(description["channels"])
-    return templates.get_template(f"qupath_{'objects' if objects else 'pixels'}.groovy.txt").render(
+    return templates.get_template(TEMPLATES[_script_name(model)]).render(
+        image_part=IMAGE,
+        brightness_part=BRIGHTNESS,
         title=re.sub(r"[^\w .,-]", "", title),  # goes into a comment
         folder=folder,
         file=FILE,
