@@ -52,6 +52,7 @@ runtime.prepare()
 from traitlets import Bool, Enum, Float, Int, Unicode
 
 from utils import forms, samples, storage
+from utils.exchange.targets import reasons
 from utils.forms import FolderName, Form, GroupRule, IfTaken, Sizes
 from utils.pages import cells
 from utils.pages.notes import note
@@ -500,9 +501,10 @@ page.show_prediction(read_task(chosen.model)[0], chosen)
 # %% [markdown]
 # ## 7. Export
 #
-# Other programs can use your model, too. Choose in the form what you need; without a tick nothing is written. Each
-# export is opened with another program's reader and compared with this notebook on your test images. It went well when
-# a folder is named below; it lies in that of the model under `export`, with a README that says how to open the files.
+# Other programs can use your model, too. Choose in the form what you need; without a tick nothing is written. What your
+# kind of model cannot become is grey, with the reason. Each export is opened with another program's reader and compared
+# with this notebook on your test images. It went well when a folder is named below; it lies in that of the model under
+# `export`, with a README that says how to open the files.
 #
 # With a model trained earlier, run sections 1, 2 and 7: *Model folder* lists the models that are there.
 
@@ -514,8 +516,9 @@ class Export(Form):
     model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(
         path=True, models=("unet", "stardist", "classification")
     )
-    onnx = Bool(False, help="on for any program that runs ONNX, with a short Python script that shows how")
-    fiji = Bool(False, help="on for the plugins StarDist and CSBDeep of Fiji")
+    qupath = Bool(False, help="on for QuPath").tag(of="model_folder", unless=reasons)
+    fiji = Bool(False, help="on for the plugins StarDist and CSBDeep of Fiji").tag(of="model_folder", unless=reasons)
+    onnx = Bool(False, help="on for any program that runs ONNX").tag(of="model_folder", unless=reasons)
     title = Unicode("", help="name of the model for others; leave empty for the one above").tag(advanced=True)
     authors = Unicode("", help="who made it; empty = nobody is named").tag(advanced=True)
     licence = Unicode("", help="what others may do with it, such as CC BY 4.0; empty = not said").tag(advanced=True)
@@ -524,6 +527,7 @@ class Export(Form):
 
 
 export = Export(**overrides.get("export", {}))
+export.empty_means(model_folder=globals().get("trained"))  # what it can become stands beside each tick
 export
 
 # %% cellView="form" jupyter={"source_hidden": true}

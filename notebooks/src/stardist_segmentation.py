@@ -57,6 +57,7 @@ runtime.prepare()
 from traitlets import Bool, Enum, Float, Int, Unicode
 
 from utils import forms, samples, storage
+from utils.exchange.targets import reasons
 from utils.forms import Automatic, FolderName, Form, GroupRule, IfTaken
 from utils.images.axes import STACK_AXES
 from utils.pages import cells
@@ -479,9 +480,10 @@ viewer(chosen.results)
 # %% [markdown]
 # ## 7. Export
 #
-# Other programs can use your model, too. Choose in the form what you need; without a tick nothing is written. Each
-# export is opened with another program's reader and compared with this notebook on your test images. It went well when
-# a folder is named below; it lies in that of the model under `export`, with a README that says how to open the files.
+# Other programs can use your model, too. Choose in the form what you need; without a tick nothing is written. What your
+# kind of model cannot become is grey, with the reason. Each export is opened with another program's reader and compared
+# with this notebook on your test images. It went well when a folder is named below; it lies in that of the model under
+# `export`, with a README that says how to open the files.
 #
 # With a model trained earlier, run sections 1, 2 and 7: *Model folder* lists the models that are there.
 
@@ -493,8 +495,9 @@ class Export(Form):
     model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(
         path=True, models=("stardist",)
     )
-    onnx = Bool(False, help="on for any program that runs ONNX, with a short Python script that shows how")
-    fiji = Bool(False, help="on for the plugins StarDist and CSBDeep of Fiji")
+    qupath = Bool(False, help="on for QuPath").tag(of="model_folder", unless=reasons)
+    fiji = Bool(False, help="on for the plugins StarDist and CSBDeep of Fiji").tag(of="model_folder", unless=reasons)
+    onnx = Bool(False, help="on for any program that runs ONNX").tag(of="model_folder", unless=reasons)
     title = Unicode("", help="name of the model for others; leave empty for the one above").tag(advanced=True)
     authors = Unicode("", help="who made it; empty = nobody is named").tag(advanced=True)
     licence = Unicode("", help="what others may do with it, such as CC BY 4.0; empty = not said").tag(advanced=True)
@@ -503,6 +506,7 @@ class Export(Form):
 
 
 export = Export(**overrides.get("export", {}))
+export.empty_means(model_folder=globals().get("trained"))  # what it can become stands beside each tick
 export
 
 # %% cellView="form" jupyter={"source_hidden": true}

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import zipfile
 
-import cv2
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,7 +15,9 @@ from stardist.models import Config2D
 
 from tests.conftest import model_description
 from utils.errors import DataError
-from utils.exchange import any_program, export, saved_model
+from utils.exchange import any_program, export, qupath, saved_model
+from utils.exchange.onnx_file import write_onnx
+from utils.exchange.targets import TARGETS, reasons
 from utils.files import write_json
 from utils.images.image import read_mask, write_tiff
 from utils.images.normalise import BOTH, EACH_IMAGE, NORMALISATION, TOGETHER, common_range, normalisation_of
@@ -31,27 +33,15 @@ def images_for(channels, sides=((48, 64), (37, 61))):
     return [RNG.integers(0, 4000, (*side, channels)).astype(np.uint16) for side in sides]
 
 
-def opencv(path):
-    """Answer of OpenCV, as QuPath has it, to a prepared image (Y, X, C)."""
-    network = cv2.dnn.readNetFromONNX(str(path))
-    network.enableWinograd(False)  # a faster convolution that rounds by itself: up to 2e-5 with random weights
-    names = network.getUnconnectedOutLayersNames()
-
-    def answer(image):
-        network.setInput(np.ascontiguousarray(np.moveaxis(image, -1, 0)[np.newaxis]))
-        return {name: np.moveaxis(one[0], 0, -1) for name, one in zip(names, network.forward(names), strict=True)}
-
-    return answer
-
-
 def assert_alike_in_three_programs(folder, model, channels):
     for room in (any_program, saved_model):
         room.write(folder, model, "a model")
     arrays = [export._whole_multiples(one, model) for one in images_for(channels)]
-    for answer in (any_program.read(folder), opencv(folder / "model.onnx")):
-        assert export.largest_difference(answer, any_program.expected, model, arrays) <= 1e-5
-    answer = saved_model.read(folder)
-    assert export.largest_difference(answer, saved_model.expected, model, arrays) <= 1e-5
+    for room in (any_program, saved_model):
+        assert export.largest_difference(room.read(folder), room.expected, model, arrays) <= 1e-5
+    assert export.largest_difference(qupath.read(folder), any_program.expected, model, arrays) <= 1e-5
+    qupath.write(folder, model, "a model")
+    assert export.largest_difference(qupath.read(folder), qupath.expected, model, arrays) <= 1e-5
 
 
 @pytest.mark.parametrize(("channels", "classes", "half"), DEPTHS)
@@ -98,7 +88,7 @@ def test_the_objects_of_another_program_are_those_of_the_notebook(tmp_path, find
     any_program.write(tmp_path, model, "a model")
     array = np.concatenate([one.image.array for one in finder.dataset.examples[:2]])
     expected, _ = stardist.predict_instances(model.prepare(array), axes="YXC", show_tile_progress=False)
-    for answer in (any_program.read(tmp_path), opencv(tmp_path / "model.onnx")):
+    for answer in (any_program.read(tmp_path), qupath.read(tmp_path)):
         found = answer(model.prepare(array))
         given = found["prob"][..., 0], np.maximum(1e-3, found["dist"])
         labels, _ = stardist._instances_from_prediction(array.shape[:2], *given)
@@ -126,7 +116,7 @@ def test_a_classifier_answers_alike_in_other_programs(tmp_path, channels, half, 
     model = CLASSIFIER.portable(untrained_classifier(tmp_path / "model", channels, half, side))
     any_program.write(tmp_path / "out", model, "a model")
     arrays = images_for(channels, [(side, side), (side + 9, side - 2)])
-    for answer in (any_program.read(tmp_path / "out"), opencv(tmp_path / "out" / "model.onnx")):
+    for answer in (any_program.read(tmp_path / "out"), qupath.read(tmp_path / "out")):
         assert export.largest_difference(answer, any_program.expected, model, arrays) <= 1e-5
 
 
@@ -149,6 +139,26 @@ def untrained_classifier(folder, channels=1, half=False, side=16, normalisation=
     history = pd.DataFrame({"epoch": [1], "loss": [1.0], "val_loss": [1.0], "learning_rate": [1e-3]})
     model_folder.save_model(folder, network, description, history)
     return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backbone", list(networks.BACKBONES))
+@pytest.mark.parametrize(("channels", "size"), [(1, (40, 37)), (3, (64, 64))])
+def test_a_classifier_on_a_backbone_answers_alike_in_other_programs(tmp_path, backbone, channels, size):
+    network, rng = networks.classifier(channels, 3, network=backbone), np.random.default_rng(0)
+    for weights in network.weights:  # as training leaves them: no layer is without effect
+        if weights.path.endswith(("beta", "moving_mean")):
+            weights.assign(rng.normal(0, 0.1, weights.shape))
+        elif weights.path.endswith(("gamma", "moving_variance")):
+            weights.assign(rng.uniform(0.5, 1.5, weights.shape))
+    image = rng.random((*size, channels)).astype(np.float32)
+    features = keras.Model(network.input, network.get_layer("features").output)(image[np.newaxis])
+    network.get_layer("logits").kernel.assign(rng.normal(0, 1, (features.shape[-1], 3)) / np.linalg.norm(features))
+    write_onnx(tmp_path / "model.onnx", network, ["probabilities"], size)
+    expected = network(image[np.newaxis])[0]
+    assert np.ptp(expected) > 1e-3
+    for room in (any_program, qupath):
+        np.testing.assert_allclose(room.read(tmp_path)(image)["probabilities"], expected, atol=1e-5)
 
 
 def run_script(folder, image):
@@ -201,11 +211,13 @@ def test_an_export_lies_beside_the_model_with_what_is_known_of_it(tmp_path, untr
     folder, *_ = untrained_model()
     known = {"title": "Fibrosis", "authors": "A. Curie", "licence": "CC BY 4.0"}
 
-    done = export.export(folder, ["onnx", "fiji"], known)
+    done = export.export(folder, ["onnx", "fiji", "qupath"], known)
 
-    assert [(one.target, one.problem) for one in done] == [("onnx", ""), ("fiji", "")]
+    assert [(one.target, one.problem) for one in done] == [("onnx", ""), ("fiji", ""), ("qupath", "")]
     assert all(one.difference <= 1e-5 for one in done)
-    assert sorted(path.name for path in (folder / "export").iterdir()) == ["fiji", "onnx"]
+    assert sorted(path.name for path in (folder / "export").iterdir()) == ["fiji", "onnx", "qupath"]
+    script = (folder / "export" / "qupath" / "classify_pixels.groovy").read_text(encoding="utf-8")
+    assert f"def modelFolder = '{folder / 'export' / 'qupath'}'" in script
     for one in done:
         told = (one.folder / "README.md").read_text(encoding="utf-8")
         assert told.startswith("# Fibrosis\n\nauthors: A. Curie; licence: CC BY 4.0\n\n")
@@ -257,9 +269,52 @@ def test_what_does_not_answer_alike_is_removed(tmp_path, untrained_model, monkey
 
 
 def test_what_a_model_cannot_become_is_said(tmp_path):
-    (done,) = export.export(untrained_classifier(tmp_path / "model"), ["fiji"])
-    assert done.problem == "A model of this kind cannot be used in Fiji."
-    assert not done.folder.exists()
+    folder = untrained_classifier(tmp_path / "model")
+    refused, *_, done = export.export(folder, ["fiji", "qupath", "onnx"])
+    assert refused.problem.startswith("Nothing was written for Fiji: a classifier says what a crop shows; Fiji's")
+    assert refused.difference != refused.difference  # none was measured
+    assert not done.problem
+    assert [path.name for path in (folder / "export").iterdir()] == ["onnx"]
+    told = reasons(folder)
+    assert told["fiji"] in refused.problem
+    assert not told["onnx"]
+
+
+def changed(folder, **new):
+    """The same model folder with other words in its model.json."""
+    path = folder / "model.json"
+    write_json(path, json.loads(path.read_text()) | new)
+    return folder
+
+
+def test_why_a_model_cannot_be_exported_is_known_before(tmp_path, untrained_model):
+    forest = changed(untrained_classifier(tmp_path / "forest"), decides={"network": 0.4})
+    assert "a random forest decides" in reasons(forest)["onnx"]
+    assert all(f": {reasons(forest)[one.target]}." in one.problem for one in export.export(forest, list(TARGETS)))
+    assert set(reasons(untrained_model()[0]).values()) == {""}
+    stardist = untrained_stardist(tmp_path / "stardist", classes=2)
+    assert set(reasons(stardist).values()) == {""}
+    network = json.loads((stardist / "model.json").read_text())["network"]
+    few = reasons(changed(stardist, network=network | {"n_rays": 3}))
+    assert few["qupath"].startswith("QuPath takes 3 directions")
+    assert not few["onnx"] + few["fiji"]
+    deep = {"network": network, "input": {"patch": [64, 64], "multiple_of": 128}}
+    assert "multiples of 128 pixels" in reasons(changed(stardist, **deep))["qupath"]
+    assert "do not know models of that kind" in reasons(changed(stardist, task="cellpose"))["onnx"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"task": "stardist", "network": 7}', "null", "{"])
+def test_a_damaged_model_can_become_nothing(tmp_path, text):
+    assert "there is no finished model" in reasons(tmp_path)["onnx"]
+    (tmp_path / "model.json").write_text(text)
+    assert "damaged" in reasons(tmp_path)["qupath"]
+
+
+def test_of_a_model_that_is_not_there_yet_the_kind_tells():
+    assert reasons(None, ("classification",))["fiji"]
+    assert not reasons(None, ("classification",))["onnx"]
+    assert not any(reasons(None, ("stardist", "classification")).values())
+    assert not any(reasons(None).values())
 
 
 def test_files_of_a_person_are_not_overwritten(tmp_path, untrained_model):
@@ -282,5 +337,5 @@ def test_the_command_line_writes_what_is_asked_for(tmp_path, untrained_model):
 def test_what_is_said_of_the_model_is_said_once(monkeypatch, capsys, tmp_path):
     told = [export.Exported(one, tmp_path, problem=why) for one, why in (("onnx", "no"), ("fiji", "no"))]
     monkeypatch.setattr(export, "export", lambda *_: told)
-    export.show_exports(dict.fromkeys(export.FIELDS, "") | {"model_folder": "m", "onnx": True, "fiji": True}, None)
+    export.show_exports(dict.fromkeys(export.FIELDS, "") | {"model_folder": "m"} | dict.fromkeys(TARGETS, True), None)
     assert capsys.readouterr().out == "no\n"

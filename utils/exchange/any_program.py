@@ -14,10 +14,11 @@ from utils.images.normalise import BACKGROUND, CHUNK, DENSE, LEAST_RANGE, QUANTI
 from utils.tasks.portable import Portable
 
 FILE, SCRIPT = "model.onnx", "predict.py"
-_templates = Environment(
+templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"), undefined=StrictUndefined, trim_blocks=True
 )
-_templates.filters["repr"] = repr
+templates.filters["repr"] = repr
+templates.filters["groovy"] = lambda text: re.sub(r"([\\'])", r"\\\1", " ".join(str(text).split()))
 
 
 def write(folder: Path, model: Portable, title: str) -> None:
@@ -52,7 +53,7 @@ def script(model: Portable, title: str) -> str:
     description, normalisation = model.description, model.description["normalisation"]
     own = normalisation["per"] != "training set"
     network = description["network"]
-    return _templates.get_template("any_program.py.txt").render(
+    return templates.get_template("any_program.py.txt").render(
         title=re.sub(r"[^\w .,-]", "", title),  # goes into a docstring
         channels=len(description["channels"]),
         signal=own and normalisation["kind"] == SIGNAL,

@@ -10,7 +10,8 @@ import numpy as np
 
 from utils import runtime
 from utils.errors import DataError, ModelError
-from utils.files import write_text
+from utils.exchange.targets import TARGETS, Target, reasons
+from utils.files import write_json, write_text
 from utils.pages.notes import note
 from utils.tasks.choices import chosen_model
 from utils.tasks.held_out import find_test_set
@@ -22,30 +23,9 @@ from utils.training.model_folder import no_result
 FOLDER, README = "export", "README.md"
 IMAGES = 3  # test images that an export is compared on
 LIMIT = 1e-5  # difference to the notebook's answer, as a share of its largest value where that is above 1
-NEEDED = {"onnx": "onnx", "onnxruntime": "onnxruntime"}  # modules that nothing else needs -> packages
-FIELDS = origin.SAID
-
-
-@dataclass(frozen=True)
-class Target:
-    """A form in which a model leaves the house.
-
-    Attributes
-    ----------
-    title
-        What it is for, as the form says it.
-    tasks
-        Names of the tasks whose models it can hold.
-    """
-
-    title: str
-    tasks: Sequence[str]
-
-
-TARGETS = {
-    "onnx": Target("any program that runs ONNX", ("unet", "stardist", "classification")),
-    "fiji": Target("Fiji", ("unet", "stardist")),
-}
+# modules that nothing else needs -> packages
+NEEDED = {"onnx": "onnx", "onnxruntime": "onnxruntime", "cv2": "opencv-python-headless<5"}
+FIELDS = ("title", "authors", "licence", "description", "cite")
 
 
 @dataclass(frozen=True)
@@ -60,9 +40,9 @@ class Exported:
 
 def _room(target: str) -> ModuleType:
     """Module with `write`, `read`, `expected` and `how`, imported late: it may need what was installed a moment ago."""
-    from utils.exchange import any_program, saved_model
+    from utils.exchange import any_program, qupath, saved_model
 
-    return {"onnx": any_program, "fiji": saved_model}[target]
+    return {"onnx": any_program, "fiji": saved_model, "qupath": qupath}[target]
 
 
 def export(folder: Path, targets: Iterable[str], about: Mapping[str, str] | None = None) -> list[Exported]:
@@ -93,12 +73,23 @@ def export(folder: Path, targets: Iterable[str], about: Mapping[str, str] | None
     runtime.ensure(NEEDED)
     task, _ = read_task(folder)
     about = _remember(folder, about or {})
+    against = {one: reasons(folder)[one] for one in targets}
+    if all(against.values()):
+        return [_refused(folder, one, why) for one, why in against.items()]
     try:
         model = task.portable(folder)
     except ModelError as error:
         return [Exported(one, folder / FOLDER / one, problem=str(error)) for one in targets]
     images = _images(task, folder, model)
-    return [_export(folder, one, model, about, images) for one in targets]
+    return [
+        _refused(folder, one, why) if why else _export(folder, one, model, about, images)
+        for one, why in against.items()
+    ]
+
+
+def _refused(folder: Path, target: str, why: str) -> Exported:
+    told = f"Nothing was written for {TARGETS[target].title}: {why}."
+    return Exported(target, folder / FOLDER / target, problem=told)
 
 
 def _remember(folder: Path, about: Mapping[str, str]) -> dict:
@@ -130,8 +121,6 @@ def _whole_multiples(array: np.ndarray, model: Portable) -> np.ndarray:
 def _export(folder: Path, name: str, model: Portable, about: Mapping, images: Sequence[np.ndarray]) -> Exported:
     """Write, read back, compare; a folder of that name is replaced at the end, if an export wrote it."""
     target, place, room = TARGETS[name], folder / FOLDER / name, _room(name)
-    if model.description["task"] not in target.tasks:
-        return Exported(name, place, problem=f"A model of this kind cannot be used in {target.title}.")
     if place.exists() and not (place / README).is_file():
         raise DataError(f"{place} exists and was not written by an export. Move it away, then run the cell again.")
     fresh = place.with_name(f".{name}.new")

@@ -1,7 +1,7 @@
 """Keras networks as ONNX with channels first, which OpenCV, and so QuPath, runs at any size as well as onnxruntime.
 
 What converters write runs in onnxruntime only: files of tf2onnx are refused by OpenCV or, of one size, answer wrongly
-without a word; Keras's own have channels last. The networks of this project are made of a dozen kinds of layers.
+without a word; Keras's own have channels last. The networks of this project are made of two dozen kinds of layers.
 """
 
 from collections.abc import Iterable
@@ -18,6 +18,7 @@ from utils.files import atomic
 OPSET = 13  # the newest that every reader knows: OpenCV 4.10 to 5, and deepImageJ's (8 to 18)
 IR_VERSION = 8
 INPUT = "image"
+ARITHMETIC = ("Add", "Subtract", "Multiply", "TrueDivide")  # of two values, one of which may be numbers
 
 
 def write_onnx(path: Path, network: keras.Model, names: Iterable[str], size: tuple[int, int] | None = None) -> None:
@@ -57,24 +58,39 @@ class _Graph:
         sides = size or ("height", "width")
         self.input = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["batch", image.shape[-1], *sides])
         self.names[id(image)], self.sizes[id(image)] = INPUT, size
-        for layer in network.layers:
-            if not isinstance(layer, keras.layers.InputLayer):
-                self._add(layer)
+        self._write_all(network)
 
-    def _add(self, layer: keras.Layer) -> None:
+    def _write_all(self, network: keras.Model) -> None:
+        for layer in network.operations:  # layers, and arithmetic between them
+            if isinstance(layer, keras.Model):  # a network of others within this one
+                (call,) = layer._inbound_nodes
+                self._name(layer.inputs[0], call.input_tensors[0])
+                self._write_all(layer)
+                self._name(call.output_tensors[0], layer.outputs[0])
+            elif not isinstance(layer, keras.layers.InputLayer):
+                self._write(layer)
+
+    def _name(self, tensor: keras.KerasTensor, same: keras.KerasTensor) -> None:
+        """Give a value the name of another one that is the same."""
+        self.names[id(tensor)], self.sizes[id(tensor)] = self.names[id(same)], self.sizes[id(same)]
+
+    def _write(self, layer: keras.Operation) -> None:
         write = getattr(self, f"_{type(layer).__name__.lower()}", None)
         if write is None:
             raise _unknown(f"layer {layer.name} ({type(layer).__name__})")
         given = _inputs(layer)
-        self.size = self.sizes[id(given[0])]  # of what the layer is given
-        self.names[id(layer.output)] = write(layer, *(self.names[id(one)] for one in given))
+        tensors = [one for one in given if id(one) in self.names]
+        self.size = self.sizes[id(tensors[0])]  # of what the layer is given
+        names = (self.names[id(one)] if id(one) in self.names else self._per_channel(one) for one in given)
+        self.names[id(layer.output)] = write(layer, *names)
         self.sizes[id(layer.output)] = self._size_after(layer)
 
-    def _size_after(self, layer: keras.Layer) -> tuple[int, int] | None:
-        if self.size is None or len(layer.output.shape) != 4:
+    def _size_after(self, layer: keras.Operation) -> tuple[int, int] | None:
+        if self.size is None or not isinstance(layer, keras.Layer) or isinstance(layer.input, list):
+            return self.size
+        if len(layer.output.shape) != 4:
             return None
-        shapes = [(1, *self.sizes[id(one)], one.shape[-1]) for one in _inputs(layer)]
-        return tuple(layer.compute_output_shape(shapes if len(shapes) > 1 else shapes[0])[1:3])
+        return tuple(layer.compute_output_shape((1, *self.size, layer.input.shape[-1]))[1:3])
 
     def made(self) -> onnx.GraphProto:
         return helper.make_graph(self.nodes, "network", [self.input], self.outputs, self.weights)
@@ -86,10 +102,15 @@ class _Graph:
         shape = ["batch", tensor.shape[-1], *sides]
         self.outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
 
-    def _constant(self, values: np.ndarray) -> str:
+    def _constant(self, values: np.ndarray, dtype: type = np.float32) -> str:
         name = f"weights_{len(self.weights)}"
-        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(values, np.float32), name))
+        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(values, dtype), name))
         return name
+
+    def _per_channel(self, values: np.ndarray | float) -> str:
+        """A number, or one for each channel, to be combined with a value whose channels come first."""
+        values = np.ravel(values)
+        return self._constant(values if values.size == 1 else values.reshape(-1, 1, 1))
 
     def _node(self, kind: str, *inputs: str, **attributes) -> str:
         name = f"{kind}_{len(self.nodes)}"
@@ -100,6 +121,8 @@ class _Graph:
         kind = function.__name__
         if kind == "linear":
             return x
+        if kind == "silu":
+            return self._node("Mul", x, self._node("Sigmoid", x))
         if kind not in ("relu", "sigmoid", "softmax"):
             raise _unknown(f"activation {kind}")
         return self._node(kind.capitalize(), x, **({"axis": 1} if kind == "softmax" else {}))
@@ -108,10 +131,28 @@ class _Graph:
 
     def _conv2d(self, layer, x):
         kernel, *bias = layer.get_weights()
-        weights = [self._constant(kernel.transpose(3, 2, 0, 1)), *map(self._constant, bias)]
+        return self._convolution(layer, x, kernel.transpose(3, 2, 0, 1), bias)
+
+    def _depthwiseconv2d(self, layer, x):
+        kernel, *bias = layer.get_weights()
+        height, width, channels, times = kernel.shape
+        kernel = kernel.transpose(2, 3, 0, 1).reshape(channels * times, 1, height, width)
+        return self._convolution(layer, x, kernel, bias, group=channels)
+
+    def _convolution(self, layer, x, kernel, bias, group=1):
+        """Convolution with a kernel (to, from, Y, X).
+
+        One of 3 x 3 is written as 3 x 4 with a column of zeros, which is the same: for 3 x 3 OpenCV takes faster ways
+        that round ten times as much (Winograd, up to 2e-5 in trained networks) or, channel by channel, answer wrongly
+        where an image has become smaller than the kernel.
+        """
         pads = self._pads(layer) if layer.padding == "same" else [0, 0, 0, 0]
-        shape = {"kernel_shape": layer.kernel_size, "strides": layer.strides, "dilations": layer.dilation_rate}
-        return self._activated(layer.activation, self._node("Conv", x, *weights, pads=pads, **shape))
+        if kernel.shape[2:] == (3, 3):
+            kernel, pads = np.pad(kernel, ((0, 0), (0, 0), (0, 0), (0, 1))), [*pads[:3], pads[3] + 1]
+        shape = {"kernel_shape": kernel.shape[2:], "strides": layer.strides, "dilations": layer.dilation_rate}
+        weights = [self._constant(kernel), *map(self._constant, bias)]
+        found = self._node("Conv", x, *weights, pads=pads, group=group, **shape)
+        return self._activated(layer.activation, found)
 
     def _pads(self, layer) -> list[int]:
         """Pixels added before and after each axis by padding "same"; of an unknown size: one that strides divide."""
@@ -153,8 +194,18 @@ class _Graph:
         kernel, *bias = layer.get_weights()
         return self._activated(layer.activation, self._node("Gemm", x, *map(self._constant, [kernel, *bias])))
 
+    def _zeropadding2d(self, layer, x):
+        (top, bottom), (left, right) = layer.padding
+        return self._node("Pad", x, self._constant([0, 0, top, left, 0, 0, bottom, right], np.int64))
+
     def _globalaveragepooling2d(self, layer, x):
         return self._node("Flatten", self._node("GlobalAveragePool", x), axis=1)
+
+    def _reshape(self, layer, x):
+        *sides, channels = layer.target_shape
+        if sides != [1, 1]:
+            raise _unknown(f"layer {layer.name}")
+        return self._node("Reshape", x, self._constant([-1, channels, 1, 1], np.int64))
 
     def _concatenate(self, layer, *values):
         return self._node("Concat", *values, axis=1)
@@ -162,23 +213,57 @@ class _Graph:
     def _activation(self, layer, x):
         return self._activated(layer.activation, x)
 
+    def _relu(self, layer, x):
+        if layer.negative_slope or layer.threshold:
+            raise _unknown(f"layer {layer.name}")
+        if layer.max_value is None:
+            return self._node("Relu", x)
+        return self._node("Clip", x, *(self._constant(np.array(one)) for one in (0.0, layer.max_value)))
+
     def _softmax(self, layer, x):
         return self._node("Softmax", x, axis=1)
 
     def _rescaling(self, layer, x):
-        scaled = self._node("Mul", x, self._constant(layer.scale))
-        return self._node("Add", scaled, self._constant(layer.offset)) if np.any(layer.offset) else scaled
+        scaled = self._node("Mul", x, self._per_channel(layer.scale))
+        return self._node("Add", scaled, self._per_channel(layer.offset)) if np.any(layer.offset) else scaled
+
+    def _normalization(self, layer, x):
+        deviation = np.maximum(np.sqrt(np.asarray(layer.variance)), keras.config.epsilon())
+        centred = self._node("Sub", x, self._per_channel(layer.mean))
+        return self._node("Div", centred, self._per_channel(deviation))
+
+    def _add(self, layer, *values):
+        return self._node("Add", *values)
+
+    def _subtract(self, layer, *values):
+        return self._node("Sub", *values)
+
+    def _multiply(self, layer, *values):
+        return self._node("Mul", *values)
+
+    def _truedivide(self, layer, *values):
+        return self._node("Div", *values)
+
+    def _getitem(self, layer, x):
+        everything, channel = layer._inbound_nodes[0].arguments.args[1]
+        if everything is not Ellipsis or not isinstance(channel, int):
+            raise _unknown(f"layer {layer.name}")
+        ends = ([channel], [channel + 1], [1])  # kept as an image of one channel
+        return self._node("Slice", x, *(self._constant(one, np.int64) for one in ends))
+
+    def _stack(self, layer, *values):
+        return self._node("Concat", *values, axis=1)
 
     def _dropout(self, layer, x):
         return x
 
 
-def _inputs(layer: keras.Layer) -> list[keras.KerasTensor]:
+def _inputs(layer: keras.Operation) -> list:
+    """What a layer is given, and for arithmetic the numbers, too."""
+    if not isinstance(layer, keras.Layer) and type(layer).__name__ in ARITHMETIC:
+        return list(layer._inbound_nodes[0].arguments.args)
     return layer.input if isinstance(layer.input, list | tuple) else [layer.input]
 
 
 def _unknown(what: str) -> ModelError:
-    return ModelError(
-        f"The {what} of this network cannot be written as ONNX. Export the model another way; a classifier can be "
-        'trained with the network "small CNN" instead.'
-    )
+    return ModelError(f"The {what} of this network cannot be written as ONNX. Export the model another way.")

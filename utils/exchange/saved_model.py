@@ -81,6 +81,8 @@ def how(model: Portable) -> list[str]:
             "In Fiji with the update sites CSBDeep, StarDist and TensorFlow: *Plugins > StarDist > StarDist 2D*, "
             f"*Model: Model (.zip) from File*, and choose `{FILE}`."
         )
+        if len(description["classes"]) > 2:
+            where += " It finds the objects; their classes no plugin shows."
     else:
         where = (
             "In Fiji with the update sites CSBDeep and TensorFlow: *Plugins > CSBDeep > Run your network*, and choose "

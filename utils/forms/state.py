@@ -37,6 +37,8 @@ class Form(Declaration):
     ``names=("2D_demo",)``: what may stand there too and is no path);
     ``GroupRule`` with ``.tag(of="training_source")`` offers what the names of the images in that folder look like.
     ``.tag(path=True, beside="training_source")`` is filled in with the annotations found beside that folder.
+    ``.tag(of="model_folder", unless=reasons)`` greys a tick out where `reasons` has something against it, see
+    `utils.forms.possible`.
     A rule between fields is a `traitlets.validate` method whose TraitError says "must ...".
     A field ``preset`` with the class attribute ``presets = {name: {field: value}}`` fills other fields; with
     ``.tag(by_machine=True)`` it stands at the one that suits the machine, unless values are given, see `start_texts`.
@@ -59,6 +61,8 @@ class Form(Declaration):
         The preset that suits this machine; "Default" for forms that do not ask.
     filled : str
         Sentences on values of `fill_all` that do not fit here.
+    meant : dict of str to str
+        What a field stands for while it is empty, see `empty_means`.
 
     Raises
     ------
@@ -74,6 +78,7 @@ class Form(Declaration):
         self.shown: dict[str, str] = {}
         self.wrong: dict[str, str] = {}
         self.settled: dict[str, tuple[Any, str]] = {}
+        self.meant: dict[str, str] = {}
         self._redraws: list[Callable[[], None]] = []
         self._callbacks: list[Callable[[], None]] = []
         self._overridden = {name: self.text_of(name, value) for name, value in overrides.items()}
@@ -127,6 +132,12 @@ class Form(Declaration):
     def settle(self, chosen: Mapping[str, tuple[Any, str]]) -> None:
         """Take what was chosen from the data, value and reason by field; shown beside fields that say `AUTOMATIC`."""
         self.settled = dict(chosen)
+        for redraw in self._redraws:
+            redraw()
+
+    def empty_means(self, **folders: Path | None) -> None:
+        """Say which folder a field stands for while it is empty; None where there is none yet."""
+        self.meant = {name: os.fspath(folder) for name, folder in folders.items() if folder is not None}
         for redraw in self._redraws:
             redraw()
 

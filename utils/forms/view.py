@@ -13,6 +13,7 @@ from utils.errors import FormError, label, with_labels
 from utils.forms.chooser import MUTED, RED, Unfolding, styled
 from utils.forms.fields import AUTOMATIC, Automatic, GroupRule, to_text
 from utils.forms.going_on import Offer, models, offers
+from utils.forms.possible import note_possible, reason_against
 from utils.forms.settings import from_first_page, read_settings
 from utils.forms.state import (
     Form,
@@ -46,7 +47,7 @@ def notes_on(form: Form, name: str) -> list[str]:
     given = from_first_page(form.form_name) if name in remembered(form) else {}
     notes += ["filled in from the first page"] * (name in given and text == to_text(given[name]))
     notes += note_beside(form, name) + note_groups(form, name) + note_preset(form, name) + note_taken(form, name)
-    notes += note_images_of(form, name)
+    notes += note_possible(form, name)
     if text == AUTOMATIC and name in form.settled:
         value, reason = form.settled[name]
         notes.append(f"{in_words(value)}: {reason}" if value != "" else reason)
@@ -135,6 +136,8 @@ class FieldRow:
             self.control.options = group_choices(self.form, self.name)
             self.own.value = ""
         self.control.value = text == "True" if isinstance(self.trait, Bool) else text
+        # What is ticked already can be taken back.
+        self.control.disabled = text != "True" and bool(reason_against(self.form, self.name))
         if self.known:
             self.known.value = text if text in dict(self.known.options).values() else ""
         self._showing = False

@@ -251,7 +251,8 @@ class ObjectPrediction:
     def portable(self, folder: Path) -> Portable:
         """See `Task`."""
         segmenter = self.load(folder)
-        model, description = segmenter.model, segmenter.description
+        model = segmenter.model
+        description = {**segmenter.description, "thresholds": model.thresholds._asdict()}
         outputs = {
             "prob": "probability of being in an object",
             "dist": f"distance to the object's border in {model.config.n_rays} directions, in pixels, at least 0.001",

@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 import tifffile
+from scipy.ndimage import label
 
 from utils.data.folders import find_images
 from utils.files import atomic, meaningful, write_csv
+from utils.forms.fields import AUTOMATIC
 from utils.images.geojson import ANNOTATION, feature, outline
 from utils.images.image import Image, read_image, tiff_options, write_tiff
 from utils.images.masks import to_values
@@ -28,6 +30,11 @@ from utils.training.networks import load_network
 TILE = 512  # side of a prediction tile in pixels; bounds the memory, whatever the image's size
 OVERLAP = 64  # pixels that neighbouring tiles share and blend over, more than the default U-Net sees around a pixel
 MEASUREMENTS = "measurements.csv"
+MOST_PARTS = 20_000  # areas of an image whose outlines are written unasked: about two seconds
+NO_OUTLINES = (
+    f"has more than {MOST_PARTS} separate areas, so no outlines for QuPath were written, which would take long.",
+    'Choose "yes" in the field qupath to have them, or smooth the mask in Fiji first.',
+)
 OVERLAY_SIDE = 2048  # pixels; larger overlays are thinned, they are for looking
 
 
@@ -138,9 +145,12 @@ class PixelResults(Results):
             check_channels(image.array, file, self.description)
         ids = self._class_ids(image)
         row = measure(ids, image, self.predictor.classes)
-        self.write_outlines(file, image.pixel_size_um, areas(ids, row, self.predictor.classes))
+        known, remarks = image.pixel_size_um, image.remarks
+        if self.qupath == AUTOMATIC and known and n_parts(ids, self.predictor.classes) > MOST_PARTS:
+            known, remarks = None, (*remarks, NO_OUTLINES)
+        self.write_outlines(file, known, areas(ids, row, self.predictor.classes))
         self._write(ids, image)
-        return Found([row], image.pixel_size_um, file, image.remarks)
+        return Found([row], image.pixel_size_um, file, remarks)
 
     def append(self, found: Found, rows: list[dict]) -> None:
         """See `Results`."""
@@ -171,6 +181,11 @@ class PixelResults(Results):
             colours=table if few else None,
             value_range=None if few else (0, max(table)),
         )
+
+
+def n_parts(ids: np.ndarray, classes: Sequence[dict]) -> int:
+    """Number of separate areas of all classes but background, of class ids (Y, X)."""
+    return sum(label(ids == one["id"])[1] for one in classes[1:])
 
 
 def areas(ids: np.ndarray, row: Mapping, classes: Sequence[dict]) -> Iterator[dict]:
