@@ -207,3 +207,9 @@ def test_the_stop_button_says_one_sentence():
     first, *rest = done.stdout.splitlines()
     assert first == "You stopped this cell. Run it again to go on; the cells below it were not run."
     assert any("ZeroDivisionError" in line for line in rest)  # other errors look as always
+
+
+def test_a_part_of_a_package_that_is_not_there_is_missing(pip, capsys):
+    runtime.ensure({"no_such_package.core": "no-such-package", "json.decoder": "json"})
+    ((command, _),) = pip
+    assert command[-1] == "no-such-package"

@@ -38,7 +38,6 @@ from utils.pages.pictures import result_image, write_png
 from utils.paths import DESCRIPTION, SPLIT
 from utils.tasks.portable import Portable
 
-FILE = "package.zip"
 PLAIN = "channels_first.onnx"  # the network without normalisation, for OpenCV, and so for QuPath
 FORMATS = ("keras_v3", "tensorflow_saved_model_bundle")
 INPUT, OUTPUT = "input", "output"  # as the plugins of Fiji name them, too
@@ -146,22 +145,23 @@ def write(folder: Path, model: Portable, about: Mapping[str, str], image: np.nda
     about
         What is known of it: title, authors, licence, description, cite.
     image
-        A test image (Y, X, C) as read, whose middle becomes that of the package.
+        A test image (Y, X, C) as read, a part of which becomes that of the package.
     source
         Model folder.
     """
     with tempfile.TemporaryDirectory() as place:
         description = _description(Path(place), model, about, image, source)
         folder.mkdir(parents=True, exist_ok=True)
-        save_bioimageio_package(description, output_path=folder / FILE)
+        name = zoo_text.file_name(about["title"], model.description["task"])
+        save_bioimageio_package(description, output_path=folder / name)
 
 
 def _description(place: Path, model: Portable, about: Mapping, image: np.ndarray, source: Path) -> spec.ModelDescr:
-    image = sized(_middle(image), model)
+    image = sized(_lively(image), model)
     answer = expected(model, image)[FORMATS[0]]
     np.save(place / "test_input.npy", image[np.newaxis].astype(np.float32))
     np.save(place / "test_output.npy", answer[np.newaxis])
-    write_png(place / "cover.png", _cover(image, answer))
+    write_png(place / "cover.png", _cover(image, answer, model.description["task"] == "unet"))
     write_text(place / "README.md", zoo_text.documentation(model, about, source, tileable(model)))
     return spec.ModelDescr(
         **zoo_text.about(about, model, place),
@@ -175,10 +175,11 @@ def _description(place: Path, model: Portable, about: Mapping, image: np.ndarray
     )
 
 
-def _middle(image: np.ndarray) -> np.ndarray:
-    """The middle of an image, at most `SHOWN` pixels wide and high: a test image makes a package large."""
-    y, x = (max(0, side - SHOWN) // 2 for side in image.shape[:2])
-    return image[y : y + SHOWN, x : x + SHOWN]
+def _lively(image: np.ndarray) -> np.ndarray:
+    """The part of an image with most to see, at most `SHOWN` pixels wide and high: packages should be small."""
+    ys, xs = (range(0, max(1, side - SHOWN + 1), SHOWN // 4) for side in image.shape[:2])
+    parts = [image[y : y + SHOWN, x : x + SHOWN] for y in ys for x in xs]
+    return max(parts, key=lambda part: float(np.std(part)))
 
 
 def _space(model: Portable) -> dict:
@@ -272,12 +273,12 @@ def _config(model: Portable, source: Path) -> spec.Config:
     return spec.Config(bioimageio=spec.BioimageioConfig(reproducibility_tolerance=[tolerance]), **more)
 
 
-def _cover(image: np.ndarray, answer: np.ndarray) -> np.ndarray:
-    """Picture (Y, 2 Y, 3), uint8: the middle of an image beside what the network makes of it; a crop by itself."""
+def _cover(image: np.ndarray, answer: np.ndarray, inverse: bool) -> np.ndarray:
+    """Picture (Y, 2 X, 3), uint8: an image beside the probability in the first channel, or 1 - it; a crop alone."""
     picture = result_image(image)
-    if answer.ndim == 3:  # probability of all that is not background, or of objects
-        found = 1 - answer[..., 0] if answer[..., 0].max() <= 1 and answer.shape[-1] <= 20 else answer[..., 0]
-        picture = np.concatenate([picture, np.repeat(found[..., np.newaxis], 3, axis=-1)], axis=1)
+    if answer.ndim == 3:
+        found = np.repeat(answer[..., :1], 3, axis=-1)
+        picture = np.concatenate([picture, 1 - found if inverse else found], axis=1)
     return np.round(255 * np.clip(picture, 0, 1)).astype(np.uint8)
 
 
@@ -327,9 +328,9 @@ def _unpacked_elsewhere() -> Iterator[None]:
 def how(model: Portable) -> list[str]:
     """How to use it, a paragraph each."""
     told = [
-        f"`{FILE}` is a package of the BioImage Model Zoo. In Fiji with the update site DeepImageJ: *Plugins > "
-        "DeepImageJ > DeepImageJ Run*, *Install from file*. In Python: `bioimageio predict package.zip` of "
-        "bioimageio.core. To publish it, upload it at https://bioimage.io.",
+        "The zip file is a package of the BioImage Model Zoo. In Fiji with the update site DeepImageJ: *Plugins > "
+        "DeepImageJ > DeepImageJ Install Model*, then *DeepImageJ Run*. In Python: `bioimageio predict` of "
+        "bioimageio.core with its name. To publish it, upload it at https://bioimage.io.",
         "In these notebooks the zip file is a model to go on from, in the field *Starting model*.",
     ]
     return told if tileable(model) or model.size else [*told, zoo_text.WHOLE]
@@ -340,7 +341,8 @@ def read(folder: Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
 
     ModelError where the package does not pass its own test.
     """
-    description = load_model_description(folder / FILE)
+    (file,) = folder.glob("*.zip")
+    description = load_model_description(file)
     summary = test_model(description)
     if summary.status != "passed":
         reasons = "; ".join(error.msg for detail in summary.details for error in detail.errors)

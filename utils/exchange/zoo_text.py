@@ -74,7 +74,12 @@ def about(given: Mapping[str, str], model: Portable, place: Path) -> dict:
 def name(title: str, task: str) -> str:
     """Title in the letters that the Zoo knows, of at least 5."""
     text = re.sub(r" +", " ", LETTERS.sub(" ", title)).strip()
-    return short(text if len(text) >= 5 else f"{text} ({KIND[task].split(' ')[0]} model)".strip(), 128)
+    return text[:64].strip() if len(text) >= 5 else f"{text} ({KIND[task].partition(' ')[0]} model)".strip()
+
+
+def file_name(title: str, task: str) -> str:
+    """Name of the zip file, which tells packages apart where they are kept."""
+    return f"{re.sub(r'[^A-Za-z0-9_+-]+', '_', name(title, task)).strip('_')}.zip"
 
 
 def short(text: str, most: int) -> str:
