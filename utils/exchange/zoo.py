@@ -1,9 +1,9 @@
 """A model as a package of the BioImage Model Zoo, which bioimageio.core, deepImageJ and others run.
 
-The package holds the network in three formats with the normalisation of the notebooks, a test image and its answer,
-and the model folder, so that it is a starting model again here. Where each image has a range of its own that only this
-project computes (`utils.exchange.brightness`), it is computed inside the network, and the package says that images must
-not be cut into tiles.
+The package holds the network as Keras and TensorFlow read it with the normalisation of the notebooks, a test image and
+its answer, and the model folder, so that it is a starting model again here. Where each image has a range of its own
+that only this project computes (`utils.exchange.brightness`), it is computed inside the network, and the package says
+that images must not be cut into tiles.
 """
 
 import importlib.metadata
@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -256,8 +256,10 @@ def _attached(place: Path, model: Portable, source: Path) -> list[Path]:
         hidden = split.assign(file=[f"image {i + 1}" for i in range(len(split))], group="")
         write_csv(place / SPLIT, hidden)
         found.append(place / SPLIT)
-    write_onnx(place / PLAIN, model.network, model.outputs, model.size)
-    return [*found, place / PLAIN]
+    with suppress(ModelError):  # networks of others have layers that OpenCV does not run
+        write_onnx(place / PLAIN, model.network, model.outputs, model.size)
+        found.append(place / PLAIN)
+    return found
 
 
 def _config(model: Portable, source: Path) -> spec.Config:

@@ -145,7 +145,12 @@ def _use(model: Portable, tileable: bool) -> list[str]:
         f"{f', of about {pixel:g} um per pixel' if pixel else ''}."
     ]
     if not tileable and not model.size:
-        told.append(WHOLE)
+        y, x = model.multiple
+        told.append(f"{WHOLE} Sides that are multiples of {x} (width) and {y} (height) are best: others are padded.")
+    elif not model.size and description["normalisation"]["per"] == "image":
+        told.append(
+            "Images in which less than two pixels of a thousand stand out are scaled otherwise by the notebook."
+        )
     return [*told, f"Output: {'; '.join(model.outputs.values())}.", *_after(model)]
 
 
