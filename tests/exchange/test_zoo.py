@@ -76,7 +76,7 @@ def test_the_network_of_a_package_answers_for_images_as_read(tmp_path, untrained
     with_normalisation(folder, NORMALISATION if per == "percentile" else normalisation_of([array], per))
     model = UNET.portable(folder)
     np.testing.assert_allclose(answered(model, array), zoo.expected(model, array)["keras_v3"], atol=1e-5)
-    assert zoo.tileable(model) is (per != EACH_IMAGE)
+    assert zoo.tileable(model) is (per == TOGETHER)
 
 
 @pytest.mark.parametrize(("grid", "channels", "classes"), [(1, 1, 2), (2, 3, None)])

@@ -49,14 +49,25 @@ TENSORFLOW = "1.15.5"  # reads the bundle, and so does every later one
 
 
 def tileable(model: Portable) -> bool:
-    """Whether parts of an image can be predicted one by one: not where each has a range of its own in the network."""
-    normalisation = model.description["normalisation"]
-    return model.size is None and (normalisation["per"] == "training set" or normalisation["kind"] != SIGNAL)
+    """Whether parts of an image can be predicted one by one, which needs a range that all images have in common.
+
+    bioimageio.core mirrors an image beyond its border by the halo of a tile before it looks for percentiles.
+    """
+    return model.size is None and model.description["normalisation"]["per"] == "training set"
 
 
 def _scaled_outside(model: Portable) -> bool:
-    """Whether each image is scaled to its percentiles, which programs know, before it is cut into tiles."""
-    return tileable(model) and model.description["normalisation"]["per"] == "image"
+    """Whether programs scale each image to its percentiles, which they know how to do, before the network sees it."""
+    normalisation = model.description["normalisation"]
+    return model.size is None and normalisation["per"] == "image" and normalisation["kind"] != SIGNAL
+
+
+def _tiles(model: Portable) -> str:
+    """What is to be said about tiles."""
+    if tileable(model):
+        return zoo_text.TILES
+    y, x = model.multiple
+    return "" if model.size else zoo_text.whole_images(_scaled_outside(model), f"{x} (width) and {y} (height)")
 
 
 def complete(model: Portable) -> keras.Model:
@@ -162,7 +173,7 @@ def _description(place: Path, model: Portable, about: Mapping, image: np.ndarray
     np.save(place / "test_input.npy", image[np.newaxis].astype(np.float32))
     np.save(place / "test_output.npy", answer[np.newaxis])
     write_png(place / "cover.png", _cover(image, answer, model.description["task"] == "unet"))
-    write_text(place / "README.md", zoo_text.documentation(model, about, source, tileable(model)))
+    write_text(place / "README.md", zoo_text.documentation(model, about, source, _tiles(model)))
     return spec.ModelDescr(
         **zoo_text.about(about, model, place),
         documentation=spec.FileDescr(source=place / "README.md"),
@@ -309,10 +320,18 @@ def export(
     with _unpacked_elsewhere():
         answer = read(folder)
         for image in images:
-            given = answer(image)
-            for one, values in expected(model, image).items():
-                differences.append(np.abs(given[one] - values).max() / max(1, np.abs(values).max()))
+            wanted = expected(model, image)
+            differences += [_difference(given, wanted[one]) for one, given in answer(image).items()]
+            if tileable(model):  # as parts of a larger image, of which the border does not count
+                y, x = sides(model).halo
+                inner = slice(y, image.shape[0] - y), slice(x, image.shape[1] - x)
+                found = answer(image, as_tile=True).items()
+                differences += [_difference(given[inner], wanted[one][inner]) for one, given in found]
     return float(np.max(differences))
+
+
+def _difference(given: np.ndarray, wanted: np.ndarray) -> float:
+    return np.abs(given - wanted).max() / max(1, np.abs(wanted).max())
 
 
 @contextmanager
@@ -335,11 +354,14 @@ def how(model: Portable) -> list[str]:
         "bioimageio.core with its name. To publish it, upload it at https://bioimage.io.",
         "In these notebooks the zip file is a model to go on from, in the field *Starting model*.",
     ]
-    return told if tileable(model) or model.size else [*told, zoo_text.WHOLE]
+    return [*told, *([_tiles(model)] if not model.size else [])]
 
 
-def read(folder: Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+def read(folder: Path) -> Callable[..., dict[str, np.ndarray]]:
     """What bioimageio.core answers: an image (Y, X, C) as read -> the answer of each format by its name.
+
+    With `as_tile` the image is mirrored beyond its border by the halo, which is cut off from the answer, as it is done
+    with parts of a larger one.
 
     ModelError where the package does not pass its own test.
     """
@@ -351,11 +373,11 @@ def read(folder: Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
         raise ModelError(f"The package does not pass the test of the BioImage Model Zoo: {reasons[:600]}")
     pipelines = {one: create_prediction_pipeline(description, weight_format=one) for one in FORMATS}
 
-    def answer(image: np.ndarray) -> dict[str, np.ndarray]:
-        found = {}
+    def answer(image: np.ndarray, as_tile: bool = False) -> dict[str, np.ndarray]:
+        found, alone = {}, {"skip_input_padding": not as_tile, "skip_output_cropping": not as_tile}
         for one, pipeline in pipelines.items():
             sample = create_sample_for_model(model=description, inputs={INPUT: image[np.newaxis]})
-            result = pipeline.predict_sample_without_blocking(sample)
+            result = pipeline.predict_sample_without_blocking(sample, **alone)
             found[one] = result.members[OUTPUT].data.to_numpy()[0]
         return found
 

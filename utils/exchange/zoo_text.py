@@ -35,11 +35,9 @@ TAGS = {
     "stardist": ["stardist", "instance-segmentation", "object-detection"],
     "classification": ["image-classification"],
 }
-WHOLE = (
-    "**Give it whole images.** The network brings each image to a common range of brightness by itself; where a "
-    "program cuts images into tiles, each tile would be brightened for itself and the answer would be another. Choose "
-    'a tile as large as the image. A model trained with "all images together" in the field *Normalisation* may be '
-    "tiled."
+TILES = (
+    "Images may be cut into tiles. Near the border of an image, as far as the halo, programs mirror the image and the "
+    "notebook does not: answers may differ there."
 )
 DOI = re.compile(r"10\.\d{4,9}/[^\s,;\"<>]+[^\s,;.\"<>)]")
 LETTERS = re.compile(r"[^A-Za-z0-9_+\- ()]")  # a name in the Zoo has no others
@@ -110,7 +108,30 @@ def _licence(text: str, place: Path) -> spec.LicenseId | spec.FileDescr | None:
 def _cite(text: str, task: str) -> list[spec.CiteEntry]:
     """What is to be cited, as far as it has an address: without one the Zoo takes it in the documentation only."""
     found = [spec.CiteEntry(text=text, doi=spec.Doi(match[0]))] if (match := DOI.search(text)) else []
-    return found + [spec.CiteEntry(text=words, doi=spec.Doi(doi)) for words, doi in [METHOD[task]] if task in METHOD]
+    method = [METHOD[task]] if task in METHOD else []
+    return found + [spec.CiteEntry(text=words, doi=spec.Doi(doi)) for words, doi in method]
+
+
+def whole_images(scaled_outside: bool, multiples: str) -> str:
+    """Say that images are not to be cut into tiles.
+
+    `scaled_outside`: the program scales them, not the network; `multiples` of pixels are the sides it takes.
+    """
+    if scaled_outside:
+        why = (
+            "Where a program cuts images into tiles, answers differ near their borders. An image of which less than 2 "
+            "pixels in 1000 stand out is scaled otherwise in the notebook."
+        )
+    else:
+        why = (
+            "The network brings each image to a common range of brightness by itself: where a program cuts images into "
+            "tiles, each tile would be brightened for itself and the answer would be another."
+        )
+    return (
+        f"**Give it whole images.** {why} Choose a tile as large as the image. Sides that are multiples of {multiples} "
+        'are best, others are padded. A model trained with "all images together" in the field *Normalisation* may be '
+        "tiled."
+    )
 
 
 def channels(model: Portable) -> list[str]:
@@ -121,21 +142,21 @@ def channels(model: Portable) -> list[str]:
     return [str(one["name"]) for one in model.description["classes"]]
 
 
-def documentation(model: Portable, given: Mapping[str, str], source: Path, tileable: bool) -> str:
+def documentation(model: Portable, given: Mapping[str, str], source: Path, tiles: str) -> str:
     """README.md of the package: what it is, made from what, how good, how to use it.
 
-    `source` is the model folder, `given` what is known of the model, `tileable` whether images may be cut into tiles.
+    `source` is the model folder, `given` what is known of the model, `tiles` what is to be said about tiles.
     """
     task = model.description["task"]
     parts = [f"# {given['title']}", f"{KIND[task]}, made with NoCodeDL4Bio."]
     parts += [remark] if (remark := no_result(source)) else []
     labels = {"description": "", "authors": "Authors: ", "licence": "Licence: ", "cite": "Please cite: "}
     parts += [f"{label}{given[key]}" for key, label in labels.items() if given.get(key)]
-    parts += ["## Input and output", *_use(model, tileable), "## Training data", _training_data(model, source)]
+    parts += ["## Input and output", *_use(model, tiles), "## Training data", _training_data(model, source)]
     return "\n\n".join([*parts, "## Validation", *_scores(source)]) + "\n"
 
 
-def _use(model: Portable, tileable: bool) -> list[str]:
+def _use(model: Portable, tiles: str) -> list[str]:
     description = model.description
     channels_in = ", ".join(str(one) for one in description["channels"])
     size = f" of {model.size[1]} x {model.size[0]} pixels, one object in its middle" if model.size else ""
@@ -144,13 +165,7 @@ def _use(model: Portable, tileable: bool) -> list[str]:
         f"Input: an image{size} as it was recorded, not normalised, with the channels {channels_in}"
         f"{f', of about {pixel:g} um per pixel' if pixel else ''}."
     ]
-    if not tileable and not model.size:
-        y, x = model.multiple
-        told.append(f"{WHOLE} Sides that are multiples of {x} (width) and {y} (height) are best: others are padded.")
-    elif not model.size and description["normalisation"]["per"] == "image":
-        told.append(
-            "Images in which less than two pixels of a thousand stand out are scaled otherwise by the notebook."
-        )
+    told += [tiles] if tiles else []
     return [*told, f"Output: {'; '.join(model.outputs.values())}.", *_after(model)]
 
 
