@@ -1,6 +1,7 @@
 """Packages of the BioImage Model Zoo: bioimageio.core answers as the notebook does, and they are models here again."""
 
 import json
+import shutil
 import zipfile
 
 import keras
@@ -262,6 +263,21 @@ def test_a_package_that_answers_otherwise_is_removed(untrained_model, monkeypatc
     (done,) = export.export(folder, ["zoo"], ABOUT)
     assert "does not pass the test of the BioImage Model Zoo" in done.problem
     assert not list((folder / "export").iterdir())
+
+
+@pytest.mark.slow
+def test_the_objects_of_a_package_are_those_of_the_notebook(finder, tmp_path):
+    folder = shutil.copytree(finder.folder, tmp_path / "model")
+    (done,) = export.export(folder, ["zoo"], ABOUT)
+    assert done.problem == ""
+    model, stardist = STARDIST.portable(folder), STARDIST.load(folder).model
+    array = np.concatenate([one.image.array for one in finder.dataset.examples[:2]])
+    expected, _ = stardist.predict_instances(model.prepare(array), axes="YXC", show_tile_progress=False)
+    y, x = model.description["network"]["grid"]
+    for found in zoo.read(done.folder)(array).values():
+        labels, _ = stardist._instances_from_prediction(array.shape[:2], found[::y, ::x, 0], found[::y, ::x, 1:])
+        np.testing.assert_array_equal(labels, expected)
+    assert expected.max() > 5
 
 
 def test_what_cannot_be_described_is_said(untrained_model, monkeypatch):
