@@ -47,10 +47,18 @@ def prepare() -> None:
 
 def ensure(needed: Mapping[str, str]) -> None:
     """Install what is missing of the packages, which stand beside the modules that they bring; see `install`."""
-    missing = [package for module, package in needed.items() if importlib.util.find_spec(module) is None]
+    missing = [package for module, package in needed.items() if not _is_there(module)]
     if missing:
         print(f"Installing {', '.join(missing)} (needed once per session) ...")
         install(missing)
+
+
+def _is_there(module: str) -> bool:
+    """Whether a module could be imported, one in a package that is not there included."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # not even the package that it is a part of
+        return False
 
 
 def install(packages: list[str]) -> None:

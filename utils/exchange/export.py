@@ -1,12 +1,16 @@
 """Write a model as what other programs open, and read it back with another reader before saying that it works."""
 
+import json
+import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+from packaging.version import Version
 
 from utils import runtime
 from utils.errors import DataError, ModelError
@@ -23,9 +27,33 @@ from utils.training.model_folder import no_result
 FOLDER, README = "export", "README.md"
 IMAGES = 3  # test images that an export is compared on
 LIMIT = 1e-5  # difference to the notebook's answer, as a share of its largest value where that is above 1
-# modules that nothing else needs -> packages
-NEEDED = {"onnx": "onnx", "onnxruntime": "onnxruntime", "cv2": "opencv-python-headless<5"}
+# Modules that nothing else needs -> packages; bioimageio.core cannot be loaded with the pydantic that came after 2.13.
+ZOO_NEEDED = {"bioimageio.core": "bioimageio.core", "pydantic": "pydantic<2.14"}
+NEEDED = {"onnx": "onnx", "onnxruntime": "onnxruntime"} | ZOO_NEEDED
 FIELDS = ("title", "authors", "licence", "description", "cite")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A form in which a model leaves the house.
+
+    Attributes
+    ----------
+    title
+        What it is for, as the form says it.
+    tasks
+        Names of the tasks whose models it can hold.
+    """
+
+    title: str
+    tasks: Sequence[str]
+
+
+TARGETS = {
+    "onnx": Target("any program that runs ONNX", ("unet", "stardist", "classification")),
+    "fiji": Target("Fiji", ("unet", "stardist")),
+    "zoo": Target("the BioImage Model Zoo and deepImageJ", ("unet", "stardist", "classification")),
+}
 
 
 @dataclass(frozen=True)
@@ -42,7 +70,23 @@ def _room(target: str) -> ModuleType:
     """Module with `write`, `read`, `expected` and `how`, imported late: it may need what was installed a moment ago."""
     from utils.exchange import any_program, qupath, saved_model
 
-    return {"onnx": any_program, "fiji": saved_model, "qupath": qupath}[target]
+    if target == "zoo":
+        _check_pydantic()
+        os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # bioimageio.core would write another one there
+        from utils.exchange import zoo  # seconds, and packages that nothing else needs
+
+        return zoo
+    return {"onnx": any_program, "fiji": saved_model}[target]
+
+
+def _check_pydantic() -> None:
+    """Say in words what bioimageio.core fails by: it can be replaced by a person only, other programs may need it."""
+    found = version("pydantic")
+    if Version(found) >= Version("2.14"):
+        raise ModelError(
+            f"A package of the BioImage Model Zoo cannot be written with pydantic {found}, which is installed here. "
+            'Install an earlier one (pip install "pydantic<2.14"), restart the kernel, and run the cells again.'
+        )
 
 
 def export(folder: Path, targets: Iterable[str], about: Mapping[str, str] | None = None) -> list[Exported]:
@@ -70,7 +114,10 @@ def export(folder: Path, targets: Iterable[str], about: Mapping[str, str] | None
     DataError
         A folder of an export holds other files, or cannot be written.
     """
-    runtime.ensure(NEEDED)
+    targets = list(targets)
+    runtime.ensure(
+        {module: package for module, package in NEEDED.items() if "zoo" in targets or module not in ZOO_NEEDED}
+    )
     task, _ = read_task(folder)
     about = _remember(folder, about or {})
     against = {one: reasons(folder)[one] for one in targets}
@@ -120,19 +167,25 @@ def _whole_multiples(array: np.ndarray, model: Portable) -> np.ndarray:
 
 def _export(folder: Path, name: str, model: Portable, about: Mapping, images: Sequence[np.ndarray]) -> Exported:
     """Write, read back, compare; a folder of that name is replaced at the end, if an export wrote it."""
-    target, place, room = TARGETS[name], folder / FOLDER / name, _room(name)
+    target, place = TARGETS[name], folder / FOLDER / name
+    if model.description["task"] not in target.tasks:
+        return Exported(name, place, problem=f"A model of this kind cannot be used in {target.title}.")
     if place.exists() and not (place / README).is_file():
         raise DataError(f"{place} exists and was not written by an export. Move it away, then run the cell again.")
     fresh = place.with_name(f".{name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     try:
-        room.write(fresh, model, about["title"])
-        difference = largest_difference(room.read(fresh), room.expected, model, images)
-        if not difference <= LIMIT:  # also where it is no number
+        room, limit = _room(name), LIMIT
+        if name == "zoo":  # which holds test images, what is known of the model, and the model folder
+            difference, limit = room.export(fresh, model, about, images, folder), room.LIMIT
+        else:
+            room.write(fresh, model, about["title"])
+            difference = largest_difference(room.read(fresh), room.expected, model, images)
+        if not difference <= limit:  # also where it is no number
             told = (
                 f"What was written for {target.title} does not answer as the notebook does (difference {difference:.2g}"
             )
-            return Exported(name, place, difference, f"{told}, limit {LIMIT:g}), so it was removed.")
+            return Exported(name, place, difference, f"{told}, limit {limit:g}), so it was removed.")
         write_text(fresh / README, "\n\n".join(_about(folder, about, target, difference) + [*room.how(model)]) + "\n")
         shutil.rmtree(place, ignore_errors=True)
         fresh.rename(place)
@@ -177,7 +230,7 @@ def show_exports(form: Mapping, trained: Path | None) -> None:
 
     `trained` is the folder of the model trained in this session, None without one.
     """
-    targets = [name for name in TARGETS if form[name]]
+    targets = [name for name in TARGETS if form.get(name)]
     if not targets:
         note("Nothing is ticked in the form above, so nothing was written.")
         return

@@ -24,7 +24,17 @@ SIGNATURE = "serving_default"
 
 def write(folder: Path, model: Portable, title: str) -> None:
     """Write the zip file."""
-    names, graph = _frozen(model)
+    channels = model.network.inputs[0].shape[-1]
+    _write(folder / FILE, lambda x: whole(model, _outputs(model.network, x)), (None, None, None, channels))
+
+
+def bundle(path: Path, network: keras.Model) -> None:
+    """Write any network of one input and one output as such a zip file."""
+    _write(path, lambda x: network(x, training=False), network.input_shape)
+
+
+def _write(path: Path, call: Callable[[tf.Tensor], tf.Tensor], shape: tuple[int | None, ...]) -> None:
+    names, graph = _frozen(call, shape)
     with tempfile.TemporaryDirectory() as place, tf.Graph().as_default(), tf.compat.v1.Session() as session:
         tf.import_graph_def(graph, name="")
         given, answer = (session.graph.get_tensor_by_name(name) for name in names)
@@ -32,15 +42,16 @@ def write(folder: Path, model: Portable, title: str) -> None:
         builder = tf.compat.v1.saved_model.Builder(f"{place}/model")
         builder.add_meta_graph_and_variables(session, ["serve"], {SIGNATURE: signature}, strip_default_attrs=True)
         builder.save()
-        with atomic(folder / FILE) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as file:
+        with atomic(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as file:
             file.write(f"{place}/model/saved_model.pb", "saved_model.pb")
             file.writestr("variables/", "")
 
 
-def _frozen(model: Portable) -> tuple[tuple[str, str], tf.compat.v1.GraphDef]:
+def _frozen(
+    call: Callable[[tf.Tensor], tf.Tensor], shape: tuple[int | None, ...]
+) -> tuple[tuple[str, str], tf.compat.v1.GraphDef]:
     """Names of input and output, and the graph with its weights as constants."""
-    shape = (None, None, None, model.network.inputs[0].shape[-1])
-    call = tf.function(lambda x: whole(model, _outputs(model.network, x)), autograph=False)
+    call = tf.function(call, autograph=False)
     frozen = convert_variables_to_constants_v2(call.get_concrete_function(tf.TensorSpec(shape, tf.float32, "input")))
     (answer,) = frozen.outputs
     graph = tf.compat.v1.graph_util.remove_training_nodes(frozen.graph.as_graph_def(), [answer.op.name])

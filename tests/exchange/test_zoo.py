@@ -1,0 +1,308 @@
+"""Packages of the BioImage Model Zoo: bioimageio.core answers as the notebook does, and they are models here again."""
+
+import json
+import shutil
+import zipfile
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from tests.exchange.test_export import untrained_classifier, untrained_stardist
+from utils import runtime
+from utils.errors import ModelError
+from utils.exchange import brightness, export, zoo, zoo_text
+from utils.exchange.brightness import brightened
+from utils.files import write_csv, write_json
+from utils.images import normalise
+from utils.images.normalise import BOTH, EACH_IMAGE, NORMALISATION, SIGNAL, TOGETHER, common_range, normalisation_of
+from utils.tasks.registry import CLASSIFIER, STARDIST, TASKS, UNET
+from utils.training import model_folder
+
+RNG = np.random.default_rng(0)
+ABOUT = {"title": "Liver, fibrosis", "authors": "A. Curie", "licence": "CC BY 4.0", "description": "", "cite": ""}
+
+
+def noisy(shape, dtype=np.uint16, bright=2000, spots=30):
+    """An image of noise in which few pixels are bright."""
+    array = 100 + 5 * RNG.standard_normal(shape)
+    array[tuple(RNG.integers(0, side, spots) for side in shape[:2])] = bright
+    return array.astype(dtype) if dtype != np.float32 else (array / 4000).astype(dtype)
+
+
+IMAGES = {
+    "16 bits": noisy((60, 73, 2)),
+    "8 bits": noisy((64, 40, 2), np.uint8, 250),
+    "float": noisy((51, 64, 2), np.float32),
+    "dense": RNG.integers(0, 60000, (40, 90, 2)).astype(np.uint16),
+    "a spot": np.pad(np.full((1, 1, 2), 9, np.uint8), [(3, 40), (20, 9), (0, 0)]),
+    "constant": np.full((30, 31, 2), 7, np.uint8),
+    "negative": noisy((30, 31, 2)).astype(np.float32) - 1000.5,
+    "halves": np.round(noisy((33, 31, 2)).astype(np.float32)) / 2,
+    "narrow": noisy((200, 2, 2), spots=1),
+}
+
+
+@pytest.mark.parametrize("kind", [SIGNAL, "percentile"])
+@pytest.mark.parametrize("chunk", [normalise.CHUNK, 700])
+def test_a_network_brightens_images_as_the_notebook_does(monkeypatch, kind, chunk):
+    monkeypatch.setattr(normalise, "CHUNK", chunk)  # of a large image not all rows are looked at for its noise
+    monkeypatch.setattr(brightness, "CHUNK", chunk)
+    asked = NORMALISATION | {"kind": kind}
+    image = keras.Input((None, None, 2), batch_size=1)
+    network = keras.Model(image, brightened(image, asked))
+    for name, array in IMAGES.items():
+        found = network(array[np.newaxis].astype(np.float32)).numpy()[0]
+        np.testing.assert_allclose(found, normalise.normalised(array, asked), rtol=1e-6, atol=1e-6, err_msg=name)
+
+
+def answered(model, array):
+    """Answer of the whole network of a package to an image as read, scaled as programs do where they have to."""
+    given = model.prepare(array) if zoo._scaled_outside(model) else array.astype(np.float32)
+    return zoo.complete(model)(given[np.newaxis]).numpy()[0]
+
+
+def with_normalisation(folder, normalisation):
+    description = json.loads((folder / "model.json").read_text())
+    write_json(folder / "model.json", description | {"normalisation": normalisation})
+    return folder
+
+
+@pytest.mark.parametrize("per", [EACH_IMAGE, TOGETHER, "percentile"])
+def test_the_network_of_a_package_answers_for_images_as_read(tmp_path, untrained_model, per):
+    folder, *_ = untrained_model(channels=3, values=(0, 1, 2), half_resolution=True)
+    array = noisy((64, 80, 3))
+    with_normalisation(folder, NORMALISATION if per == "percentile" else normalisation_of([array], per))
+    model = UNET.portable(folder)
+    np.testing.assert_allclose(answered(model, array), zoo.expected(model, array)["keras_v3"], atol=1e-5)
+    assert zoo.tileable(model) is (per == TOGETHER)
+
+
+@pytest.mark.parametrize(("grid", "channels", "classes"), [(1, 1, 2), (2, 3, None)])
+def test_that_of_stardist_gives_probability_and_distances_of_each_pixel(tmp_path, grid, channels, classes):
+    model = STARDIST.portable(untrained_stardist(tmp_path / "model", grid, channels, classes))
+    array, expected = noisy((64, 48, channels)), None
+    expected = zoo.expected(model, array)["keras_v3"]
+    assert expected.shape == (64, 48, 1 + 8)
+    np.testing.assert_allclose(answered(model, array), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_that_of_a_classifier_takes_both_ranges(tmp_path):
+    crop = noisy((16, 16, 1))
+    folder = untrained_classifier(tmp_path / "model", normalisation=common_range([crop.reshape(-1, 1, 1)], BOTH))
+    model = CLASSIFIER.portable(folder)
+    np.testing.assert_allclose(answered(model, crop), zoo.expected(model, crop)["keras_v3"], atol=1e-6)
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("pooling_steps", [1, 2])
+def test_nothing_beyond_its_reach_changes_an_answer(untrained_model, half, pooling_steps):
+    _, network, _ = untrained_model(half_resolution=half, pooling_steps=pooling_steps)
+    far, size = zoo.reach(network), 128
+    array = RNG.random((1, size, size, 1)).astype(np.float32)
+    for place in (64, 61):
+        changed = array.copy()
+        changed[:, place - far : place + far + 1, place - far : place + far + 1] += 0
+        changed[:, : place - far] += 1
+        changed[:, place + far + 1 :] += 1
+        before, after = network(array)[0, place, 64].numpy(), network(changed)[0, place, 64].numpy()
+        np.testing.assert_allclose(after, before, atol=1e-6)
+
+
+def test_images_are_brought_to_sides_that_a_package_takes(untrained_model):
+    folder, *_ = untrained_model(pooling_steps=3)
+    with_normalisation(folder, normalisation_of([noisy((50, 50, 1))], TOGETHER))
+    model = UNET.portable(folder)
+    taken = zoo.sides(model)
+    for shape in [(1, 300), (20, 30), (131, 97), (512, 512)]:
+        found = zoo.sized(noisy((*shape, 1)), model)
+        for side, least, step, halo in zip(found.shape, taken.smallest, taken.step, taken.halo, strict=False):
+            assert side >= least > 2 * halo > 0
+            assert (side - least) % step == halo % step == 0
+
+
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [
+        ("My nuclei", "My nuclei"),
+        ("u", "u (U-Net model)"),
+        ("Zellkerne (größer) #1", "Zellkerne (gr er) 1"),
+        ("细胞核", "(U-Net model)"),
+        ("n" * 300, "n" * 64),
+    ],
+)
+def test_a_title_becomes_a_name_in_the_letters_of_the_zoo(title, name):
+    assert zoo_text.name(title, "unet") == name
+    assert zoo_text.file_name(title, "unet").strip("()_-.zip").isascii()
+
+
+@pytest.mark.parametrize(
+    ("written", "licence"),
+    [
+        ("CC BY 4.0", "CC-BY-4.0"),
+        ("cc-by-nc-sa 4.0", "CC-BY-NC-SA-4.0"),
+        ("MIT License", "MIT"),
+        ("BSD 3-Clause", "BSD-3-Clause"),
+        ("CC0", "CC0-1.0"),
+        ("CC BY", "CC-BY-4.0"),
+        ("Apache 2.0", "Apache-2.0"),
+        ("ask me first", None),
+        ("", None),
+    ],
+)
+def test_a_licence_is_known_as_people_write_it(written, licence):
+    assert zoo_text.licence_id(written) == licence
+
+
+@pytest.mark.parametrize(
+    ("written", "names"),
+    [
+        ("A. Curie, B. Hahn and C. Noether", ["A. Curie", "B. Hahn", "C. Noether"]),
+        ("Curie, Marie; Hahn/Meitner", ["Curie, Marie", "Hahn Meitner"]),
+        (" ", []),
+    ],
+)
+def test_authors_are_told_apart(untrained_model, tmp_path, written, names):
+    folder, *_ = untrained_model()
+    found = zoo_text.about(ABOUT | {"authors": written}, UNET.portable(folder), tmp_path)
+    assert [one.name for one in found["authors"]] == names
+
+
+def test_what_is_to_be_cited_has_its_address(untrained_model, tmp_path):
+    model = UNET.portable(untrained_model()[0])
+    told = ABOUT | {"cite": "Curie 1911, see https://doi.org/10.1038/s41592-019-0612-7."}
+    assert [str(one.doi) for one in zoo_text.about(told, model, tmp_path)["cite"]] == [
+        "10.1038/s41592-019-0612-7",
+        "10.1007/978-3-319-24574-4_28",
+    ]
+    assert len(zoo_text.about(ABOUT | {"cite": "Curie 1911"}, model, tmp_path)["cite"]) == 1
+
+
+def split_of(folder):
+    """Write a split and scores into a model folder."""
+    rows = [("patient Meyer 1.tif", "a" * 64, "Meyer", role) for role in ("training", "training", "test")]
+    write_csv(folder / "split.csv", pd.DataFrame(rows, columns=["file", "sha256", "group", "role"]))
+    headline = {"name": "mean foreground IoU", "value": 0.8714, "low": 0.85, "high": 0.9}
+    write_json(folder / "scores.json", {"headline": headline, "test_images": "images set aside", "independent": True})
+
+
+def test_a_package_is_a_model_again_bit_for_bit(tmp_path, untrained_model, monkeypatch):
+    folder, network, description = untrained_model(pixel_size_um=0.5)
+    with_normalisation(folder, normalisation_of([], EACH_IMAGE))
+    split_of(folder)
+    monkeypatch.chdir(tmp_path)
+
+    (done,) = export.export(folder, ["zoo"], ABOUT)
+
+    assert (done.problem, sorted(path.name for path in done.folder.iterdir())) == (
+        "",
+        ["Liver_fibrosis.zip", "README.md"],
+    )
+    assert done.difference <= 1e-5
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]  # bioimageio.core leaves weights in the place it is
+    with zipfile.ZipFile(done.folder / "Liver_fibrosis.zip") as file:
+        file.extractall(tmp_path / "package")
+    package = tmp_path / "package"
+    told = (package / "README.md").read_text(encoding="utf-8")
+    assert "0.871 (95% interval 0.850 to 0.900), on images set aside" in told
+    assert "2 for training, 1 for test" in told
+    assert "Give it whole images" in told
+    assert all(b"Meyer" not in path.read_bytes() for path in package.iterdir())
+    about = yaml.safe_load((package / "rdf.yaml").read_text(encoding="utf-8"))
+    assert about["config"]["deepimagej"]["allow_tiling"] is False
+    again = UNET.starting_network(str(package), model_folder.read_model(package))
+    for before, after in zip(network.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(after, before)
+    assert (package / "weights.h5").read_bytes() == (folder / "weights.h5").read_bytes()
+
+
+MATRIX = [("unet", one) for one in np.ndindex(2, 2, 2)] + [("stardist", one) for one in np.ndindex(2, 2, 2)]
+MATRIX += [("classification", (channels, 0, kind)) for channels in (0, 1) for kind in range(4)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("task", "kind"), MATRIX)
+def test_every_kind_of_model_passes_the_test_of_the_zoo(tmp_path, untrained_model, task, kind):
+    channels, (second, third) = (1, 3)[kind[0]], kind[1:]
+    if task == "unet":
+        folder, *_ = untrained_model(channels=channels, values=(0, 1, 2)[: 2 + second], half_resolution=bool(third))
+    elif task == "stardist":
+        folder = untrained_stardist(tmp_path / "model", 1 + second, channels, [None, 2][third])
+    else:
+        pixels = [noisy((20, 20, channels)).reshape(-1, 1, channels)]
+        asked = [
+            NORMALISATION,
+            NORMALISATION | {"kind": SIGNAL},
+            *(common_range(pixels, one) for one in (TOGETHER, BOTH)),
+        ]
+        folder = untrained_classifier(tmp_path / "model", channels, normalisation=asked[third])
+    if task != "classification":  # each kind of normalisation with several kinds of networks
+        together = normalisation_of([RNG.integers(0, 4096, (64, 64, channels))], TOGETHER, channels == 3)
+        asked = [NORMALISATION | {"kind": SIGNAL}, together, NORMALISATION]
+        with_normalisation(folder, asked[(kind[0] + 2 * second + third) % 3])
+    (done,) = export.export(folder, ["zoo"], ABOUT)
+    assert done.problem == ""
+    assert done.difference <= 1e-4
+    assert TASKS[task].load(folder)
+
+
+@pytest.mark.slow
+def test_a_package_that_answers_otherwise_is_removed(untrained_model, monkeypatch):
+    folder, *_ = untrained_model()
+    real = zoo.bundle
+
+    def wrong(path, network):
+        bias = next(one for one in network.weights if one.path.endswith("logits/bias"))
+        bias.assign_add([0.01, 0.0])
+        real(path, network)
+        bias.assign_add([-0.01, 0.0])
+
+    monkeypatch.setattr(zoo, "bundle", wrong)
+    (done,) = export.export(folder, ["zoo"], ABOUT)
+    assert "does not pass the test of the BioImage Model Zoo" in done.problem
+    assert not list((folder / "export").iterdir())
+
+
+@pytest.mark.slow
+def test_the_objects_of_a_package_are_those_of_the_notebook(finder, tmp_path):
+    folder = shutil.copytree(finder.folder, tmp_path / "model")
+    (done,) = export.export(folder, ["zoo"], ABOUT)
+    assert done.problem == ""
+    model, stardist = STARDIST.portable(folder), STARDIST.load(folder).model
+    array = np.concatenate([one.image.array for one in finder.dataset.examples[:2]])
+    expected, _ = stardist.predict_instances(model.prepare(array), axes="YXC", show_tile_progress=False)
+    y, x = model.description["network"]["grid"]
+    with zoo._unpacked_elsewhere():
+        answers = zoo.read(done.folder)(array)
+    for found in answers.values():
+        labels, _ = stardist._instances_from_prediction(array.shape[:2], found[::y, ::x, 0], found[::y, ::x, 1:])
+        np.testing.assert_array_equal(labels, expected)
+    assert expected.max() > 5
+
+
+def test_what_cannot_be_described_is_said(untrained_model, monkeypatch):
+    folder, *_ = untrained_model()
+    black = [np.zeros((64, 64, 1), np.uint8)]
+    with pytest.raises(ModelError, match=r"cannot be described as a package .*too small"):
+        zoo.export(folder / "out", UNET.portable(folder), ABOUT, black, folder)
+
+
+def test_a_version_that_the_zoo_cannot_work_with_is_said(untrained_model, monkeypatch):
+    monkeypatch.setattr(export, "version", lambda name: "2.14.3")
+    (done,) = export.export(untrained_model()[0], ["zoo"])
+    assert 'pip install "pydantic<2.14"' in done.problem
+
+
+def test_only_the_zoo_asks_for_its_packages(untrained_model, monkeypatch):
+    asked = []
+    monkeypatch.setattr(runtime, "ensure", asked.append)
+    monkeypatch.setattr(export, "_export", lambda *_: None)
+    folder, *_ = untrained_model()
+    export.export(folder, ["onnx"])
+    export.export(folder, ["onnx", "zoo"])
+    assert [sorted(one) for one in asked] == [
+        ["onnx", "onnxruntime"],
+        ["bioimageio.core", "onnx", "onnxruntime", "pydantic"],
+    ]

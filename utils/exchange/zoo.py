@@ -1,0 +1,384 @@
+"""A model as a package of the BioImage Model Zoo, which bioimageio.core, deepImageJ and others run.
+
+The package holds the network as Keras and TensorFlow read it with the normalisation of the notebooks, a test image and
+its answer, and the model folder, so that it is a starting model again here. Where each image has a range of its own
+that only this project computes (`utils.exchange.brightness`), it is computed inside the network, and the package says
+that images must not be cut into tiles.
+"""
+
+import importlib.metadata
+import json
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from bioimageio.core import create_prediction_pipeline, test_model
+from bioimageio.core.backends import tensorflow_backend
+from bioimageio.core.digest_spec import create_sample_for_model
+from bioimageio.spec import load_model_description, save_bioimageio_package
+from bioimageio.spec.model import v0_5 as spec
+from pydantic import ValidationError
+
+from utils.data.splits import read_split
+from utils.errors import ModelError
+from utils.exchange import zoo_text
+from utils.exchange.brightness import brightened
+from utils.exchange.onnx_file import write_onnx
+from utils.exchange.saved_model import bundle, whole
+from utils.files import write_csv, write_text
+from utils.images.normalise import SIGNAL
+from utils.pages.pictures import result_image, write_png
+from utils.paths import DESCRIPTION, SPLIT
+from utils.tasks.portable import Portable
+
+PLAIN = "channels_first.onnx"  # the network without normalisation, for OpenCV, and so for QuPath
+FORMATS = ("keras_v3", "tensorflow_saved_model_bundle")
+INPUT, OUTPUT = "input", "output"  # as the plugins of Fiji name them, too
+LIMIT = 1e-4  # difference to the notebook's answer
+ROOM = 64  # pixels of a tile that count, at least
+SHOWN = 256  # pixels of the test image and the cover, at most, where the network takes so few
+SMALLEST = 1e-9  # what is added to a range, so that none is 0
+TENSORFLOW = "1.15.5"  # reads the bundle, and so does every later one
+
+
+def tileable(model: Portable) -> bool:
+    """Whether parts of an image can be predicted one by one, which needs a range that all images have in common.
+
+    bioimageio.core mirrors an image beyond its border by the halo of a tile before it looks for percentiles.
+    """
+    return model.size is None and model.description["normalisation"]["per"] == "training set"
+
+
+def _scaled_outside(model: Portable) -> bool:
+    """Whether programs scale each image to its percentiles, which they know how to do, before the network sees it."""
+    normalisation = model.description["normalisation"]
+    return model.size is None and normalisation["per"] == "image" and normalisation["kind"] != SIGNAL
+
+
+def _tiles(model: Portable) -> str:
+    """What is to be said about tiles."""
+    if tileable(model):
+        return zoo_text.TILES
+    y, x = model.multiple
+    return "" if model.size else zoo_text.whole_images(_scaled_outside(model), f"{x} (width) and {y} (height)")
+
+
+def complete(model: Portable) -> keras.Model:
+    """Network from an image as read (batch, Y, X, C) to all it answers (batch, Y, X, channels) or (batch, classes).
+
+    Where programs scale images to percentiles of their own, the network takes what they made of it.
+    """
+    description, alone = model.description, not tileable(model)
+    shape = (*(model.size or (None, None)), len(description["channels"]))
+    image = keras.Input(shape, batch_size=1 if alone else None, name=INPUT)
+    seen = image if _scaled_outside(model) else brightened(image, description["normalisation"])
+    answers = model.network([seen] if isinstance(model.network.input, list) else seen)
+    answers = list(answers) if isinstance(answers, list | tuple) else [answers]
+    if description["task"] != "stardist":
+        return keras.Model(image, answers[0], name="complete")
+    probability, distance = answers[:2]
+    grid = tuple(description["network"]["grid"])
+    if grid != (1, 1):  # as `saved_model.whole` does it
+        spread = keras.layers.Conv2DTranspose(1, 1, strides=grid, use_bias=False, kernel_initializer="ones")
+        probability, distance = spread(probability), keras.layers.UpSampling2D(grid)(distance)
+    return keras.Model(image, keras.layers.Concatenate()([probability, distance]), name="complete")
+
+
+def reach(network: keras.Model) -> int:
+    """Pixels around a pixel that its answer depends on; an upper limit."""
+    image, *_ = network.inputs
+    steps, reached = {id(image): 1.0}, {id(image): 0.0}
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.InputLayer):
+            continue
+        given = layer.input if isinstance(layer.input, list | tuple) else [layer.input]
+        step, far = steps[id(given[0])], max(reached[id(one)] for one in given)
+        after = step
+        if hasattr(layer, "kernel_size"):
+            far += step * (max(layer.kernel_size) // 2) * max(layer.dilation_rate)
+        if hasattr(layer, "pool_size"):
+            far += step * (max(layer.pool_size) - 1)
+        if isinstance(layer, keras.layers.UpSampling2D):
+            after = step / max(layer.size)
+        elif isinstance(layer, keras.layers.Conv2DTranspose):
+            after = step / max(layer.strides)
+        elif hasattr(layer, "strides"):
+            after = step * max(layer.strides)
+        steps[id(layer.output)], reached[id(layer.output)] = after, far + max(0, step - after)
+    return int(np.ceil(max(reached[id(one)] for one in network.outputs)))
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Height and width that a package takes: `smallest` and multiples of `step` more; `halo` of them do not count."""
+
+    smallest: tuple[int, int]
+    step: tuple[int, int]
+    halo: tuple[int, int]
+
+
+def sides(model: Portable) -> Sides:
+    """Sizes (Y, X) of the images that a network of any size takes."""
+    most = (model.LARGEST - ROOM) // 2  # more than that the tiles of the notebooks do not see either
+    far = reach(model.network) if tileable(model) else 0
+    halo = tuple(min(-(-far // step), most // step) * step for step in model.multiple)
+    room = [-(-ROOM // step) * step for step in model.multiple]
+    return Sides(tuple(2 * one + more for one, more in zip(halo, room, strict=True)), tuple(model.multiple), halo)
+
+
+def sized(array: np.ndarray, model: Portable) -> np.ndarray:
+    """An image (Y, X, C) of sides that the package takes: a small one is mirrored, a large one cut in its middle."""
+    smallest = model.size or sides(model).smallest
+    missing = [max(0, least - side) for least, side in zip(smallest, array.shape, strict=False)]
+    array = np.pad(array, [*((one // 2, one - one // 2) for one in missing), (0, 0)], mode="symmetric")
+    steps = model.multiple
+    wanted = model.size or [side // step * step for side, step in zip(array.shape, steps, strict=False)]
+    y, x = ((side - to) // 2 for side, to in zip(array.shape, wanted, strict=False))
+    return np.ascontiguousarray(array[y : y + wanted[0], x : x + wanted[1]])
+
+
+def write(folder: Path, model: Portable, about: Mapping[str, str], image: np.ndarray, source: Path) -> None:
+    """Write the package.
+
+    Parameters
+    ----------
+    folder
+        Where to.
+    model
+        The network.
+    about
+        What is known of it: title, authors, licence, description, cite.
+    image
+        A test image (Y, X, C) as read, a part of which becomes that of the package.
+    source
+        Model folder.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        description = _description(Path(place), model, about, image, source)
+        folder.mkdir(parents=True, exist_ok=True)
+        name = zoo_text.file_name(about["title"], model.description["task"])
+        save_bioimageio_package(description, output_path=folder / name)
+
+
+def _description(place: Path, model: Portable, about: Mapping, image: np.ndarray, source: Path) -> spec.ModelDescr:
+    image = sized(_lively(image), model)
+    answer = expected(model, image)[FORMATS[0]]
+    np.save(place / "test_input.npy", image[np.newaxis].astype(np.float32))
+    np.save(place / "test_output.npy", answer[np.newaxis])
+    write_png(place / "cover.png", _cover(image, answer, model.description["task"] == "unet"))
+    write_text(place / "README.md", zoo_text.documentation(model, about, source, _tiles(model)))
+    return spec.ModelDescr(
+        **zoo_text.about(about, model, place),
+        documentation=spec.FileDescr(source=place / "README.md"),
+        covers=[spec.FileDescr(source=place / "cover.png")],
+        inputs=[_input(place, model)],
+        outputs=[_output(place, model)],
+        weights=_weights(place, model),
+        attachments=[spec.FileDescr(source=path) for path in _attached(place, model, source)],
+        config=_config(model, source),
+    )
+
+
+def _lively(image: np.ndarray) -> np.ndarray:
+    """The part of an image with most to see, at most `SHOWN` pixels wide and high: packages should be small."""
+    ys, xs = (range(0, max(1, side - SHOWN + 1), SHOWN // 4) for side in image.shape[:2])
+    parts = [image[y : y + SHOWN, x : x + SHOWN] for y in ys for x in xs]
+    return max(parts, key=lambda part: float(np.std(part)))
+
+
+def _space(model: Portable) -> dict:
+    size = model.description.get("pixel_size_um")
+    return {"unit": "micrometer", "scale": size} if size else {}
+
+
+def _input(place: Path, model: Portable) -> spec.InputTensorDescr:
+    normalisation, axes = model.description["normalisation"], []
+    if model.size:
+        axes = [spec.SpaceInputAxis(id=spec.AxisId(i), size=size) for i, size in zip("yx", model.size, strict=True)]
+    else:
+        taken = sides(model)
+        for i, least, step in zip("yx", taken.smallest, taken.step, strict=True):
+            size = spec.ParameterizedSize(min=least, step=step)
+            axes.append(
+                spec.SpaceInputAxis(id=spec.AxisId(i), size=size, concatenable=tileable(model), **_space(model))
+            )
+    names = [str(one) for one in model.description["channels"]]
+    steps = []
+    if _scaled_outside(model):
+        percentiles = {"min_percentile": normalisation["low"], "max_percentile": normalisation["high"]}
+        kwargs = spec.ScaleRangeKwargs(axes=(spec.AxisId("y"), spec.AxisId("x")), eps=SMALLEST, **percentiles)
+        steps.append(spec.ScaleRangeDescr(kwargs=kwargs))
+    return spec.InputTensorDescr(
+        id=spec.TensorId(INPUT),
+        description="the image as read, not normalised",
+        axes=[_batch(model), *axes, spec.ChannelAxis(channel_names=names)],
+        data=spec.IntervalOrRatioDataDescr(type="float32"),
+        test_tensor=spec.FileDescr(source=place / "test_input.npy"),
+        preprocessing=steps,
+    )
+
+
+def _batch(model: Portable) -> spec.BatchAxis:
+    return spec.BatchAxis(size=None if tileable(model) else 1)
+
+
+def _output(place: Path, model: Portable) -> spec.OutputTensorDescr:
+    axes = []
+    if not model.size:
+        for i, halo in zip("yx", sides(model).halo, strict=True):
+            size = spec.SizeReference(tensor_id=spec.TensorId(INPUT), axis_id=spec.AxisId(i))
+            kind, more = (spec.SpaceOutputAxisWithHalo, {"halo": halo}) if halo else (spec.SpaceOutputAxis, {})
+            axes.append(kind(id=spec.AxisId(i), size=size, **more, **_space(model)))
+    return spec.OutputTensorDescr(
+        id=spec.TensorId(OUTPUT),
+        description=zoo_text.short("; ".join(model.outputs.values()), 128),
+        axes=[_batch(model), *axes, spec.ChannelAxis(channel_names=zoo_text.channels(model))],
+        data=spec.IntervalOrRatioDataDescr(type="float32"),
+        test_tensor=spec.FileDescr(source=place / "test_output.npy"),
+    )
+
+
+def _weights(place: Path, model: Portable) -> spec.WeightsDescr:
+    network = complete(model)
+    network.save(place / "model.keras")
+    bundle(place / "TF_SavedModel.zip", network)
+    versions = {"keras_version": spec.Version(keras.__version__), "backend": ("tensorflow", tf.__version__)}
+    return spec.WeightsDescr(
+        keras_v3=spec.KerasV3WeightsDescr(source=place / "model.keras", **versions),
+        tensorflow_saved_model_bundle=spec.TensorflowSavedModelBundleWeightsDescr(
+            source=place / "TF_SavedModel.zip", tensorflow_version=spec.Version(TENSORFLOW), parent=FORMATS[0]
+        ),
+    )
+
+
+def _attached(place: Path, model: Portable, source: Path) -> list[Path]:
+    """The model folder as far as training goes on from it, and the plain network for programs with OpenCV."""
+    names = [DESCRIPTION, *json.loads((source / DESCRIPTION).read_text(encoding="utf-8"))["sha256"]]
+    found = [Path(shutil.copy(source / name, place / name)) for name in names]
+    if (source / SPLIT).is_file():
+        split = read_split(source / SPLIT)  # names of files and groups may be those of patients
+        hidden = split.assign(file=[f"image {i + 1}" for i in range(len(split))], group="")
+        write_csv(place / SPLIT, hidden)
+        found.append(place / SPLIT)
+    with suppress(ModelError):  # networks of others have layers that OpenCV does not run
+        write_onnx(place / PLAIN, model.network, model.outputs, model.size)
+        found.append(place / PLAIN)
+    return found
+
+
+def _config(model: Portable, source: Path) -> spec.Config:
+    tolerance = spec.ReproducibilityTolerance(
+        absolute_tolerance=LIMIT, relative_tolerance=LIMIT, mismatched_elements_per_million=0
+    )
+    more = {"deepimagej": {"pyramidal_model": False, "allow_tiling": tileable(model)}}
+    if model.description["task"] == "stardist":
+        thresholds = json.loads((source / "thresholds.json").read_text(encoding="utf-8"))
+        config = dict(model.description["network"])
+        version = importlib.metadata.version("stardist")
+        more["stardist"] = {"python_version": version, "thresholds": thresholds, "config": config}
+    return spec.Config(bioimageio=spec.BioimageioConfig(reproducibility_tolerance=[tolerance]), **more)
+
+
+def _cover(image: np.ndarray, answer: np.ndarray, inverse: bool) -> np.ndarray:
+    """Picture (Y, 2 X, 3), uint8: an image beside the probability in the first channel, or 1 - it; a crop alone."""
+    picture = result_image(image)
+    if answer.ndim == 3:
+        found = np.repeat(answer[..., :1], 3, axis=-1)
+        picture = np.concatenate([picture, 1 - found if inverse else found], axis=1)
+    return np.round(255 * np.clip(picture, 0, 1)).astype(np.uint8)
+
+
+def expected(model: Portable, array: np.ndarray) -> dict[str, np.ndarray]:
+    """What each format must answer for an image (Y, X, C) as read."""
+    answers = list(model.answer(array).values())
+    if model.description["task"] == "stardist":
+        answers = [whole(model, [tf.constant(one[np.newaxis]) for one in answers]).numpy()[0]]
+    return dict.fromkeys(FORMATS, answers[0])
+
+
+def export(
+    folder: Path, model: Portable, about: Mapping[str, str], images: Sequence[np.ndarray], source: Path
+) -> float:
+    """Write the package, read it back and return the largest difference to the notebook's answer, see `write`.
+
+    `images` may be of any size.
+    """
+    images = [sized(one, model) for one in images]
+    try:
+        write(folder, model, about, images[0], source)
+    except ValidationError as error:
+        told = "; ".join(f"{one['loc']}: {one['msg']}" for one in error.errors()[:3])
+        raise ModelError(f"The model cannot be described as a package of the BioImage Model Zoo: {told}") from error
+    differences = []
+    with _unpacked_elsewhere():
+        answer = read(folder)
+        for image in images:
+            wanted = expected(model, image)
+            differences += [_difference(given, wanted[one]) for one, given in answer(image).items()]
+            if tileable(model):  # as parts of a larger image, of which the border does not count
+                y, x = sides(model).halo
+                inner = slice(y, image.shape[0] - y), slice(x, image.shape[1] - x)
+                found = answer(image, as_tile=True).items()
+                differences += [_difference(given[inner], wanted[one][inner]) for one, given in found]
+    return float(np.max(differences))
+
+
+def _difference(given: np.ndarray, wanted: np.ndarray) -> float:
+    return np.abs(given - wanted).max() / max(1, np.abs(wanted).max())
+
+
+@contextmanager
+def _unpacked_elsewhere() -> Iterator[None]:
+    """Let bioimageio.core unpack weights into a temporary folder: it leaves them in the working directory otherwise."""
+    kept = tensorflow_backend.ensure_unzipped
+    with tempfile.TemporaryDirectory() as place:
+        tensorflow_backend.ensure_unzipped = lambda source, _: kept(source, Path(place, uuid.uuid4().hex))
+        try:
+            yield
+        finally:
+            tensorflow_backend.ensure_unzipped = kept
+
+
+def how(model: Portable) -> list[str]:
+    """How to use it, a paragraph each."""
+    told = [
+        "The zip file is a package of the BioImage Model Zoo. In Fiji with the update site DeepImageJ: *Plugins > "
+        "DeepImageJ > DeepImageJ Install Model*, then *DeepImageJ Run*. In Python: `bioimageio predict` of "
+        "bioimageio.core with its name. To publish it, upload it at https://bioimage.io.",
+        "In these notebooks the zip file is a model to go on from, in the field *Starting model*.",
+    ]
+    return [*told, *([_tiles(model)] if not model.size else [])]
+
+
+def read(folder: Path) -> Callable[..., dict[str, np.ndarray]]:
+    """What bioimageio.core answers: an image (Y, X, C) as read -> the answer of each format by its name.
+
+    With `as_tile` the image is mirrored beyond its border by the halo, which is cut off from the answer, as it is done
+    with parts of a larger one.
+
+    ModelError where the package does not pass its own test.
+    """
+    (file,) = folder.glob("*.zip")
+    description = load_model_description(file)
+    summary = test_model(description)
+    if summary.status != "passed":
+        reasons = "; ".join(error.msg for detail in summary.details for error in detail.errors)
+        raise ModelError(f"The package does not pass the test of the BioImage Model Zoo: {reasons[:600]}")
+    pipelines = {one: create_prediction_pipeline(description, weight_format=one) for one in FORMATS}
+
+    def answer(image: np.ndarray, as_tile: bool = False) -> dict[str, np.ndarray]:
+        found, alone = {}, {"skip_input_padding": not as_tile, "skip_output_cropping": not as_tile}
+        for one, pipeline in pipelines.items():
+            sample = create_sample_for_model(model=description, inputs={INPUT: image[np.newaxis]})
+            result = pipeline.predict_sample_without_blocking(sample, **alone)
+            found[one] = result.members[OUTPUT].data.to_numpy()[0]
+        return found
+
+    return answer
