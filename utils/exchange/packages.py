@@ -36,7 +36,7 @@ def is_package(source: str | Path) -> bool:
     if is_address(source) or Path(source).suffix.lower() in (".zip", ".yaml", ".yml"):
         return True
     path = resolve(source)
-    return path.is_dir() and not (path / DESCRIPTION).exists() and _description_file(path) is not None
+    return path.is_dir() and not (path / DESCRIPTION).exists() and description_file(path) is not None
 
 
 def is_address(source: str | Path) -> bool:
@@ -97,7 +97,7 @@ def check(folder: Path) -> dict:
 
 def read_description(folder: Path) -> dict:
     """Read the file that describes a package; ModelError where it is none of a model, or cannot be read safely."""
-    path = _description_file(folder)
+    path = description_file(folder)
     if path is None:
         raise ModelError(
             f"{folder} is no package of the BioImage Model Zoo: there is no {NAMES[0]} or {NAMES[1]} in it. Choose the "
@@ -113,10 +113,17 @@ def read_description(folder: Path) -> dict:
         ) from error
     if not isinstance(described, dict) or described.get("type", "model") != "model":
         raise ModelError(f"{path} does not describe a model. Choose a package of a model.")
-    for _ in _dicts(described):  # counts them
+    for _ in dictionaries(described):  # counts them
         pass
     _check_version(path, described.get("format_version"))
     return described
+
+
+def description_file(folder: Path) -> Path | None:
+    """File that describes the package in a folder, None where there is none."""
+    found = [folder / name for name in NAMES if (folder / name).is_file()]
+    more = (one for ending in ("bioimageio", "rdf", "model") for one in sorted(folder.glob(f"*.{ending}.yaml")))
+    return next(iter([*found, *more]), None)
 
 
 def local_file(folder: Path, source: Any) -> Path | None:
@@ -147,6 +154,20 @@ def needed_file(folder: Path, source: Any, checksum: str | None = None) -> Path:
     return path
 
 
+def dictionaries(content: Any, most: int = MOST_ENTRIES) -> Iterator[dict]:
+    """Each dictionary in a description, however deep; ModelError where there are more than `most` entries."""
+    waiting, seen = [content], 0
+    while waiting:
+        one = waiting.pop()
+        seen += 1
+        if seen > most:
+            raise ModelError(f"The description of the package has more than {most} entries: it is not read.")
+        if isinstance(one, dict):
+            yield one
+        if isinstance(one, dict | list):
+            waiting += one.values() if isinstance(one, dict) else one
+
+
 def unzip(path: Path, folder: Path) -> None:
     """Unpack a zip file into a new folder, if it does no harm; ModelError otherwise, and then nothing is left."""
     fresh = folder.with_name(f".{folder.name}.new")
@@ -168,6 +189,12 @@ def unzip(path: Path, folder: Path) -> None:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
+def check_zip(path: Path) -> None:
+    """Make sure that a zip file may be unpacked; ModelError otherwise."""
+    with zipfile.ZipFile(path) as file:
+        _harmless(file, path)
+
+
 def _unzip(path: Path) -> Path:
     """Folder in `PLACE` that holds the content of a zip file; that inside of it where all lies in one folder."""
     folder = PLACE / f"{path.stem}.{file_sha256(path)[:8]}"
@@ -175,10 +202,10 @@ def _unzip(path: Path) -> Path:
         unzip(path, folder)
     inner = [one for one in folder.iterdir() if one.name != "__MACOSX"]
     alone = inner[0] if len(inner) == 1 and inner[0].is_dir() else folder
-    return folder if _description_file(folder) else alone
+    return folder if description_file(folder) else alone
 
 
-def _harmless(file: zipfile.ZipFile, path: Path) -> Iterator[zipfile.ZipInfo]:
+def _harmless(file: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
     """Files in a zip file, once it is known that all of them may be unpacked."""
     entries = [one for one in file.infolist() if not one.is_dir()]
     for one in entries:
@@ -193,7 +220,7 @@ def _harmless(file: zipfile.ZipFile, path: Path) -> Iterator[zipfile.ZipInfo]:
             f"{path} was not unpacked: it would become {len(entries)} files of {size / 2**20:,.0f} MB together, which "
             "no model needs. Download the package again from where it was published."
         )
-    return iter(entries)
+    return entries
 
 
 def _inside(name: str, where: Path) -> PurePosixPath:
@@ -209,12 +236,6 @@ def _outside(name: str, where: Path) -> ModelError:
         f"{where} was not opened: it names the file {name!r}, which would lie outside of the package's own folder. Do "
         "not use it; download the package from where it was published."
     )
-
-
-def _description_file(folder: Path) -> Path | None:
-    found = [folder / name for name in NAMES if (folder / name).is_file()]
-    more = (one for ending in ("bioimageio", "rdf", "model") for one in sorted(folder.glob(f"*.{ending}.yaml")))
-    return next(iter([*found, *more]), None)
 
 
 def _check_version(path: Path, version: Any) -> None:
@@ -241,23 +262,9 @@ def _check_size(path: Path, limit: int) -> None:
         raise ModelError(f"{path} has {path.stat().st_size / 2**20:,.0f} MB, which is too large for such a file.")
 
 
-def _dicts(content: Any) -> Iterator[dict]:
-    """Each dictionary in a description; ModelError where there is no end of them."""
-    waiting, seen = [content], 0
-    while waiting:
-        one = waiting.pop()
-        seen += 1
-        if seen > MOST_ENTRIES:
-            raise ModelError(f"The description of the package has more than {MOST_ENTRIES} entries: it is not read.")
-        if isinstance(one, dict):
-            yield one
-        if isinstance(one, dict | list):
-            waiting += one.values() if isinstance(one, dict) else one
-
-
 def _files(described: dict) -> Iterator[tuple[str, str | None]]:
     """Files that a description names, with their checksums where it has them."""
-    for one in _dicts({**described, "config": None}):  # there, programs keep what they like
+    for one in dictionaries({**described, "config": None}):  # there, programs keep what they like
         if isinstance(source := one.get("source"), str):
             yield source, one.get("sha256")
     for name in ("test_inputs", "test_outputs", "sample_inputs", "sample_outputs", "covers"):
