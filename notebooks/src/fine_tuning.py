@@ -130,7 +130,7 @@ class AdvancedData(Form):
 class Data(AdvancedData):
     starting_model = Unicode(
         "", help="folder of a model, or a StarDist model such as 2D_versatile_fluo; empty = an example"
-    ).tag(path=True, names=("2D_versatile_fluo", "2D_versatile_he", "2D_paper_dsb2018", "2D_demo"))
+    ).tag(path="folder or file", names=("2D_versatile_fluo", "2D_versatile_he", "2D_paper_dsb2018", "2D_demo"))
     training_source = Unicode(
         "data_samples/mitosis_new_marker/train",
         help="folder of the new images; for a classifier with a sub-folder for each class",
@@ -274,6 +274,7 @@ evaluation
 from IPython.display import Markdown, display
 
 runtime.start()
+from utils.exchange.package_task import unpack_start
 from utils.fine_tuning import page as words
 from utils.fine_tuning.comparison import before_training
 from utils.fine_tuning.curve import run_curve, sizes_of
@@ -284,6 +285,7 @@ from utils.pages.page import live, show_figures, show_tables, tidy
 from utils.tasks import page, report
 from utils.training.progress import with_progress
 
+unpack_start(data)
 starting_model = data.starting_model
 if not starting_model:
     note("No starting model was given: an example is used, a classifier of the phases of mitosis (preset Try out).")
