@@ -35,7 +35,7 @@ def axis(size, letter):
 
 def described(weights, channels=("raw",), outputs=("foreground",), size=None, halo=0, **more):
     """Content of a description, format 0.5; `size` of height and width is a number or {"min": , "step": }."""
-    free = size or {"min": 8, "step": 4}
+    free = size or {"min": 12, "step": 4}
     given = [{"type": "batch"}, {"type": "channel", "channel_names": list(channels)}, axis(free, "y"), axis(free, "x")]
     refer = [{"tensor_id": "input", "axis_id": one} for one in "yx"]
     answer = [axis(one, letter) | ({"halo": halo} if halo else {}) for one, letter in zip(refer, "yx", strict=True)]

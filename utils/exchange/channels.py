@@ -219,7 +219,7 @@ def _description(model: PackageModel, classes: Sequence[dict]) -> dict:
 
 
 def _check_probability(model: PackageModel, values: np.ndarray) -> None:
-    low, high = float(values.min(initial=0)), float(values.max(initial=0))
+    low, high = float(values.min()), float(values.max())
     if not (low >= -TOLERANCE and high <= 1 + TOLERANCE):  # also where they are no numbers
         raise ModelError(
             f"The package {model.folder} gives numbers from {low:.3g} to {high:.3g} where probabilities of 0 to 1 are "

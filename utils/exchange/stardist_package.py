@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from utils.errors import ModelError
-from utils.exchange.packages import PLACE, check, needed_file
+from utils.exchange import packages
+from utils.exchange.packages import check, description_file, needed_file
 from utils.files import atomic, file_sha256, write_json
 from utils.images.normalise import NORMALISATION
 from utils.paths import DESCRIPTION
@@ -39,7 +40,8 @@ def as_model_folder(folder: Path, task: Any) -> Path:
     weights = needed_file(folder, _entry(described, "weights"))
     if weights.read_bytes()[:8] != HDF5:
         raise ModelError(f"{weights} is no file of weights (HDF5). Download the package again.")
-    target = PLACE / f"{folder.name}.stardist.{file_sha256(weights)[:8]}"
+    key = file_sha256(weights)[:8] + file_sha256(description_file(folder))[:8]
+    target = packages.PLACE / f"{folder.name}.stardist.{key}"
     if not (target / DESCRIPTION).is_file():
         _write(target, folder, task, config, thresholds, weights)
     read_model(target, task.name)
