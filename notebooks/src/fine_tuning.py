@@ -285,8 +285,7 @@ from utils.pages.page import live, show_figures, show_tables, tidy
 from utils.tasks import page, report
 from utils.training.progress import with_progress
 
-unpack_start(data)
-starting_model = data.starting_model
+starting_model = unpack_start(data)
 if not starting_model:
     note("No starting model was given: an example is used, a classifier of the phases of mitosis (preset Try out).")
     starting_model = str(with_progress(example_model, data.model_path))
@@ -294,8 +293,7 @@ tuning = open_tuning(*open_start(starting_model), forms.parameters(data, strateg
 project, task = tuning.project, tuning.task
 sizes = sizes_of(tuning, curve.values())
 words.settle_sizes(tuning, curve)
-display(Markdown(words.source_note(tuning)))
-display(Markdown(words.data_note(tuning)))
+display(Markdown(words.source_note(tuning)), Markdown(words.data_note(tuning)))
 show(task.show_data(project))
 
 # %% [markdown]

@@ -159,6 +159,44 @@ def test_its_own_test_image_is_compared(tmp_path):
     assert "answers its own test image otherwise" in predicting(folder).doubt
 
 
+def test_a_test_image_that_does_not_fit_is_said(tmp_path):
+    folder = package_of(tmp_path / "p", size=24)
+    for name in ("in", "out"):
+        np.save(folder / f"{name}.npy", np.zeros((1, 1, 10, 10), np.float32))
+    assert PackageModel(folder).difference_on_own_test() == np.inf
+    np.save(folder / "in.npy", np.zeros((10, 10)))
+    assert PackageModel(folder).difference_on_own_test() == np.inf
+
+
+def test_pickled_python_in_place_of_an_array_is_refused(tmp_path):
+    folder = package_of(tmp_path / "p")
+    for name in ("in", "out"):
+        np.save(folder / f"{name}.npy", np.array([{"a": 1}], object), allow_pickle=True)
+    assert "is no plain array of numbers" in refused(folder)
+
+
+def test_other_channels_than_described_are_said(tmp_path):
+    folder = package_of(tmp_path / "p", outputs=["foreground", "boundary"])
+    change(folder, lambda rdf: rdf["outputs"][0]["axes"][1].update(channel_names=["foreground"]))
+    with pytest.raises(ModelError, match="give other channels than it describes"):
+        predicting(folder).predictor.class_ids(np.zeros((16, 16, 1), np.uint8))
+
+
+def test_stardists_own_step_finds_objects(tmp_path):
+    """Each pixel's probability and distances, as format 0.5 describes them: a channel of labels comes out."""
+    rays, blob = 8, np.zeros((48, 64), np.float32)
+    blob[10:30, 8:28] = blob[12:28, 40:56] = 1
+    values = {"prob_threshold": 0.4, "nms_threshold": 0.3, "n_rays": rays, "grid": [1, 1], "b": 2}
+    step = {"id": "stardist_postprocessing", "kwargs": values}
+    folder = package_of(tmp_path / "p", outputs=["c"] + [f"r{i}" for i in range(rays)], after=[step])
+    change(folder, lambda rdf: rdf["outputs"][0]["axes"][1].update(channel_names=["labels"]))
+    task = predicting(folder)
+    found = task.predictor.find(uniform_filter(blob, 9)[..., np.newaxis])
+    assert task.name == "stardist"
+    assert found.labels.max() >= 2
+    assert found.outlines.shape[1:] == (2, rays)
+
+
 def test_sizes_of_sides():
     side = Side(10, 4)
     assert [side.next(n) for n in (1, 10, 11, 14, 15)] == [10, 10, 14, 14, 18]

@@ -309,3 +309,30 @@ def test_what_is_too_large_is_not_downloaded(monkeypatch, place):
     with pytest.raises(ModelError, match="could not be downloaded"):
         packages.unpack("https://x.org/m.zip")
     assert not list(place.rglob("*.zip"))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"inputs": 3},
+        {"outputs": {"id": "x"}},
+        {"inputs": [1, None, {"preprocessing": 5}]},
+        {"weights": [1]},
+        {"weights": {"onnx": 7}},
+        {"test_inputs": 8, "covers": "a.png"},
+        {"config": "none"},
+        {"cite": {"text": 1}},
+    ],
+)
+def test_odd_descriptions_are_read_without_harm(package, odd):
+    """What is wrong with them is said when the package is run."""
+    assert packages.check(written(package, packages.read_description(package) | odd))
+
+
+def test_a_zip_file_in_which_a_file_is_a_folder_is_refused(tmp_path, place):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr("a", "x")
+        file.writestr("a/b", "x")
+    with pytest.raises(ModelError, match="could not be unpacked"):
+        packages.unpack(tmp_path / "a.zip")
+    assert not list(place.iterdir())

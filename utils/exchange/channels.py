@@ -112,7 +112,12 @@ def stardist_values(model: PackageModel) -> Mapping | None:
     thresholds = told.get("thresholds") if isinstance(told, Mapping) else None
     if not isinstance(thresholds, Mapping) or len(model.names) < 4:
         return None
-    return {"grid": (1, 1), "prob": float(thresholds["prob"]), "nms": float(thresholds["nms"])}
+    try:
+        return {"grid": (1, 1), **{name: float(thresholds[name]) for name in ("prob", "nms")}}
+    except (LookupError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"The package {model.folder} does not say StarDist's two thresholds as numbers. Choose another package."
+        ) from error
 
 
 def makes_objects(words: Sequence[str]) -> bool:

@@ -79,6 +79,7 @@ class PackageModel:
         self._sides = [_side(folder, _axis(self._input, letter)) for letter in "yx"]
         self._margin, self._shrinks = self._borders()
         self.channels, self.names = _names(self._input), [name for one in self._outputs for name in _names(one)]
+        self._counts = [_channels_before(one) for one in self._outputs]
         self._run = load_weights(self.format, weights, [str(one.id) for one in self._outputs])
 
     @property
@@ -108,24 +109,29 @@ class PackageModel:
     def difference_on_own_test(self) -> float | None:
         """How far the test image that comes with the package is from the answer that its authors give for it.
 
-        The largest difference, as a share of the largest value where that is above 1; None where either is not there.
+        The largest difference, as a share of the largest value where that is above 1, infinite where the image cannot
+        be predicted on; None where either is not there. ModelError where it is no plain array.
         """
         pairs = [(one, self._test_array(one)) for one in (self._input, *self._outputs)]
         if any(array is None for _, array in pairs):
             return None
-        given, *wanted = (_plane(array, _axes(one)) for one, array in pairs)
-        prepared, stat = self._prepare(given)
-        found, expected = self._finish(self._network(prepared), stat), np.concatenate(wanted, axis=-1)
-        if found.shape != expected.shape:
+        try:
+            given, *wanted = (_plane(array, _axes(one)) for one, array in pairs)
+            prepared, stat = self._prepare(given)
+            found, expected = self._finish(self._network(prepared), stat), np.concatenate(wanted, axis=-1)
+            return float(np.abs(found - expected.astype(np.float64)).max() / max(1, np.abs(expected).max()))
+        except Exception:  # a size that does not fit, or an error of the library that runs the weights
             return float("inf")
-        return float(np.abs(found - expected.astype(np.float64)).max() / max(1, np.abs(expected).max()))
 
     def _test_array(self, tensor: Any) -> np.ndarray | None:
         source = getattr(tensor.test_tensor, "source", None)
         path = None if source is None else local_file(self.folder, _relative(source, self.folder))
         if path is None or not path.is_file() or path.suffix != ".npy":
             return None
-        return np.load(path, allow_pickle=False)
+        try:
+            return np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise ModelError(f"{path} is no plain array of numbers, so it was not read. Download it again.") from error
 
     def _check_tensors(self) -> None:
         given = self.about.inputs
@@ -216,13 +222,15 @@ class PackageModel:
         if len(found) < len(self._outputs):
             raise ModelError(f"The weights of the package {self.folder} give fewer outputs than it describes.")
         pieces = [_plane(one, _axes(output)) for one, output in zip(found, self._outputs, strict=False)]
+        if [one.shape[-1] for one in pieces] != self._counts:
+            raise ModelError(f"The weights of the package {self.folder} give other channels than it describes.")
         return np.concatenate([one.astype(np.float32, copy=False) for one in pieces], axis=-1)
 
     def _finish(self, raw: np.ndarray, stat: dict, without: Sequence[str] = ()) -> np.ndarray:
         """Channels after the work on results."""
         from bioimageio.core import Sample
 
-        parts = np.split(raw, np.cumsum([len(_names(one)) for one in self._outputs])[:-1], axis=-1)
+        parts = np.split(raw, np.cumsum(self._counts)[:-1], axis=-1)
         members = {one.id: self._tensor(part, one) for one, part in zip(self._outputs, parts, strict=True)}
         sample = Sample(members=members, stat=stat, id="image")
         for one in self._post:
@@ -284,6 +292,16 @@ def _names(tensor: Any) -> list[str]:
     if "channel" not in _axes(tensor):
         return [str(tensor.id)]
     return [str(one) for one in _axis(tensor, "channel").channel_names]
+
+
+def _channels_before(output: Any) -> int:
+    """Number of channels of an output as the network gives it; steps that make labels of them make them one."""
+    for step in output.postprocessing:
+        if step.id == "stardist_postprocessing":
+            return step.kwargs.n_rays + 1
+        if step.id == "cellpose_flow_dynamics":
+            return 3
+    return len(_names(output))
 
 
 def _side(folder: Path, axis: Any) -> Side:

@@ -124,8 +124,12 @@ def starting_model(name: str) -> str:
     )
 
 
-def unpack_start(form: Form) -> None:
-    """Put into the field starting_model of a form the model folder that is made of the package named there."""
+def unpack_start(form: Form) -> str:
+    """Put into the field starting_model of a form the model folder made of the package named there; what it says now.
+
+    Names that `starting_model` leaves as they are stay.
+    """
     name = form.starting_model
     if (found := starting_model(name)) != name:
         form.starting_model = path_text(Path(found)) or found
+    return form.starting_model

@@ -168,6 +168,12 @@ def dictionaries(content: Any, most: int = MOST_ENTRIES) -> Iterator[dict]:
             waiting += one.values() if isinstance(one, dict) else one
 
 
+def listed(described: dict, name: str) -> list[dict]:
+    """Dictionaries of a list in a description; none where it is no list."""
+    found = described.get(name)
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
 def unzip(path: Path, folder: Path) -> None:
     """Unpack a zip file into a new folder, if it does no harm; ModelError otherwise, and then nothing is left."""
     fresh = folder.with_name(f".{folder.name}.new")
@@ -274,10 +280,9 @@ def _files(described: dict) -> Iterator[tuple[str, str | None]]:
 
 def _steps(described: dict) -> Iterator[dict]:
     """Steps of the preparation of images and of the work on results."""
-    tensors = [one for name in ("inputs", "outputs") for one in described.get(name) or () if isinstance(one, dict)]
-    for one in tensors:
+    for tensor in (one for name in ("inputs", "outputs") for one in listed(described, name)):
         for name in ("preprocessing", "postprocessing"):
-            yield from (step for step in one.get(name) or () if isinstance(step, dict))
+            yield from listed(tensor, name)
 
 
 def _download(address: str) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 
 from utils.errors import ModelError
 from utils.exchange import packages
-from utils.exchange.packages import check, description_file, needed_file
+from utils.exchange.packages import check, description_file, listed, needed_file
 from utils.files import atomic, file_sha256, write_json
 from utils.images.normalise import NORMALISATION
 from utils.paths import DESCRIPTION
@@ -68,8 +68,8 @@ def _write(target: Path, folder: Path, task: Any, config: dict, thresholds: dict
 
 def origin(described: Mapping) -> dict[str, str]:
     """Whose model a package holds and what may be done with it, as far as it says: title, authors, licence, cite."""
-    people = [one.get("name") for one in _list(described, "authors")]
-    papers = [one.get("doi") or one.get("text") or one.get("url") for one in _list(described, "cite")]
+    people = [one.get("name") for one in listed(described, "authors")]
+    papers = [one.get("doi") or one.get("text") or one.get("url") for one in listed(described, "cite")]
     found = {
         "title": described.get("name"),
         "authors": ", ".join(map(str, filter(None, people))),
@@ -77,11 +77,6 @@ def origin(described: Mapping) -> dict[str, str]:
         "cite": "; ".join(map(str, filter(None, papers))),
     }
     return {name: str(text) for name, text in found.items() if text}
-
-
-def _list(described: Mapping, name: str) -> list[dict]:
-    listed = described.get(name)
-    return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
 
 
 def _entry(described: Mapping, name: str) -> Any:
@@ -94,12 +89,13 @@ def _entry(described: Mapping, name: str) -> Any:
 
 def _normalisation(described: Mapping) -> dict | None:
     """What the package does to an image as model.json says it; None where it does anything else."""
-    inputs = _list(described, "inputs")
-    steps = [one for tensor in inputs for one in _list(tensor, "preprocessing")]
+    inputs = listed(described, "inputs")
+    steps = [one for tensor in inputs for one in listed(tensor, "preprocessing")]
     scaling = [one for one in steps if (one.get("name") or one.get("id")) != "ensure_dtype"]
     if len(inputs) != 1 or len(scaling) != 1 or (scaling[0].get("name") or scaling[0].get("id")) != "scale_range":
         return None
-    told = scaling[0].get("kwargs") or {}
+    told = scaling[0].get("kwargs")
+    told = told if isinstance(told, dict) else {}
     axes = told.get("axes") or ()
     if told.get("mode", "per_sample") != "per_sample" or "batch" in axes:
         return None
