@@ -155,8 +155,7 @@ class Data(AdvancedData):
     class_table = Unicode("", help="CSV with columns file, label, class; empty = one kind of object").tag(path="file")
     model_name = FolderName("my_stardist", help="name of the model; a folder of this name is made")
     starting_model = Unicode("automatic", help="a model to go on from, or 2D_versatile_he ... (3.4); empty = none").tag(
-        path="folder or file",
-        names=("automatic", "2D_versatile_fluo", "2D_versatile_he", "2D_paper_dsb2018", "2D_demo"),
+        path=True, names=("automatic", "2D_versatile_fluo", "2D_versatile_he", "2D_paper_dsb2018", "2D_demo")
     )
     percentage_test = Int(20, min=0, max=80, help="% of images kept aside for section 5; 10 to 30 (not for a sample)")
 
@@ -450,16 +449,10 @@ class Prediction(Form):
         path=True
     )
     result_folder = Unicode("", help="folder for the results; empty = one for each model and folder").tag(path=True)
-    model_folder = Unicode(
-        "", help="a trained model, a package of the Zoo, or 2D_versatile_he ...; empty = the model just trained"
-    ).tag(
-        path="folder or file",
-        models=("stardist",),
-        names=("2D_versatile_fluo", "2D_versatile_he", "2D_paper_dsb2018", "2D_demo"),
+    model_folder = Unicode("", help="a model, a package or 2D_versatile_he ...; empty = the model just trained").tag(
+        path="folder or file", models=("stardist",), names=("2D_versatile_fluo", "2D_versatile_he", "2D_paper_dsb2018")
     )
-    package_channels = Unicode(
-        "", help="of a package: a word for each channel, such as foreground, boundary; empty = as the package says"
-    ).tag(advanced=True)
+    package_channels = Unicode("", help="foreground, boundary ...; empty = as the package says").tag(advanced=True)
     axes = Enum(
         list(STACK_AXES), help="leave at automatic; order of time T, depth Z, height Y, width X and channels C"
     ).tag(advanced=True)

@@ -447,12 +447,10 @@ class Prediction(Form):
         path=True
     )
     result_folder = Unicode("", help="folder for the results; empty = one for each model and folder").tag(path=True)
-    model_folder = Unicode(
-        "", help="a trained model, or a package of the BioImage Model Zoo; empty = the model just trained"
-    ).tag(path="folder or file", models=("unet",))
-    package_channels = Unicode(
-        "", help="of a package: a word for each channel, such as foreground, boundary; empty = as the package says"
-    ).tag(advanced=True)
+    model_folder = Unicode("", help="a trained model or a package of others; empty = the model just trained").tag(
+        path="folder or file", models=("unet",)
+    )
+    package_channels = Unicode("", help="foreground, boundary ...; empty = as the package says").tag(advanced=True)
     save_probabilities = Bool(
         False, help="also write how sure the model is of each class; leave off unless you need it"
     ).tag(advanced=True)

@@ -10,7 +10,7 @@ from skimage.feature import peak_local_max
 from skimage.measure import find_contours, label
 from skimage.segmentation import relabel_sequential, watershed
 
-from utils.errors import ModelError
+from utils.errors import ModelError, how_many
 from utils.exchange.package_model import PackageModel
 
 FOREGROUND, BOUNDARY, BACKGROUND, DISTANCE, LABELS = "foreground", "boundary", "background", "distance", "labels"
@@ -78,7 +78,7 @@ def _told(model: PackageModel) -> str:
     about = "; ".join(str(one.description) for one in model.about.outputs if one.description)
     names = ", ".join(model.names)
     said = f"{names}; {about}" if about else names
-    return f"The package {model.folder}, whose results have {len(model.names)} channels ({said}),"
+    return f"The package {model.folder}, which gives {how_many(len(model.names), 'channel')} ({said}),"
 
 
 def _remedy(number: int = 2) -> str:
