@@ -92,4 +92,4 @@ def test_paths_of_the_command_line_are_worked_out(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     assert predict.main() == 0
-    assert given == [(tmp_path / "model", [tmp_path / "images"], tmp_path / "images" / "out")]
+    assert given == [(tmp_path / "model", [tmp_path / "images"], tmp_path / "images" / "out", "")]

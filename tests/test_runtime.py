@@ -13,6 +13,7 @@ from notebooks.standalone import imported
 from utils import runtime
 from utils.errors import SetupError
 from utils.exchange import export as exchange
+from utils.exchange import package_model
 from utils.paths import ROOT
 
 
@@ -103,10 +104,10 @@ def test_every_package_that_a_room_imports_is_one_that_is_asked_for():
     sources = [path.read_text(encoding="utf-8") for path in (ROOT / "utils").rglob("*.py")]
     names = {name.partition(".")[0] for source in sources for name in imported(source)}
     at_hand = set(sys.stdlib_module_names) | {"utils", "data_samples", "google", "IPython"}
-    # By tensorflow, keras, scikit-image, ipywidgets, matplotlib and ipykernel.
-    brought = {"keras", "h5py", "numpy", "scipy", "PIL", "traitlets", "packaging", "mpl_toolkits", "psutil"}
-    exported = {name.partition(".")[0] for name in exchange.NEEDED}
-    assert names - at_hand - brought - exported == runtime.NEEDED.keys() & names
+    # By tensorflow, keras, scikit-image, ipywidgets, matplotlib, ipykernel and the Jupyter server.
+    brought = {"keras", "h5py", "numpy", "scipy", "PIL", "traitlets", "packaging", "mpl_toolkits", "psutil", "yaml"}
+    late = exchange.NEEDED.keys() | package_model.NEEDED.keys()
+    assert names - at_hand - brought - late == runtime.NEEDED.keys() & names
     assert runtime.NEEDED.keys() - names <= {"tensorflow", "tqdm", "ipywidgets", "matplotlib"}
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from utils.paths import resolve
+from utils.paths import ROOT, resolve
 
 REAL = "nuclei_real"
 CC0 = "CC0 1.0"
@@ -16,6 +16,8 @@ ORIGINS: dict[str, tuple[str, str]] = {
     },
 }
 STARTING = {task: f"data_samples/starting_models/{task}" for task in ("unet", "stardist")}  # models of `nuclei`
+PUBLISHED = ("2D_versatile_fluo", "2D_versatile_he", "2D_paper_dsb2018", "2D_demo")  # models of StarDist's authors
+PUBLISHED_PLACE = ROOT / "models" / "published"
 PHASES = "earlyana, lateana, telophase -> AA; prophase, prometaphase, metaphase -> BA; interphase -> I; apoptosis -> J"
 # One folder for each class, in place of images and masks.
 CLASSIFICATION: dict[str, dict[str, str]] = {

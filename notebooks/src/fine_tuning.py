@@ -133,7 +133,7 @@ class AdvancedData(Form):
 class Data(AdvancedData):
     starting_model = Unicode(
         "", help="folder of a model, or a StarDist model such as 2D_versatile_fluo; empty = an example"
-    ).tag(path=True, names=("2D_versatile_fluo", "2D_versatile_he", "2D_paper_dsb2018", "2D_demo"))
+    ).tag(path="folder or file", names=("2D_versatile_fluo", "2D_versatile_he", "2D_paper_dsb2018", "2D_demo"))
     training_source = Unicode(
         "data_samples/mitosis_new_marker/train",
         help="folder of the new images; for a classifier with a sub-folder for each class",
@@ -277,6 +277,7 @@ evaluation
 from IPython.display import Markdown, display
 
 runtime.start()
+from utils.exchange.package_task import unpack_start
 from utils.fine_tuning import page as words
 from utils.fine_tuning.comparison import before_training
 from utils.fine_tuning.curve import run_curve, sizes_of
@@ -287,7 +288,7 @@ from utils.pages.page import live, show_figures, show_tables, tidy
 from utils.tasks import page, report
 from utils.training.progress import with_progress
 
-starting_model = data.starting_model
+starting_model = unpack_start(data)
 if not starting_model:
     note("No starting model was given: an example is used, a classifier of the phases of mitosis (preset Try out).")
     starting_model = str(with_progress(example_model, data.model_path))
@@ -295,8 +296,7 @@ tuning = open_tuning(*open_start(starting_model), forms.parameters(data, strateg
 project, task = tuning.project, tuning.task
 sizes = sizes_of(tuning, curve.values())
 words.settle_sizes(tuning, curve)
-display(Markdown(words.source_note(tuning)))
-display(Markdown(words.data_note(tuning)))
+display(Markdown(words.source_note(tuning)), Markdown(words.data_note(tuning)))
 show(task.show_data(project))
 
 # %% [markdown]

@@ -256,9 +256,11 @@ from IPython.display import display
 runtime.start()
 from utils.pages.page import live, show_figures, show_tables
 from utils.tasks import page
+from utils.exchange.package_task import unpack_start
 from utils.tasks.objects.task import StarDist
 
 task = StarDist()
+unpack_start(data)
 given = overrides.get("evaluation", {})
 project = page.open_project(task, data.asked(), training.seed, training.preset, given)
 page.settle(task, project, data, training)
@@ -314,7 +316,8 @@ live(augmentation, lambda: task.augmentation_preview(project, training.values(),
 # model, which needs fewer images and less time. Channels, rays, grid and filters must be the same; if not, it is said
 # here what to change, and nothing is trained. It went well when the sentence below names the model that you meant, or
 # says that the training starts from scratch. The authors of StarDist publish models that can be named:
-# `2D_versatile_fluo` (fluorescent nuclei), `2D_versatile_he` (nuclei in H&E, colour), `2D_paper_dsb2018`, `2D_demo`.
+# `2D_versatile_fluo` (fluorescent nuclei), `2D_versatile_he` (nuclei in H&E, colour), `2D_paper_dsb2018`, `2D_demo`;
+# StarDist packages of the BioImage Model Zoo can be started from, too: write the zip file or its address there.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Where the training starts
@@ -421,7 +424,10 @@ page.conclude(task, result, model_folder, project, checks)
 # step through the images to see.
 #
 # With a model trained earlier this section alone will do (Colab: sections 1, 2 and 6): *Model folder* lists the models
-# that are there.
+# that are there. **A model of others** works, too: write `2D_versatile_he` or another published model (3.4) into that
+# field, or the zip file, folder or address of a [package](../README.md#glossary) of the BioImage Model Zoo. Its
+# checksums are checked, and no program code in it is run. If it does not say what its channels mean, you are asked for
+# that (*Package channels*, under Advanced); without boundaries among them you get masks, as in the U-Net notebook.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Load the software, where it was not loaded yet
@@ -446,9 +452,10 @@ class Prediction(Form):
         path=True
     )
     result_folder = Unicode("", help="folder for the results; empty = one for each model and folder").tag(path=True)
-    model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(
-        path=True, models=("stardist",)
+    model_folder = Unicode("", help="a model, a package or 2D_versatile_he ...; empty = the model just trained").tag(
+        path="folder or file", models=("stardist",), names=("2D_versatile_fluo", "2D_versatile_he", "2D_paper_dsb2018")
     )
+    package_channels = Unicode("", help="foreground, boundary ...; empty = as the package says").tag(advanced=True)
     axes = Enum(
         list(STACK_AXES), help="leave at automatic; order of time T, depth Z, height Y, width X and channels C"
     ).tag(advanced=True)
@@ -464,18 +471,21 @@ prediction
 # %% cellView="form" jupyter={"source_hidden": true}
 # Predict
 # %run_section_1_first
-from utils.tasks.choices import choose
+from utils.exchange.opening import choose
 
 made = (trained, data.training_source) if "trained" in globals() else (None, None)
 chosen = choose(prediction.values(), "stardist_segmentation", *made)
 runtime.start()
+from utils.exchange.package_task import predicting
 from utils.tasks import page
 from utils.tasks.objects.task import StarDist
 from utils.tasks.objects.viewer import viewer
 
+model = predicting(chosen.model, StarDist(), prediction.package_channels)
 given = {"axes": prediction.axes, "pixel_size": prediction.pixel_size, "qupath": prediction.qupath}
-page.show_prediction(StarDist(), chosen, figure=False, **given)
-viewer(chosen.results)
+objects = model.name == "stardist"
+page.show_prediction(model, chosen, figure=not objects, **given)
+viewer(chosen.results) if objects else None
 
 # %% [markdown]
 # ## 7. Export

@@ -154,7 +154,7 @@ class Data(AdvancedData):
     class_names = Unicode("", help="names in order of mask value: glass, tissue, fibrosis; empty = numbered")
     model_name = FolderName("my_unet", help="name of the model; a folder of this name is made")
     starting_model = Unicode("automatic", help="an earlier model to go on from (3.4); empty = from scratch").tag(
-        path=True, names=("automatic",)
+        path="folder or file", names=("automatic",)
     )
     percentage_test = Int(20, min=0, max=80, help="% of images kept aside for section 5; 10 to 30 (not for a sample)")
 
@@ -256,9 +256,11 @@ from IPython.display import display
 runtime.start()
 from utils.pages.page import live, show_figures, show_tables
 from utils.tasks import page
+from utils.exchange.package_task import unpack_start
 from utils.tasks.pixels.task import UNet
 
 task = UNet()
+unpack_start(data)
 given = overrides.get("evaluation", {})
 project = page.open_project(task, data.asked(), training.seed, training.preset, given)
 page.settle(task, project, data, training)
@@ -420,7 +422,10 @@ page.conclude(task, result, model_folder, project, checks)
 # you would draw them.
 #
 # With a model trained earlier this section alone will do (Colab: sections 1, 2 and 6): *Model folder* lists the models
-# that are there.
+# that are there. **A model of others** works, too: write the zip file, folder or address of a
+# [package](../README.md#glossary) of the BioImage Model Zoo into that field. Its checksums are checked, and no program
+# code in it is run. If it does not say what its channels mean, you are asked for that (*Package channels*, under
+# Advanced); channels of boundaries give you single objects, as the StarDist notebook does.
 
 # %% cellView="form" jupyter={"source_hidden": true}
 # Load the software, where it was not loaded yet
@@ -445,9 +450,10 @@ class Prediction(Form):
         path=True
     )
     result_folder = Unicode("", help="folder for the results; empty = one for each model and folder").tag(path=True)
-    model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(
-        path=True, models=("unet",)
+    model_folder = Unicode("", help="a trained model or a package of others; empty = the model just trained").tag(
+        path="folder or file", models=("unet",)
     )
+    package_channels = Unicode("", help="foreground, boundary ...; empty = as the package says").tag(advanced=True)
     save_probabilities = Bool(
         False, help="also write how sure the model is of each class; leave off unless you need it"
     ).tag(advanced=True)
@@ -466,16 +472,18 @@ prediction
 # %% cellView="form" jupyter={"source_hidden": true}
 # Predict
 # %run_section_1_first
-from utils.tasks.choices import choose
+from utils.exchange.opening import choose
 
 made = (trained, data.training_source) if "trained" in globals() else (None, None)
 chosen = choose(prediction.values(), "unet_segmentation", *made)
 runtime.start()
+from utils.exchange.package_task import predicting
 from utils.tasks import page
 from utils.tasks.pixels.task import UNet
 
+model = predicting(chosen.model, UNet(), prediction.package_channels)
 given = {"axes": prediction.axes, "pixel_size": prediction.pixel_size, "qupath": prediction.qupath}
-page.show_prediction(UNet(), chosen, save_probabilities=prediction.save_probabilities, **given)
+page.show_prediction(model, chosen, save_probabilities=prediction.save_probabilities, **given)
 
 # %% [markdown]
 # ## 7. Export

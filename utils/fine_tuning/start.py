@@ -6,20 +6,17 @@ from pathlib import Path
 
 import keras
 
-from utils.data.object_classes import object_class_table
 from utils.forms.fields import AUTOMATIC, STOP
 from utils.groups import ASK
-from utils.images.normalise import NORMALISATION
 from utils.paths import resolve, shown_path
 from utils.samples import CLASSIFICATION
-from utils.tasks.objects.network import PUBLISHED, published
+from utils.tasks.objects.network import PUBLISHED, described, published
 from utils.tasks.objects.predict import ObjectSegmenter
 from utils.tasks.registry import CLASSIFIER, STARDIST, read_task
 from utils.tasks.task import NetworkTask, Start
 from utils.training import model_folder
 
 EXAMPLE, EXAMPLE_SAMPLE = "mitosis_try_out", "mitosis"  # name of the model that is trained where none is given
-NETWORK = ("n_rays", "grid", "n_channel_in", "n_classes", "net_conv_after_unet", "train_patch_size", "train_batch_size")
 
 
 def open_start(name: str) -> tuple[NetworkTask, Start]:
@@ -52,17 +49,7 @@ def _training_of(folder: Path) -> dict:
 
 def _published(name: str) -> Start:
     model = published(name)
-    config = vars(model.config)
-    network = {key: value for key, value in config.items() if key in NETWORK or key.startswith("unet_")}
-    description = {
-        "task": "stardist",
-        "network": network,
-        "channels": [f"channel {i + 1}" for i in range(network["n_channel_in"])],
-        "classes": object_class_table(),
-        "normalisation": NORMALISATION,
-        "pixel_size_um": None,
-        "input": {"patch": list(network["train_patch_size"]), "largest_object": min(network["train_patch_size"]) / 2},
-    }
+    description = described(vars(model.config))
     return Start(name, None, description, ObjectSegmenter(model, description), {})
 
 

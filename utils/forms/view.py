@@ -51,7 +51,7 @@ def notes_on(form: Form, name: str) -> list[str]:
     if text == AUTOMATIC and name in form.settled:
         value, reason = form.settled[name]
         notes.append(f"{in_words(value)}: {reason}" if value != "" else reason)
-    if trait.metadata.get("path") and text and text not in trait.metadata.get("names", ()):
+    if trait.metadata.get("path") and text and text not in trait.metadata.get("names", ()) and "://" not in text:
         path = resolve(text)
         notes.append(f"{path} ({'found' if os.path.exists(path) else _missing(name, path)})")
     return notes

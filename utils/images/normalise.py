@@ -167,6 +167,9 @@ def normalisation_range(array: np.ndarray, normalisation: Mapping) -> tuple[np.n
     if normalisation["per"] != "image":
         return tuple(np.asarray(values, np.float32) for values in normalisation["range"])
     ranges = signal_range if normalisation["kind"] == SIGNAL else percentiles
+    if normalisation.get("channels") == "joint" and array.shape[-1] > 1:  # only models of others
+        low, high = ranges(array.reshape(len(array), -1, 1), normalisation["low"], normalisation["high"])
+        return np.repeat(low, array.shape[-1]), np.repeat(high, array.shape[-1])
     return ranges(array, normalisation["low"], normalisation["high"])
 
 

@@ -14,15 +14,18 @@ from csbdeep.models.pretrained import get_model_details, get_model_folder
 from csbdeep.utils import load_json
 from stardist.models import Config2D, StarDist2D, StarDistData2D
 
+from utils.data.object_classes import object_class_table
 from utils.errors import ModelError
+from utils.images.normalise import NORMALISATION
 from utils.patching.batches import Source, TrainingPatches, ValidationPatches, sources
-from utils.paths import ROOT, resolve
+from utils.paths import resolve
+from utils.samples import PUBLISHED, PUBLISHED_PLACE
 from utils.training import model_folder
 from utils.training.checkpoints import make_room
 
 CONFIG, THRESHOLDS, WEIGHTS = "config.json", "thresholds.json", "weights_best.h5"  # names that StarDist itself uses
-PUBLISHED = ("2D_versatile_fluo", "2D_versatile_he", "2D_paper_dsb2018", "2D_demo")
-PLACED = ROOT / "models" / "published"  # where a person may put the files of a published model
+PLACED = PUBLISHED_PLACE  # where a person may put the files of a published model
+NETWORK = ("n_rays", "grid", "n_channel_in", "n_classes", "net_conv_after_unet", "train_patch_size", "train_batch_size")
 
 
 @contextlib.contextmanager
@@ -98,6 +101,27 @@ def published(name: str) -> StarDist2D:
             f"unpack it, and put {CONFIG}, {THRESHOLDS} and {WEIGHTS} into {PLACED / name}; then run the cell again."
         ) from error
     return load(folder)
+
+
+def is_published(folder: Path) -> bool:
+    """Whether a folder is that of a published model, whether or not its files were placed there."""
+    return folder.parent == PLACED and folder.name in PUBLISHED
+
+
+def described(config: Mapping, normalisation: Mapping = NORMALISATION) -> dict:
+    """What corresponds to model.json where somebody else trained a model; `config` is that of StarDist."""
+    network = {key: value for key, value in config.items() if key in NETWORK or key.startswith("unet_")}
+    patch = list(network["train_patch_size"])
+    kinds = [f"kind {i + 1}" for i in range(network.get("n_classes") or 0)]
+    return {
+        "task": "stardist",
+        "network": network,
+        "channels": [f"channel {i + 1}" for i in range(network["n_channel_in"])],
+        "classes": object_class_table(kinds or ("object",)),
+        "normalisation": dict(normalisation),
+        "pixel_size_um": None,
+        "input": {"patch": patch, "largest_object": min(patch) / 2},
+    }
 
 
 def open_network(name: str) -> StarDist2D:

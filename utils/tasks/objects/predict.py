@@ -22,7 +22,7 @@ from utils.images.stacks import LabelStack, Planes, label_file, read_planes
 from utils.pages.colours import class_colours
 from utils.pages.pictures import SHOWN_ALONE, label_overlay, write_png
 from utils.tasks.objects.measure import Objects, count_objects, numbered, object_table
-from utils.tasks.objects.network import load, quiet
+from utils.tasks.objects.network import described, is_published, load, published, quiet
 from utils.tasks.portable import Portable
 from utils.tasks.results import (
     COUNTS,
@@ -241,12 +241,19 @@ def _overlay(objects: Objects, image: Image) -> np.ndarray:
 class ObjectPrediction:
     """How a StarDist model predicts: a part of `utils.tasks.objects.task.StarDist`."""
 
-    results = ObjectResults
+    results, is_published = ObjectResults, staticmethod(is_published)
 
     def load(self, folder: Path) -> ObjectSegmenter:
-        """See `Task`."""
+        """See `Task`; the folder may also be that of a published model, see `utils.samples.PUBLISHED_PLACE`."""
+        if is_published(folder):
+            model = published(folder.name)
+            return ObjectSegmenter(model, described(vars(model.config)))
         description = read_model(folder, self.name)
         return ObjectSegmenter(load(folder), description)
+
+    def describe_foreign(self, config: Mapping, normalisation: Mapping) -> dict:
+        """See `utils.tasks.objects.network.described`."""
+        return described(config, normalisation)
 
     def portable(self, folder: Path) -> Portable:
         """See `Task`."""

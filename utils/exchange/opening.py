@@ -1,0 +1,34 @@
+"""What a field for a model may name: a model folder, a published model, or a package of others."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from utils.exchange.packages import is_package, read_description, unpack
+from utils.paths import DESCRIPTION, resolve
+from utils.samples import PUBLISHED, PUBLISHED_PLACE
+from utils.tasks.choices import Chosen
+from utils.tasks.choices import choose as choose_folders
+
+
+def find_model(name: str | Path) -> Path:
+    """Folder of the model that a text names: of a model, of a package, or where a published model has its place.
+
+    A package is unpacked, or downloaded; it is not yet checked. ModelError where that fails.
+    """
+    if str(name).strip() in PUBLISHED:
+        return PUBLISHED_PLACE / str(name).strip()
+    return unpack(name) if is_package(name) else resolve(name)
+
+
+def choose(prediction: Mapping, notebook: str, trained: Path | None, training_source: str | None) -> Chosen:
+    """Read the form `prediction` as `utils.tasks.choices.choose` does; its model may be any that `find_model` knows."""
+    if prediction["model_folder"]:
+        prediction = {**prediction, "model_folder": str(find_model(prediction["model_folder"]))}
+    return choose_folders(prediction, notebook, trained, training_source)
+
+
+def holds_package(folder: Path) -> bool:
+    """Whether a folder holds a package, and no model of these notebooks; ModelError where it is a broken one."""
+    if (folder / DESCRIPTION).is_file() or not is_package(folder):
+        return False
+    return bool(read_description(folder))
