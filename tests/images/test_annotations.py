@@ -67,7 +67,7 @@ def blob(rng, x, y, radius):
 
 
 def drawing(seed, scale=1):
-    """Overlapping annotations of three classes: polygons with holes and MultiPolygons, `scale` x 8,000 x 6,000 pixels."""
+    """Overlapping annotations of three classes: polygons with holes, MultiPolygons; `scale` x 8,000 x 6,000 pixels."""
     rng = np.random.default_rng(seed)
     features = []
     for name in rng.permutation(["Background", "Tissue", "Fibrosis"] * 2):

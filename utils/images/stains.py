@@ -39,7 +39,7 @@ def _unit(vector: np.ndarray) -> np.ndarray:
 # of liver as Macenko et al. do (2009, doi:10.1109/ISBI.2009.5193250).
 SIRIUS_RED, PICRIC_ACID = (0.29700838, 0.77096590, 0.56338051), (0.18553988, 0.23285926, 0.95464733)
 STAINS: Mapping[str, Stain] = {
-    H_AND_E: Stain(_unit(colorconv.rgb_from_hed[1]), _unit(colorconv.rgb_from_hed[0]), 0.12, 1.1),
+    H_AND_E: Stain(_unit(colorconv.rgb_from_hed[1]), _unit(colorconv.rgb_from_hed[0]), 0.12, 1.7),
     PICROSIRIUS_RED: Stain(_unit(SIRIUS_RED), _unit(PICRIC_ACID), 0.12, 1.1),
     TRICHROME: Stain(_unit(colorconv.rgb_from_bpx[0]), _unit(colorconv.rgb_from_bpx[1]), 0.2, 1.2),
 }

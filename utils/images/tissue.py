@@ -22,7 +22,9 @@ FAINTEST = (0.02, 0.08)  # optical density from which on there may be, and surel
 SMALLEST_TISSUE_UM2, LARGEST_HOLE_UM2 = 20_000.0, 20_000.0  # less is debris; fat and sinusoids
 SMALLEST_PEN_UM2, SMALLEST_FOLD_UM2, SMALLEST_BLUR_UM2 = 6_000.0, 8_000.0, 60_000.0
 MARGIN_UM = 24.0  # round ink and folds
-FOLDED = 1.5  # times the usual optical density, in every colour: two layers have twice that of one
+# Times a high percentile of the optical density, in every colour at once: two layers have twice that of one.
+FOLDED, USUAL = 1.3, 75
+FOLDS_SEEN = (H_AND_E,)  # in other stains collagen itself is that dark
 BLURRED = 0.3  # of the usual sharpness
 HIDDEN_INKS: Mapping[str, tuple[str, ...]] = {  # that look like the stain itself
     H_AND_E: (),
@@ -92,7 +94,8 @@ def tissue_mask(rgb: np.ndarray, um_per_pixel: float, stain: str = H_AND_E) -> n
     um_per_pixel
         Width of its pixels.
     stain
-        One of `utils.images.stains.STAINS`; ink in the colours of the stain itself is not told from it.
+        One of `utils.images.stains.STAINS`; ink in the colours of the stain itself is not told from it, nor folds
+        where collagen is dark.
 
     Returns
     -------
@@ -109,7 +112,8 @@ def tissue_mask(rgb: np.ndarray, um_per_pixel: float, stain: str = H_AND_E) -> n
     tissue = remove_small_holes(tissue, max_size=round(LARGEST_HOLE_UM2 * pixels))
     tissue = _large(tissue & ~ink, SMALLEST_TISSUE_UM2 * pixels)
     classes = np.where(tissue, TISSUE, GLASS).astype(np.uint8)
-    classes[_folds(density, tissue, um_per_pixel)] = FOLD
+    if stain in FOLDS_SEEN:
+        classes[_folds(density, tissue, um_per_pixel)] = FOLD
     classes[ink] = PEN
     return classes
 
@@ -136,7 +140,7 @@ def _folds(density: np.ndarray, tissue: np.ndarray, um_per_pixel: float) -> np.n
     """Where the stain is about twice as strong as usual in all colours at once: nuclei alone darken red and green."""
     if not tissue.any():
         return tissue
-    usual = np.median(density[tissue], axis=0)
+    usual = np.percentile(density[tissue], USUAL, axis=0)
     smooth = ndimage.gaussian_filter(density, (*[12 / um_per_pixel] * 2, 0))
     folded = (smooth > FOLDED * usual).all(axis=-1) & tissue
     return _grown(_large(folded, SMALLEST_FOLD_UM2 / um_per_pixel**2), MARGIN_UM / 2 / um_per_pixel) & tissue
