@@ -24,6 +24,7 @@ SMALLEST_PEN_UM2, SMALLEST_FOLD_UM2, SMALLEST_BLUR_UM2 = 6_000.0, 8_000.0, 60_00
 MARGIN_UM = 24.0  # round ink and folds
 # Times a high percentile of the optical density, in every colour at once: two layers have twice that of one.
 FOLDED, USUAL = 1.3, 75
+SAME_HUE = 1.6  # how far colours may differ in that: nuclei close together darken red far more than the others
 FOLDS_SEEN = (H_AND_E,)  # in other stains collagen itself is that dark
 BLURRED = 0.3  # of the usual sharpness
 HIDDEN_INKS: Mapping[str, tuple[str, ...]] = {  # that look like the stain itself
@@ -106,8 +107,7 @@ def tissue_mask(rgb: np.ndarray, um_per_pixel: float, stain: str = H_AND_E) -> n
     density = optical_density(rgb, white_of(rgb))
     ink = _grown(_large(_inks(rgb, stain), SMALLEST_PEN_UM2 * pixels), MARGIN_UM / um_per_pixel)
     dark = ndimage.gaussian_filter(density.mean(axis=-1), 1.0)
-    candidates = dark[~ink]
-    limit = np.clip(threshold_otsu(candidates) / 2 if np.ptp(candidates) > 0 else FAINTEST[1], *FAINTEST)
+    limit = _faintest(dark[~ink])
     tissue = ndimage.binary_closing(np.pad(dark > limit, 3), disk(2))[3:-3, 3:-3]
     tissue = remove_small_holes(tissue, max_size=round(LARGEST_HOLE_UM2 * pixels))
     tissue = _large(tissue & ~ink, SMALLEST_TISSUE_UM2 * pixels)
@@ -116,6 +116,12 @@ def tissue_mask(rgb: np.ndarray, um_per_pixel: float, stain: str = H_AND_E) -> n
         classes[_folds(density, tissue, um_per_pixel)] = FOLD
     classes[ink] = PEN
     return classes
+
+
+def _faintest(dark: np.ndarray) -> float:
+    """Optical density above which there is something on the glass, half of Otsu's threshold of all pixels."""
+    even = not dark.size or dark.min() == dark.max()
+    return float(np.clip(FAINTEST[1] if even else threshold_otsu(dark) / 2, *FAINTEST))
 
 
 def white_of(rgb: np.ndarray) -> np.ndarray:
@@ -137,12 +143,13 @@ def _inks(rgb: np.ndarray, stain: str) -> np.ndarray:
 
 
 def _folds(density: np.ndarray, tissue: np.ndarray, um_per_pixel: float) -> np.ndarray:
-    """Where the stain is about twice as strong as usual in all colours at once: nuclei alone darken red and green."""
+    """Where the stain is about twice as strong as usual in all colours alike: two layers of the same tissue."""
     if not tissue.any():
         return tissue
     usual = np.percentile(density[tissue], USUAL, axis=0)
     smooth = ndimage.gaussian_filter(density, (*[12 / um_per_pixel] * 2, 0))
-    folded = (smooth > FOLDED * usual).all(axis=-1) & tissue
+    times = smooth / np.maximum(usual, 1e-3)
+    folded = (times.min(axis=-1) > FOLDED) & (times.max(axis=-1) < SAME_HUE * times.min(axis=-1)) & tissue
     return _grown(_large(folded, SMALLEST_FOLD_UM2 / um_per_pixel**2), MARGIN_UM / 2 / um_per_pixel) & tissue
 
 
