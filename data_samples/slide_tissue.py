@@ -23,7 +23,7 @@ FULL = 100
 BLOCK = 1024  # painted at a time; textures repeat after so many pixels
 PLATES = 2048  # side of the picture of one lobule
 CELL = 21  # um
-COLLAGEN = 1.25  # in units of `Patient.collagen`: cells here are paler than in the tiles of `data_samples.tissue`
+COLLAGEN = 1.08  # in units of `Patient.collagen`: cells here are paler than in the tiles of `data_samples.tissue`
 SIGMAS = (0.9, 2, 5, 12, 30)
 
 
@@ -40,7 +40,7 @@ def fibre_texture() -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(78)
 
     def streaks(across: float, along: float) -> np.ndarray:
-        field = gaussian_filter(rng.standard_normal((BLOCK, BLOCK)), (across, along), mode="wrap")
+        field = gaussian_filter(rng.standard_normal((BLOCK, BLOCK)), (across, along), mode="wrap", truncate=2.5)
         return (field / field.std()).astype(np.float32)
 
     strength = 0.6 * streaks(1.1, 26) + 0.5 * streaks(2.6, 55) + 0.35 * streaks(7, 90)

@@ -27,7 +27,7 @@ UM_PER_PIXEL = 0.5
 LEVELS = (1, 4, 16)
 PATIENTS = 8
 TWICE = (1, 2, 3, 4)  # patients with a second slide, which nobody annotated
-PROTOCOL = Protocol(spread=0.15)
+PROTOCOL = Protocol(spread=0.10)
 # What spoils a slide, by the numbers of patient and slide.
 SPOILT: dict[tuple[int, int], tuple[str, ...]] = {
     (1, 1): ("blue",),
