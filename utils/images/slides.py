@@ -23,7 +23,7 @@ from utils.images.pixel_size import credible, pixel_size
 
 SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".scn", ".bif", ".btf")
 WHITE = 255  # what lies beside the slide
-AT_ONCE = 1 << 24  # pixels of a level that are decoded at a time
+AT_ONCE = 1 << 21  # pixels of a level that are decoded at a time
 LARGEST_PIECE = 1 << 26  # pixels that have to be decoded for any one of them
 ENOUGH = 1.001  # a level this much coarser than what is asked for is as good: sizes of levels are rounded
 TELLS_ITSELF = ("aperio", "leica")  # their own notes know the size of a pixel, not the tags of TIFF
