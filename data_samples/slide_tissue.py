@@ -239,7 +239,7 @@ class Painting:
         """A vein, an artery and one or two bile ducts in each portal tract, as far as it has room for them."""
         for middle in self.plan.tracts:
             room = self._room(middle)
-            wanted = [("vein", rng_between(self.rng, 0.28, 0.5) * room), ("artery", self.rng.uniform(13, 20))]
+            wanted = [("vein", self.rng.uniform(0.28, 0.5) * room), ("artery", self.rng.uniform(13, 20))]
             wanted += [("duct", self.rng.uniform(13, 22)) for _ in range(self.rng.integers(1, 3))]
             angle = self.rng.uniform(0, 2 * np.pi)
             for number, (kind, radius) in enumerate(wanted):
@@ -315,11 +315,6 @@ def blocks(size: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
             yield slice(top, min(top + BLOCK, size[0])), slice(left, min(left + BLOCK, size[1]))
 
 
-def rng_between(rng: np.random.Generator, low: float, high: float) -> float:
-    """Random number between two."""
-    return float(rng.uniform(low, high))
-
-
 @cache
 def spindle_stamps() -> np.ndarray:
     """Elongated nuclei in 16 directions, (16, 32, 32) uint8."""
@@ -370,7 +365,7 @@ def vein(rng: np.random.Generator, radius: float) -> tuple[np.ndarray, ...]:
     distance = distance * (1 + rng.uniform(0.03, 0.12) * np.cos(2 * angle) + 0.04 * np.cos(3 * angle))
     shown, lumen = distance < radius + 4, distance < radius
     side = len(distance)
-    cells = (np.tile(noise()[5], (1, 1))[:side, :side] > 0.5) * rng.choice([0, 0.8])
+    cells = (noise()[5][:side, :side] > 0.5) * rng.choice([0, 0.8])
     blue = np.where(lumen, 0.03, _nuclei_round(distance, angle, radius + 2, 9, 2.2))
     return np.maximum(blue, 0.12 * ~lumen), np.where(lumen, 0.05 + cells, 0.7), shown, lumen
 
