@@ -193,6 +193,25 @@ def test_the_script_gives_the_masks_of_the_notebook(tmp_path, untrained_model, p
     np.testing.assert_array_equal(mask, read_mask(tmp_path / "results" / "masks" / "a.tif"))
 
 
+@pytest.mark.parametrize("smallest", [1, 7, 16])
+def test_the_script_leaves_out_the_specks_that_the_notebook_leaves_out(tmp_path, untrained_model, smallest):
+    array = RNG.integers(0, 4000, (61, 83)).astype(np.uint16)
+    folder, *_ = untrained_model(values=(0, 255))
+    probability = UNET.portable(folder).answer(array[..., np.newaxis])["probabilities"][..., 1]
+    decides = {"threshold": float(np.quantile(probability, 0.8)), "smallest_part": smallest}
+    write_json(folder / "model.json", json.loads((folder / "model.json").read_text()) | decides)
+    write_tiff(tmp_path / "images" / "a.tif", array)
+    any_program.write(tmp_path / "out", UNET.portable(folder), "a model")
+
+    run_script(tmp_path / "out", tmp_path / "images" / "a.tif")
+
+    mask = tifffile.imread(tmp_path / "images" / "a.mask.tif")
+    assert 0 < mask.astype(bool).mean() <= 0.21
+    (tmp_path / "images" / "a.mask.tif").unlink()
+    UNET.predict(folder, tmp_path / "images", tmp_path / "results")
+    np.testing.assert_array_equal(mask, read_mask(tmp_path / "results" / "masks" / "a.tif"))
+
+
 def test_the_script_names_the_class(tmp_path):
     crop = RNG.integers(0, 4000, (16, 16)).astype(np.uint16)
     normalisation = common_range([crop.reshape(-1, 1, 1)], BOTH)

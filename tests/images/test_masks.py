@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from utils.errors import DataError, FormError
+from utils.images import masks as room
 from utils.images.mask_types import recognise_mask_type
 from utils.images.masks import (
     IGNORED,
@@ -11,6 +12,8 @@ from utils.images.masks import (
     counted,
     ignored_values,
     mark_ignored,
+    remove_specks,
+    smallest_part,
     table_of_classes,
     to_class_ids,
     to_labels,
@@ -279,3 +282,30 @@ def test_messages_about_binary_masks_say_which_they_are():
     with pytest.raises(MaskError) as caught:
         table_of_classes([plain, plain, np.array([[0, 7, 255]], np.uint8)], "binary")
     assert caught.value.masks == [2]
+
+
+@pytest.mark.parametrize(("pixels", "smallest"), [(1, 1), (2, 1), (3, 2), (21, 11), (31, 16), (32, 16), (400, 16)])
+def test_a_speck_is_less_than_half_of_the_smallest_part(pixels, smallest):
+    mask = np.zeros((40, 40), np.uint8)
+    mask.ravel()[:pixels] = 1  # one part: whole rows and the beginning of one
+    mask[20:, 20:] = 1
+    assert smallest_part([np.zeros((5, 5), np.uint8), mask]) == smallest
+
+
+def test_where_nothing_is_marked_nothing_is_a_speck():
+    nothing = np.zeros((5, 5), np.uint8)
+    assert smallest_part([]) == smallest_part([nothing]) == smallest_part([nothing.astype(np.int16) + IGNORED]) == 1
+    corner = np.array([[1, 0], [0, 1]], np.uint8)  # one part of two pixels, seen at the corner
+    assert smallest_part([np.pad(np.kron(corner, np.ones((2, 2), np.uint8)), 3)]) == 4
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_specks_are_removed_whatever_band_they_lie_in(monkeypatch, seed):
+    rng = np.random.default_rng(seed)
+    ids = (rng.random(rng.integers(1, 60, 2)) < rng.uniform(0.02, 0.6)).astype(np.uint8)
+    smallest = int(rng.integers(1, 17))
+    monkeypatch.setattr(room, "BAND", int(rng.integers(1, 40)))
+    parts = to_labels(ids)
+    expected = ids * (np.bincount(parts.ravel())[parts] >= smallest)
+    remove_specks(ids, smallest)
+    np.testing.assert_array_equal(ids, expected)

@@ -73,6 +73,7 @@ def script(model: Portable, title: str) -> str:
         outputs=model.outputs,
         task=description["task"],
         threshold=description.get("threshold"),
+        smallest=description.get("smallest_part", 1),
         classes=[str(one["name"]) for one in description["classes"]],
         values=[one["value"] for one in description["classes"]],
     )

@@ -21,6 +21,8 @@ TWO_VALUES = ("binary", "inverted", "soft edges", "outlines")  # kinds of masks 
 MASK_TYPES = (*TWO_VALUES, "classes", "instance labels")
 LARGEST_CLASS_VALUE = 65535  # masks of classes are written as 8-bit or 16-bit
 LARGEST_LABEL = 65535  # StarDist keeps labels in 16 bits
+LARGEST_SPECK = 16  # pixels: what is larger may be an object, however large those are that were annotated
+BAND = 256  # rows that are looked at together: labels of a whole slide would take four times its memory
 NO_FOREGROUND = "No mask has any foreground: all values are 0. Check that these are the masks."
 
 
@@ -239,6 +241,38 @@ def to_labels(mask: np.ndarray) -> np.ndarray:
     """Number the 8-connected regions of mask > 0 (Y, X) from 1; uint16, or uint32 where there are over 65535."""
     labels, count = label(mask > 0, connectivity=2, return_num=True)
     return labels.astype(np.uint16 if count <= 65535 else np.uint32)
+
+
+def smallest_part(masks: Iterable[np.ndarray]) -> int:
+    """Pixels that a connected part must have to be no speck: half as many as the smallest that was annotated.
+
+    Parameters
+    ----------
+    masks
+        (Y, X) class ids of annotated images; parts are 8-connected regions above 0.
+
+    Returns
+    -------
+    int
+        1 to `LARGEST_SPECK`, 1 where nothing is annotated: then nothing is a speck.
+    """
+    sizes = [np.bincount(to_labels(mask).ravel())[1:].min() for mask in masks if (mask > 0).any()]
+    return min((int(min(sizes, default=1)) + 1) // 2, LARGEST_SPECK)
+
+
+def remove_specks(ids: np.ndarray, smallest: int) -> None:
+    """Set the 8-connected parts of ids > 0 (Y, X) with fewer than `smallest` pixels to 0, in place.
+
+    Band by band, with as many rows around it: no speck reaches further.
+    """
+    for top in range(0, len(ids) if smallest > 1 else 0, BAND):
+        first = max(top - smallest, 0)
+        window = ids[first : top + BAND + smallest]
+        labels, _ = ndimage.label(window > 0, np.ones((3, 3)))
+        small = np.bincount(labels.ravel()) < smallest
+        small[0] = False
+        band = slice(top - first, top - first + BAND)
+        window[band][small[labels[band]]] = 0
 
 
 def to_objects(

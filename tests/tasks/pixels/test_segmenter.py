@@ -10,6 +10,7 @@ from keras import layers
 
 from tests.conftest import NORMALISATION, model_description, untrained_network
 from utils.images.image import read_image
+from utils.images.masks import to_labels
 from utils.images.normalise import normalisation_range, percentiles
 from utils.patching.augmentation import Augmentation, draw_patch
 from utils.patching.patches import tile_layout
@@ -171,6 +172,21 @@ def test_threshold_for_two_classes(segmenter):
         np.testing.assert_array_equal(ids, p1 > segmenter.threshold)
         seen.add(int(ids.sum()))
     assert len(seen) == 5
+
+
+@pytest.mark.parametrize("smallest", [1, 2, 9, 16])
+def test_specks_are_left_out_of_two_classes_only(segmenter, smallest):
+    array = RNG.integers(0, 256, (60, 50, 2)).astype(np.uint8)
+    segmenter.threshold = float(np.quantile(whole(segmenter, array)[..., 1], 0.8))
+    with_specks = segmenter.class_ids(array)
+    segmenter.smallest_part = smallest
+    parts = to_labels(with_specks)
+    kept = np.bincount(parts.ravel())[parts] >= smallest
+    np.testing.assert_array_equal(segmenter.class_ids(array), with_specks * kept)
+    assert kept.all() == (smallest == 1)
+    several = model_description(1, (0, 10, 20, 30)) | {"smallest_part": 16}
+    found = Segmenter(untrained_network(several), several)
+    np.testing.assert_array_equal(found.class_ids(array[..., :1]), whole(found, array[..., :1]).argmax(axis=-1))
 
 
 def test_most_probable_of_several_classes_whatever_the_threshold():

@@ -20,6 +20,7 @@ from utils import samples
 from utils.data.project import Project, open_project
 from utils.errors import DataError, ModelError
 from utils.images import normalise
+from utils.images.masks import smallest_part
 from utils.metrics import confusion
 from utils.patching import augmentation, batches
 from utils.patching.batches import TrainingPatches
@@ -101,6 +102,9 @@ def test_a_finished_folder_holds_the_model_and_nothing_else(trained):
     assert description["normalisation"] == NORMALISATION | {"kind": "signal percentile"}
     assert description["input"] == {"patch": [32, 32], "multiple_of": 2}
     assert 0 < description["threshold"] < 1
+    seen = [one.mask for role in ("validation", "training") for one in project.examples(role)]
+    assert description["smallest_part"] == smallest_part(seen) > 1
+    assert f"fewer than {description['smallest_part']} pixels are left out" in UNET.summary(description, 3)
     saved = json.loads((project.folder / "parameters.json").read_text())["overrides"]
     chosen = json.loads((project.folder / "automatic.json").read_text())
     assert [one["field"] for one in chosen] == [

@@ -79,16 +79,23 @@ class PixelPage:
     def summary(self, description: Mapping, number_of_epochs: int) -> str:
         """See `Task`."""
         names = ", ".join(one["name"] for one in description["classes"])
-        rule = (
-            f"A pixel counts as {description['classes'][1]['name']} where the model gives it a probability above "
-            f"{description['threshold']:.2f}, a threshold chosen on validation images."
-            if len(description["classes"]) == 2
-            else "Each pixel gets its most probable class."
-        )
+        rule = _rule(description) if len(description["classes"]) == 2 else "Each pixel gets its most probable class."
         return (
             f"A U-Net that sorts each pixel into {len(description['classes'])} classes ({names}), trained for "
             f"{how_many(number_of_epochs, 'epoch')}. {rule}"
         )
+
+
+def _rule(description: Mapping) -> str:
+    """How a model of two classes decides."""
+    name, smallest = description["classes"][1]["name"], description.get("smallest_part", 1)
+    said = (
+        f"A pixel counts as {name} where the model gives it a probability above {description['threshold']:.2f}, a "
+        "threshold chosen on validation images."
+    )
+    if smallest == 1:
+        return said
+    return f"{said} Parts of fewer than {smallest} pixels are left out: the smallest that you marked are larger by far."
 
 
 def _per_image(evaluation: Evaluation) -> pd.DataFrame:

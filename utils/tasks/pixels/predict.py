@@ -16,7 +16,7 @@ from utils.files import atomic, meaningful, write_csv
 from utils.forms.fields import AUTOMATIC
 from utils.images.geojson import ANNOTATION, feature, outline
 from utils.images.image import Image, read_image, tiff_options, write_tiff
-from utils.images.masks import to_values
+from utils.images.masks import remove_specks, to_values
 from utils.images.normalise import normalisation_range, normalise, normalised
 from utils.pages.colours import class_colours
 from utils.pages.pictures import SHOWN_ALONE, overlay, thin, write_png
@@ -46,13 +46,15 @@ class Segmenter:
     network
         Keras model: float32 (batch, Y, X, C) -> class probabilities (batch, Y, X, classes).
     description
-        Content of model.json; used are normalisation, threshold, classes and input.multiple_of.
+        Content of model.json; used are normalisation, threshold, smallest_part, classes and
+        input.multiple_of.
     """
 
     def __init__(self, network: keras.Model, description: Mapping):
         self.network, self.description = network, description
         self.normalisation = description["normalisation"]
         self.threshold = description["threshold"]
+        self.smallest_part = description.get("smallest_part", 1)  # models of earlier versions keep every speck
         self.classes = description["classes"]
         self.multiple = description["input"]["multiple_of"]
         signature = [tf.TensorSpec((None, None, None, network.input_shape[-1]), tf.float32)]
@@ -98,14 +100,16 @@ class Segmenter:
 
         Returns
         -------
-        (Y, X) uint8 class ids: for two classes where the probability of class 1 exceeds the model's threshold, else the
-        most probable class.
+        (Y, X) uint8 class ids: for two classes where the probability of class 1 exceeds the model's threshold, without
+        parts of fewer pixels than its smallest_part, else the most probable class.
         """
         ids = np.empty(array.shape[:2], np.uint8)
         for rows, block in self.probabilities(array):
             ids[rows] = block[..., 1] > self.threshold if len(self.classes) == 2 else block.argmax(axis=-1)
             if on_probabilities:
                 on_probabilities(rows, block)
+        if len(self.classes) == 2:
+            remove_specks(ids, self.smallest_part)
         return ids
 
     def foreground_probability(self, array: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from keras import ops
 
 from utils.data.project import Project, describe_images, described_masks
 from utils.errors import ModelError
-from utils.images.masks import counted, evenly_chosen
+from utils.images.masks import counted, evenly_chosen, smallest_part
 from utils.metrics.confusion import best_threshold
 from utils.patching.augmentation import Augmentation
 from utils.patching.batches import TrainingPatches, ValidationPatches, automatic_steps, sources
@@ -103,6 +103,7 @@ class PixelTraining:
             "normalisation": self.normalisation(project, training),
             "network": network | {name: training[name] for name in FIELDS},
             "threshold": 0.5,
+            "smallest_part": 1,
             "input": {"patch": list(patch), "multiple_of": multiple},
         }
 
@@ -168,7 +169,7 @@ class PixelTraining:
         )
 
     def _publish(self, project, network, description, history) -> None:
-        """Write the model folder from the trained network, with a threshold that test images have no part in.
+        """Write the model folder from the trained network, with a threshold and a smallest part without test images.
 
         A handful of validation images would leave it to chance, so training images help to choose it.
         """
@@ -179,7 +180,8 @@ class PixelTraining:
             training, validation = project.examples("training"), project.examples("validation")
             images = validation + evenly_chosen(training, FOR_THRESHOLD)
             pairs = ((one.mask, segmenter.foreground_probability(one.image.array)) for one in images)
-            description = description | {"threshold": best_threshold(pairs), "threshold_images": len(images)}
+            smallest = smallest_part(one.mask for one in images)
+            description = description | {"threshold": best_threshold(pairs), "smallest_part": smallest}
         save_model(project.folder, plain, description, history)
 
 
