@@ -106,10 +106,14 @@ def _brightness(normalisation: Mapping) -> str:
     """How Fiji must bring an image to the range that the network knows."""
     if normalisation["per"] != "image":
         low, high = np.array(normalisation["range"])
-        numbers = [", ".join(f"{one:g}" for one in values) for values in (low, high - low)]
+        pairs = [(f"{a:g}", f"{b:g}") for a, b in zip(low, high - low, strict=True)]
+        alike = len(set(pairs)) == 1
+        numbers = pairs[0] if alike else [", ".join(one) for one in zip(*pairs, strict=True)]
+        colour = "Make a colour image a stack first (*Image > Type > RGB Stack*): *32-bit* alone would make it grey. "
         return (
-            f"Do not let the plugin normalise. Make the image *32-bit*, then subtract {numbers[0]} and divide by "
-            f"{numbers[1]} (*Process > Math*, a number for each channel)."
+            f"Do not let the plugin normalise. {colour * (low.size == 3)}Make the image *32-bit* (*Image > Type*), "
+            f"then subtract {numbers[0]} and divide by {numbers[1]} (*Process > Math*"
+            f"{'' if alike else ', a number for each channel'})."
         )
     told = f"Let the plugin normalise to the percentiles {normalisation['low']} and {normalisation['high']}."
     if normalisation["kind"] == SIGNAL:
