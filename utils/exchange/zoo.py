@@ -7,12 +7,13 @@ that images must not be cut into tiles.
 """
 
 import importlib.metadata
+import io
 import json
 import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -367,7 +368,8 @@ def read(folder: Path) -> Callable[..., dict[str, np.ndarray]]:
     """
     (file,) = folder.glob("*.zip")
     description = load_model_description(file)
-    summary = test_model(description)
+    with redirect_stdout(io.StringIO()):  # Keras would draw a bar for each image
+        summary = test_model(description)
     if summary.status != "passed":
         reasons = "; ".join(error.msg for detail in summary.details for error in detail.errors)
         raise ModelError(f"The package does not pass the test of the BioImage Model Zoo: {reasons[:600]}")
@@ -377,7 +379,8 @@ def read(folder: Path) -> Callable[..., dict[str, np.ndarray]]:
         found, alone = {}, {"skip_input_padding": not as_tile, "skip_output_cropping": not as_tile}
         for one, pipeline in pipelines.items():
             sample = create_sample_for_model(model=description, inputs={INPUT: image[np.newaxis]})
-            result = pipeline.predict_sample_without_blocking(sample, **alone)
+            with redirect_stdout(io.StringIO()):
+                result = pipeline.predict_sample_without_blocking(sample, **alone)
             found[one] = result.members[OUTPUT].data.to_numpy()[0]
         return found
 
