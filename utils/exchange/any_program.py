@@ -38,9 +38,17 @@ def how(model: Portable) -> list[str]:
         f"`{FILE}` is the trained network, for any program that runs ONNX. Its input `image` is float32 (images, "
         f"channels, height, width) {sides}, with the brightness brought to a common range as `{SCRIPT}` does it. It "
         f"answers with {outputs}.",
-        f"To try it: `pip install numpy onnxruntime tifffile`, then `python {SCRIPT} IMAGE.tif` writes the answer "
-        "beside the image.",
+        f"To try it: `pip install numpy onnxruntime tifffile imagecodecs`, then `python {SCRIPT} IMAGE.tif` "
+        f"{_written(model)}. The image must be a TIFF; save others, such as JPEG, as TIFF first.",
     ]
+
+
+def _written(model: Portable) -> str:
+    """What the script writes, in words."""
+    if model.size:
+        return "prints the probability of each class and writes it to `IMAGE.npz`"
+    mask = "`IMAGE.mask.tif`, the mask, and " if model.description["task"] == "unet" else ""
+    return f"writes beside the image {mask}`IMAGE.npz`, the answers as numpy arrays"
 
 
 def expected(model: Portable, array: np.ndarray) -> dict[str, np.ndarray]:
