@@ -54,11 +54,12 @@ def test_paths_files_and_other_words_stay(text):
 
 
 def test_labels():
-    assert [label(one) for one in ("number_of_epochs", "n_rays", "size_um", "axes", "")] == [
+    assert [label(one) for one in ("number_of_epochs", "n_rays", "size_um", "axes", "qupath", "")] == [
         "Number of epochs",
         "N rays",
         "Size [µm]",
         "Axes",
+        "QuPath",
         "",
     ]
 

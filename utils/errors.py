@@ -13,7 +13,8 @@ from pathlib import Path
 
 WIDTH = 90  # characters that fit into a window of 1,300 pixels
 LOG_FILE = Path(__file__).resolve().parent.parent / "logs" / "nocodedl4bio.log"
-OTHER_WORDS = {"class_groups": "Broad classes"}  # where the name that scripts use would mislead on the page
+# Where the name that scripts use would mislead on the page, or is a name that is written in another way.
+OTHER_WORDS = {"class_groups": "Broad classes", "qupath": "QuPath", "onnx": "ONNX", "zoo": "Model Zoo"}
 _known: dict[str, frozenset[str]] = {}  # fields by form, of all forms that this session has declared
 
 
