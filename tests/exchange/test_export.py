@@ -212,6 +212,41 @@ def test_the_script_leaves_out_the_specks_that_the_notebook_leaves_out(tmp_path,
     np.testing.assert_array_equal(mask, read_mask(tmp_path / "results" / "masks" / "a.tif"))
 
 
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ([[29.0], [255.0]], "normalise. Make the image *32-bit* (*Image > Type*), then subtract 29 and divide by 226"),
+        ([[29.0] * 3, [255.0] * 3], "*Image > Type > RGB Stack*): *32-bit* alone would make it grey. Make the image"),
+        ([[29.0] * 3, [255.0] * 3], "subtract 29 and divide by 226 (*Process > Math*)."),
+        ([[9, 9, 9], [19, 29, 19]], "subtract 9, 9, 9 and divide by 10, 20, 10 (*Process > Math*, a number for each"),
+    ],
+)
+def test_fiji_is_told_how_to_bring_the_brightness_to_the_range(values, told):
+    assert told in saved_model._brightness({"per": "training set", "range": values})
+
+
+@pytest.mark.parametrize(("difference", "told"), [(1.2e-6, "0.000001"), (0.0, "0"), (3.6e-9, "0.000000004")])
+def test_a_difference_is_written_without_powers(difference, told):
+    assert export.decimal(difference) == told
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (3, 20, 30), (20, 30, 4)])
+def test_the_script_refuses_an_image_with_other_channels(tmp_path, untrained_model, shape):
+    """A grey image would be taken for three equal channels, and answered without a word."""
+    folder, *_ = untrained_model(channels=3)
+    together = {"normalisation": normalisation_of(images_for(3), TOGETHER)}
+    write_json(folder / "model.json", json.loads((folder / "model.json").read_text()) | together)
+    any_program.write(tmp_path / "out", UNET.portable(folder), "a model")
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros(shape, np.uint8), photometric="minisblack")
+
+    command = [sys.executable, tmp_path / "out" / "predict.py", tmp_path / "a.tif"]
+    done = subprocess.run(command, capture_output=True, text=True)
+
+    assert "The model takes images of 3 channel(s)" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "a.npz").exists()
+
+
 def test_the_script_names_the_class(tmp_path):
     crop = RNG.integers(0, 4000, (16, 16)).astype(np.uint16)
     normalisation = common_range([crop.reshape(-1, 1, 1)], BOTH)

@@ -202,9 +202,14 @@ def _export(folder: Path, name: str, model: Portable, about: Mapping, images: Se
 def _about(folder: Path, about: Mapping, target: Target, difference: float) -> list[str]:
     """Beginning of the README of an export, a paragraph each: whose model it is, what it was made from, how alike."""
     given = "; ".join(f"{name}: {about[name]}" for name in FIELDS[1:] if about.get(name))
-    told = f"Written for {target.title}; its answers differ from the notebook's by at most {difference:.1g}."
+    told = f"Written for {target.title}; its answers differ from the notebook's by at most {decimal(difference)}."
     remarks = [no_result(folder), given, *origin.lines({origin.ABOUT: about}), origin.clash(about)]
     return [f"# {about['title']}", *filter(None, remarks), told]
+
+
+def decimal(difference: float) -> str:
+    """A small number with one digit, as people write it: 0.000001, not 1e-06."""
+    return np.format_float_positional(float(f"{difference:.1g}"), trim="-")
 
 
 def largest_difference(
@@ -240,7 +245,7 @@ def show_exports(form: Mapping, trained: Path | None) -> None:
             note(one.problem)
             told.add(one.problem)
         elif not one.problem:
-            about = f"its answers differ from the notebook's by at most {one.difference:.1g}"
+            about = f"its answers differ from the notebook's by at most {decimal(one.difference)}"
             note(f"For {TARGETS[one.target].title}: {one.folder} ({about}). README.md says how to open it.", one.folder)
     if against := origin.clash(origin.about(folder)):
         note(against)
