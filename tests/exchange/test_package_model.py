@@ -451,8 +451,8 @@ def test_what_channels_mean(tmp_path, names, asked, words):
 @pytest.mark.parametrize(
     ("names", "asked", "said"),
     [
-        (["probability"], "", "(probability), does not say what they mean"),
-        (["channel0", "channel1"], "", "such as: foreground, boundary."),
+        (["probability"], "", "what it means. Write a word for it into the field package_channels (under"),
+        (["channel0", "channel1"], "", "For example: foreground, boundary."),
         (["foreground", "prediction_2"], "", "does not say"),
         (["boundary distance"], "", "does not say"),
         (["background"], "", "does not say"),
@@ -466,7 +466,8 @@ def test_what_is_not_known_is_asked_for(tmp_path, names, asked, said):
     with pytest.raises(ModelError) as caught:
         predicting(package_of(tmp_path / "p", outputs=names), package_channels=asked)
     assert said in str(caught.value)
-    assert "a word for each of them into the field package_channels" in str(caught.value)
+    assert "into the field package_channels (under Advanced)" in str(caught.value)
+    assert str(caught.value).endswith("For example: foreground." if len(names) == 1 else "foreground, boundary.")
 
 
 def test_touching_objects_are_separated_by_their_boundary():

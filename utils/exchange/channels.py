@@ -60,17 +60,19 @@ def meanings(model: PackageModel, asked: str = "") -> list[str]:
         return _as_asked(model, [one.strip() for one in asked.split(",")])
     found = [_meaning(name) for name in model.names]
     if not all(found) or len(set(found)) < len(found) or not (makes_objects(found) or any(map(_names_one, found))):
-        raise ModelError(f"{_told(model)} does not say what they mean. {_remedy(len(found))}")
+        raise ModelError(f"{_told(model)} does not say what {_they(found)}. {_remedy(len(found))}")
     return found
 
 
 def _as_asked(model: PackageModel, words: list[str]) -> list[str]:
     if len(words) != len(model.names) or not all(words):
-        raise ModelError(f"{_told(model)} has another number of channels than the field {FIELD} says. {_remedy()}")
+        raise ModelError(
+            f"{_told(model)} has another number of channels than the field {FIELD} says. {_remedy(len(model.names))}"
+        )
     found = [next((word for word, known in WORDS.items() if _is(known, one)), one) for one in words]
     told = [one for one in found if one != IGNORE]
     if len(set(told)) < len(told) or not (makes_objects(found) or any(map(_names_one, found))):
-        raise ModelError(f"{_told(model)} cannot be understood as the field {FIELD} says. {_remedy()}")
+        raise ModelError(f"{_told(model)} cannot be understood as the field {FIELD} says. {_remedy(len(model.names))}")
     return found
 
 
@@ -81,11 +83,15 @@ def _told(model: PackageModel) -> str:
     return f"The package {model.folder}, which gives {how_many(len(model.names), 'channel')} ({said}),"
 
 
-def _remedy(number: int = 2) -> str:
+def _they(channels: Sequence) -> str:
+    return "it means" if len(channels) == 1 else "they mean"
+
+
+def _remedy(number: int) -> str:
     example = FOREGROUND if number == 1 else f"{FOREGROUND}, {BOUNDARY}" if number == 2 else "background, nucleus, ..."
     return (
-        f"Write a word for each of them into the field {FIELD}, with commas between: {', '.join(WORDS)}, or the name "
-        f"of a class, such as: {example}."
+        f"Write a word for {'it' if number == 1 else 'each of them, with commas between,'} into the field {FIELD} "
+        f"(under Advanced): {', '.join(WORDS)}, or the name of a class. For example: {example}."
     )
 
 
