@@ -101,6 +101,13 @@ def test_the_corner_of_the_window_says_how_far_a_bar_is(told):
     assert told[-1] == {"text": "Epoch <1> of {2} 100 % ...", "share": 1}, "that it is done the cell says itself"
 
 
+def test_a_share_stands_apart_from_a_number_before_it(told):
+    moved = PageBar(total=4, bar_format=EPOCHS, mininterval=0)
+    moved.set_description_str("Epoch 2 of 5", refresh=False)
+    moved.update(1)
+    assert re.match(r"Epoch 2 of 5: 25 %", told[-1]["text"])
+
+
 def test_bars_are_parts_of_a_whole(told, drawings):
     with bar.stretch(0.2, 0.6), bar.stretch(0.5, 1):
         list(PageBar(range(4), desc="Trials ", bar_format=bar.STEPS, mininterval=0))

@@ -105,6 +105,7 @@ class PageBar(tqdm):
         """What the corner says: what is done, how far it is, and what is left."""
         before, after = (part.replace("{", "{{").replace("}", "}}") for part in self._parts())
         left, whole = re.search(r"[\d:?]+ left", after), corner.now().is_whole
+        before = re.sub(r"(?<=\d) +(?=\d+ %$)", ": ", before)  # else it reads "part 1 of 5 7 %"
         before = re.sub(r"\d+ %$", "{share}", before)
         return f"{before}{f', {left[0]}' if left else ''}{' of this step' * (bool(left) and not whole)}"
 
