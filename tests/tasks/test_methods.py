@@ -274,7 +274,7 @@ def test_patients_and_folds_are_told():
     assert "never divided between" in told("unet", given)
     given["scores"]["folds"] = [{"fold": i, "epochs": 20 + i} for i in range(1, 5)]
     assert "divided into 4 parts (cross-validation)" in told("unet", given)
-    assert "tested by 4 models, each trained on the other parts for 21 to 24 epochs" in told("unet", given)
+    assert "4 such models, each trained on the other parts for 21 to 24 epochs" in told("unet", given)
 
 
 def test_stages_and_the_start_are_told():
@@ -315,6 +315,8 @@ def test_only_what_was_used_is_cited():
     given["description"]["normalisation"] |= {"kind": "signal percentile"}
     keys = references(run_of(given), UNET.methods(run_of(given)))
     assert keys == ["abadi2016", "chollet2015", "kingma2015", "ronneberger2015", "vanderwalt2014"]
+    given["description"]["normalisation"] |= {"kind": "percentile", "per": "training set", "range": [[1], [2]]}
+    assert references(run_of(given), UNET.methods(run_of(given))) == keys
     given["forms"]["data"] = {"label_review": "reviewed.csv"}
     assert "northcutt2021" in references(run_of(given), UNET.methods(run_of(given)))
 

@@ -279,7 +279,8 @@ def _machine(run: Run) -> list[str]:
     how, versions = run.run, run.description.get("versions", {})
     names = {"tensorflow": "TensorFlow", "keras": "Keras", "numpy": "NumPy"}
     used = _listed([f"{names.get(name, name)} {number}" for name, number in versions.items()])
-    sources = f"{cited('abadi2016')}; {cited('chollet2015')}"
+    keys = ["abadi2016", "chollet2015", *(["vanderwalt2014"] if "scikit-image" in versions else [])]
+    sources = "; ".join(map(cited, keys))
     software = f"Software: NoCodeDL4Bio, with {used} ({sources})." if used else "Software: NoCodeDL4Bio."
     if not how.get("seconds"):
         return [software]
@@ -297,14 +298,15 @@ def _evaluation(run: Run, words: Words) -> list[str]:
     if not scores:
         return []
     headline, tested = scores["headline"], scores["number_of_images"]
-    told = [f"The model was tested on {how_many(tested, 'image')}: {scores['test_images']}."]
+    what = "Models of the same kind were" if scores.get("folds") else "The model was"
+    told = [f"{what} tested on {how_many(tested, 'image')}: {scores['test_images']}."]
     if not scores.get("independent", True):
         told.append("This test was not independent of the training.")
     if scores.get("folds"):
         epochs = [one["epochs"] for one in scores["folds"]]
         rounds = f"{min(epochs)}" if min(epochs) == max(epochs) else f"{min(epochs)} to {max(epochs)}"
         told.append(
-            f"These were tested by {len(epochs)} models, each trained on the other parts for {rounds} epochs; the "
+            f"There were {len(epochs)} such models, each trained on the other parts for {rounds} epochs; the "
             "final model was trained on all images and was itself not tested."
         )
     told.append(f"{headline['name']} was {_value(headline, 'value')}{_interval(headline)}. {words.score}")
@@ -385,7 +387,8 @@ def _listed(names: Sequence[str]) -> str:
 def references(run: Run, words: Words) -> list[str]:
     """Keys of what to cite: only what the run used, in the order of the alphabet."""
     keys = {"abadi2016", "chollet2015", "kingma2015", *words.cited}
-    keys |= {"weigert2018"} if run.description["normalisation"].get("kind") == "percentile" else set()
+    own_range = run.description["normalisation"]
+    keys |= {"weigert2018"} if (own_range["per"], own_range.get("kind")) == ("image", "percentile") else set()
     keys |= {"loshchilov2017"} if run.training.get("learning_rate_schedule") == "cosine" else set()
     stain = run.forms.get("augmentation", {}).get("stain")
     keys |= {"tellez2018"} if stain and len(run.description["channels"]) == 3 else set()

@@ -1,5 +1,6 @@
 """What the "Methods" of a paper say of a StarDist model."""
 
+from utils.errors import how_many
 from utils.metrics.objects import IOU_THRESHOLD
 from utils.tasks.bibliography import cited
 from utils.tasks.methods import Run, Words
@@ -13,7 +14,7 @@ class ObjectMethods:
         network, kinds = run.description["network"], run.description["network"]["n_classes"]
         height, width = run.description["input"]["patch"]
         fraction = run.training.get("min_fraction")
-        drawn = f", at least {100 * fraction:g} % of one foreground where that could be" if fraction else ""
+        drawn = f", each with at least {100 * fraction:g} % of one foreground where possible" if fraction else ""
         named = f" and of the probabilities of {kinds} classes of objects ({cited('weigert2022')})" if kinds else ""
         normalised = " and batch normalisation" * bool(network["unet_batch_norm"])
         more = " and cross-entropy for the classes" if kinds else ""
@@ -21,18 +22,18 @@ class ObjectMethods:
         return Words(
             f"StarDist ({cited('schmidt2018')}), a U-Net ({cited('ronneberger2015')}) of {network['unet_n_depth']} "
             "pooling "
-            f"steps, {network['unet_n_filter_base']} filters at its first level{normalised}, predicted for each cell "
-            "of "
+            f"steps, {network['unet_n_filter_base']} filters at its first level{normalised}, predicted for each point "
+            "of a grid of "
             f"{cells} pixels the probability of an object and its extent in {network['n_rays']} directions{named}",
             f"patches of {height} x {width} pixels (height x width){drawn}",
-            "as losses binary cross-entropy for the probability of an object, the mean absolute error of the "
-            "distances, "
+            "as losses binary cross-entropy for the probability of an object and the mean absolute error of "
+            "the distances, "
             f"weighted by that probability{more}",
             f"Objects were kept above a probability of {run.description['threshold']:.3g}, and of those that "
             "overlapped by "
             f"more than {run.description['nms_threshold']:.3g} the most probable one; both thresholds were chosen on "
             "the "
-            f"{run.images('validation')} validation images.",
+            f"{how_many(run.images('validation'), 'validation image')}.",
             "It is TP / (TP + FP + FN), where an annotated and a predicted object match (TP) if their intersection "
             "over "
             f"union is at least {IOU_THRESHOLD:g}, FP are predicted and FN annotated objects without a match, all "

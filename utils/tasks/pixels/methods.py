@@ -1,5 +1,6 @@
 """What the "Methods" of a paper say of a U-Net."""
 
+from utils.errors import how_many
 from utils.tasks.bibliography import cited
 from utils.tasks.methods import Run, Words
 
@@ -19,7 +20,7 @@ class PixelMethods:
         network, names = run.description["network"], [str(one["name"]) for one in run.description["classes"]]
         height, width = run.description["input"]["patch"]
         fraction = run.training.get("min_fraction")
-        drawn = f", at least {100 * fraction:g} % of one foreground where that could be" if fraction else ""
+        drawn = f", each with at least {100 * fraction:g} % of one foreground where possible" if fraction else ""
         half = ", at half the resolution of the image up to its last level" * bool(network.get("half_resolution"))
         used = {"ronneberger2015", "vanderwalt2014"} | ({"milletari2016"} if "Dice" in self._loss(run) else set())
         return Words(
@@ -46,6 +47,6 @@ class PixelMethods:
         helped = f" and {chosen - run.images('validation')} of the training images" if chosen else ""
         return (
             f"A pixel was called {names[1]} where its probability was above {run.description['threshold']:.3g}, the "
-            f"threshold with the best mean intersection over union on the {run.images('validation')} validation images"
-            f"{helped}."
+            f"threshold with the best mean intersection over union on the "
+            f"{how_many(run.images('validation'), 'validation image')}{helped}."
         )
