@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from utils.errors import ModelError
-from utils.exchange import packages
+from utils.exchange import opening, packages
 
 RNG = np.random.default_rng(0)
 
@@ -336,3 +336,13 @@ def test_a_zip_file_in_which_a_file_is_a_folder_is_refused(tmp_path, place):
     with pytest.raises(ModelError, match="could not be unpacked"):
         packages.unpack(tmp_path / "a.zip")
     assert not list(place.iterdir())
+
+
+@pytest.mark.parametrize("files", [{"weights.onnx": b"x"}, {"model/a.txt": b"x", "b.txt": b"y"}])
+def test_a_zip_file_without_a_model_is_named_as_it_was_chosen(tmp_path, monkeypatch, files):
+    monkeypatch.setattr(packages, "PLACE", tmp_path / "packages")
+    with zipfile.ZipFile(tmp_path / "mine.zip", "w") as file:
+        for name, content in files.items():
+            file.writestr(name, content)
+    with pytest.raises(ModelError, match=r"mine\.zip holds no model: neither bioimageio\.yaml"):
+        opening.find_model(tmp_path / "mine.zip")

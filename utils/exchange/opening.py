@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from utils.exchange.packages import is_package, read_description, unpack
+from utils.errors import ModelError
+from utils.exchange.packages import NAMES, description_file, is_package, read_description, unpack
 from utils.paths import DESCRIPTION, resolve
 from utils.samples import PUBLISHED, PUBLISHED_PLACE
 from utils.tasks.choices import Chosen
@@ -17,7 +18,15 @@ def find_model(name: str | Path) -> Path:
     """
     if str(name).strip() in PUBLISHED:
         return PUBLISHED_PLACE / str(name).strip()
-    return unpack(name) if is_package(name) else resolve(name)
+    if not is_package(name):
+        return resolve(name)
+    folder = unpack(name)
+    if not (folder / DESCRIPTION).is_file() and description_file(folder) is None:
+        raise ModelError(
+            f"{name} holds no model: neither {NAMES[0]}, as packages of the BioImage Model Zoo have, nor "
+            f"{DESCRIPTION}, as models of these notebooks have. Choose the zip file as it was published."
+        )
+    return folder
 
 
 def choose(prediction: Mapping, notebook: str, trained: Path | None, training_source: str | None) -> Chosen:
