@@ -146,9 +146,10 @@ def how(model: Portable) -> list[str]:
         "objects, draws them half a pixel further left and up, and in an image of several tiles leaves out those that "
         "touch the right or lower border."
         if objects
-        else f"Each of these becomes an annotation, in place of what the script drew before: {names}. Close to the "
-        "border of an image, which QuPath continues in another way, a few pixels may differ from the notebook."
-    )
+        else f"Each class becomes an annotation there, in place of what the script drew before: {names}. Close to the "
+        "border of an image, which QuPath continues in another way, a few pixels may differ from the notebook. "
+        + " ".join(model.left_out)
+    ).rstrip()
     size = model.description.get("pixel_size_um")
     scale = f"Images of smaller pixels than {size:g} um are looked at in that size. " if size else ""
     return [

@@ -352,7 +352,8 @@ def how(model: Portable) -> list[str]:
     told = [
         "The zip file is a package of the BioImage Model Zoo. In Fiji with the update site DeepImageJ: *Plugins > "
         "DeepImageJ > DeepImageJ Install Model*, then *DeepImageJ Run*. In Python: `bioimageio predict` of "
-        "bioimageio.core with its name. To publish it, upload it at https://bioimage.io.",
+        "bioimageio.core with its name. To publish it, upload it at https://bioimage.io, which asks for authors and "
+        "a licence: write them into *Authors* and *Licence* (section 7, under Advanced) and export again.",
         "In these notebooks the zip file is a model to go on from, in the field *Starting model*.",
     ]
     return [*told, *([_tiles(model)] if not model.size else [])]
