@@ -271,6 +271,9 @@ def _automatic(run: Run) -> list[str]:
         return []
     names = _listed([label(one["field"]).lower() for one in chosen])
     told = [f"What was derived from the training images by fixed rules ({how_many(len(chosen), 'setting')}): {names}."]
+    minutes = run.training.get("time_for_training")
+    if isinstance(minutes, int | float) and any(one["field"] == "number_of_epochs" for one in chosen):
+        told.append(f"The number of epochs was bounded by a time of {minutes:g} min that was given for all training.")
     trials = next((one["trials"] for one in chosen if one.get("trials")), [])
     return told + [f"Where these left doubt, {len(trials)} short trainings on training images decided."] * bool(trials)
 
