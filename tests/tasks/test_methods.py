@@ -32,6 +32,7 @@ def content(task):
             "input": {"size": [71, 73], "fit": "pad"} if task == "classification" else {"patch": [112, 144]},
             "threshold": 0.43,
             "threshold_images": 41,
+            "smallest_part": 5,
             "nms_threshold": 0.37,
             "temperature": 1.23,
             "calibration": {"validation_images": 67, "fitted": True},
@@ -116,10 +117,9 @@ COMMON = [
     (("forms", "augmentation", "rotation"), 33, "33°"),
     (("forms", "augmentation", "zoom"), 12, "change of size by up to 12 %"),
     (("forms", "augmentation", "shift"), 4, "shifts by up to 4 %"),
-    (("forms", "augmentation", "intensity"), 15, "brightness by up to 15 %"),
+    (("forms", "augmentation", "intensity"), 15, "contrast by up to 15 % and of brightness by up to 7.5 %"),
     (("forms", "augmentation", "blur"), 2.5, "up to 2.5 pixels"),
     (("forms", "augmentation", "noise"), 5, "up to 5 % of the range"),
-    (("forms", "augmentation", "stain"), 9, "each stain by up to 9 %"),
     (("forms", "augmentation", "empty"), 3, "3 % of the patches"),
     (("description", "run", "parameters"), 654321, "654,321 parameters"),
     (("description", "run", "epochs"), 5, "took 5 epochs"),
@@ -161,6 +161,8 @@ OWN = {
         (("description", "input", "patch"), [160, 192], "160 x 192"),
         (("description", "threshold"), 0.61, "above 0.61"),
         (("description", "threshold_images"), 48, "36 of the training images"),
+        (("description", "smallest_part"), 6, "parts of fewer than 6 pixels were left out"),
+        (("forms", "augmentation", "stain"), 9, "each stain by up to 9 %"),
         (("forms", "training", "min_fraction"), 0.05, "at least 5 %"),
         (("forms", "training", "loss"), "Dice", "as loss the soft Dice loss"),
         (("forms", "training", "loss"), "cross-entropy", "as loss cross-entropy."),
@@ -175,6 +177,7 @@ OWN = {
         (("description", "input", "patch"), [160, 192], "160 x 192"),
         (("description", "threshold"), 0.61, "probability of 0.61"),
         (("description", "nms_threshold"), 0.51, "more than 0.51"),
+        (("forms", "augmentation", "stain"), 9, "each stain by up to 9 %"),
         (("forms", "training", "min_fraction"), 0.05, "at least 5 %"),
     ],
     "classification": [
@@ -206,19 +209,7 @@ def test_each_number_is_that_of_the_run(task, path, value, expected):
     assert expected in after
 
 
-def test_a_time_that_was_given_is_told():
-    given = content("unet")
-    given["description"]["automatic"].append(
-        {"form": "training", "field": "number_of_epochs", "value": 9, "reason": ""}
-    )
-    assert "bounded by a time" not in told("unet", given)
-    given["forms"]["training"]["time_for_training"] = "automatic"
-    assert "bounded by a time" not in told("unet", given)
-    given["forms"]["training"]["time_for_training"] = 1.0
-    assert "The number of epochs was bounded by a time of 1 min" in told("unet", given)
-
-
-CONSTANTS = "0 1 2 90 95 0.3"  # of sentences: ranges, twice as many, quarter turns, intervals, dropout
+CONSTANTS = "0 1 2 180 95 0.3 16 11.5"  # ranges, twice as many, turns, intervals, dropout, specks, half of 23
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -277,6 +268,38 @@ def test_a_fine_tuned_model_tells_what_its_form_does_not_ask_for():
     assert "counted alike" not in told("classification", given)
     given["description"]["training"] = {"class_weights": "balanced", "patience": 3}
     assert "counted alike" in told("classification", given)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(("size", "turn"), [([112, 144], 180), ([96, 96], 90)])
+def test_turns_are_those_that_fit_what_is_shown(task, size, turn):
+    where = "size" if task == "classification" else "patch"
+    assert f"turns by multiples of {turn}°" in told(task, changed(content(task), ("description", "input", where), size))
+
+
+def test_stains_of_whole_images_are_left_alone_and_not_told():
+    given = content("classification")
+    assert "stain" not in told("classification", given)
+    assert "tellez2018" not in references(run_of(given), CLASSIFIER.methods(run_of(given)))
+
+
+def test_one_range_of_all_colours_is_told_as_it_was_found():
+    given, (low, high) = content("unet"), ([3.0, 3.0, 3.0], [250.0, 250.0, 250.0])
+    given["description"]["normalisation"] |= {"per": "training set", "channels": "joint", "range": [low, high]}
+    text = told("unet", given)
+    assert "the smallest percentile 1 and the largest 99.8 of any channel of the training images (3 to 250)" in text
+
+
+def test_specks_are_told_only_where_they_are_left_out():
+    given = content("unet")
+    assert "parts of fewer than 5 pixels were left out" in told("unet", given)
+    for smallest in (1, None):
+        given["description"]["smallest_part"] = smallest
+        if smallest is None:
+            given["description"].pop("smallest_part")
+        assert "left out" not in told("unet", given)
+    three = [{"id": i, "name": name} for i, name in enumerate("abc")]
+    assert "left out" not in told("unet", changed(content("unet"), ("description", "classes"), three))
 
 
 def test_patients_and_folds_are_told():

@@ -26,11 +26,11 @@ SCHEDULES = {
 }
 AUGMENTATIONS = {  # field of the form -> words, for a value that changes something
     "flip": "mirroring",
-    "rotate_90": "turns by multiples of 90°",
+    "rotate_90": "turns by multiples of {turn}°",
     "rotation": "rotation by up to {}°",
     "zoom": "change of size by up to {} %",
     "shift": "shifts by up to {} % of the size",
-    "intensity": "change of contrast and brightness by up to {} %",
+    "intensity": "change of contrast by up to {} % and of brightness by up to {half} % of the range",
     "blur": "Gaussian blur with a standard deviation of up to {} pixels",
     "noise": "Gaussian noise with a standard deviation of up to {} % of the range",
     "stain": "change of the amount of each stain by up to {} % ({tellez2018})",
@@ -77,6 +77,18 @@ class Run:
     def training(self) -> Mapping:
         """Values of the form training; of a fine-tuned model those that its form does not ask for, too."""
         return {**self.forms.get("training", {}), **self.description.get("training", {})}
+
+    @property
+    def input_size(self) -> Sequence[int]:
+        """Height and width in pixels of what the network was shown."""
+        given = self.description["input"]
+        return given["patch"] if "patch" in given else given["size"]
+
+    @property
+    def stained(self) -> bool:
+        """Whether the field stain of the form changed anything: patches of colour images only, no whole images."""
+        changed = self.forms.get("augmentation", {}).get("stain")
+        return bool(changed) and len(self.description["channels"]) == 3 and "patch" in self.description["input"]
 
     def images(self, role: str) -> int:
         """Number of images that had a role."""
@@ -181,22 +193,23 @@ def _normalisation(run: Run) -> list[str]:
         return [
             f"{each} of an image was scaled linearly so that percentile {low:g} became 0 and {high:g} became 1 {why}."
         ]
-    ends = "; ".join(f"{a:.4g} to {b:.4g}" for a, b in zip(*how["range"], strict=True))
-    told = (
-        f"The images were scaled linearly by one range for all of them, percentiles {low:g} and {high:g} of the "
-        f"training images ({ends}), which became 0 and 1."
-    )
+    ends = "; ".join(dict.fromkeys(f"{a:.4g} to {b:.4g}" for a, b in zip(*how["range"], strict=True)))
+    both_ends = f"percentiles {low:g} and {high:g} of the training images"
+    if joint:  # the same for all colours
+        both_ends = f"the smallest percentile {low:g} and the largest {high:g} of any channel of the training images"
+    told = f"The images were scaled linearly by one range for all of them, {both_ends} ({ends}), which became 0 and 1."
     both = " A second copy of each channel, scaled by the percentiles of each image, was shown beside it."
     return [told + both * (how["per"] == PER["both"])]
 
 
 def _augmentation(run: Run) -> list[str]:
     values = run.forms.get("augmentation", {})
-    colour = len(run.description["channels"]) == 3
+    height, width = run.input_size
+    words = {"turn": 90 if height == width else 180, "tellez2018": cited("tellez2018")}
     told = [
-        text.format(f"{values[name]:g}", tellez2018=cited("tellez2018"))
+        text.format(f"{values[name]:g}", half=f"{values[name] / 2:g}", **words)
         for name, text in AUGMENTATIONS.items()
-        if values.get(name) and (name != "stain" or colour) and not isinstance(values[name], str)
+        if values.get(name) and (name != "stain" or run.stained) and not isinstance(values[name], str)
     ]
     if not told:
         return ["The training images were not augmented."]
@@ -393,8 +406,7 @@ def references(run: Run, words: Words) -> list[str]:
     own_range = run.description["normalisation"]
     keys |= {"weigert2018"} if (own_range["per"], own_range.get("kind")) == ("image", "percentile") else set()
     keys |= {"loshchilov2017"} if run.training.get("learning_rate_schedule") == "cosine" else set()
-    stain = run.forms.get("augmentation", {}).get("stain")
-    keys |= {"tellez2018"} if stain and len(run.description["channels"]) == 3 else set()
+    keys |= {"tellez2018"} if run.stained else set()
     keys |= {"northcutt2021"} if run.forms.get("data", {}).get("label_review") else set()
     keys |= {"wilson1927", "korn1998"} if _known(run.scores.get("headline", {}), "low", "high") else set()
     for one in rivals(run.scores):

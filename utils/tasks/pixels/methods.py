@@ -1,11 +1,16 @@
 """What the "Methods" of a paper say of a U-Net."""
 
-from utils.errors import how_many
+from collections.abc import Mapping
+
+from utils.images.masks import LARGEST_SPECK
 from utils.tasks.bibliography import cited
 from utils.tasks.methods import Run, Words
 
 WEIGHTED = ", in which each class was weighted by the inverse square root of its share of the training pixels"
-IOU = "It is the area marked by both annotation and model divided by that marked by any of them, averaged over images."
+IOU = (
+    "It is the area marked by both annotation and model divided by that marked by any of them, averaged over the "
+    "images in which there is any."
+)
 DICE = (
     "It is twice the number of pixels to which both annotation and model gave a class, divided by the sum of those to "
     "which each of them gave it, over all test images together, averaged over the classes but the background."
@@ -47,6 +52,17 @@ class PixelMethods:
         helped = f" and {chosen - run.images('validation')} of the training images" if chosen else ""
         return (
             f"A pixel was called {names[1]} where its probability was above {run.description['threshold']:.3g}, the "
-            f"threshold with the best mean intersection over union on the "
-            f"{how_many(run.images('validation'), 'validation image')}{helped}."
+            f"threshold with the best mean intersection over union on the {run.images('validation')} validation images"
+            f"{helped}. {_specks(run.description)}".strip()
         )
+
+
+def _specks(description: Mapping) -> str:
+    """What is done to the mask after the threshold; models of earlier versions do nothing."""
+    smallest = description.get("smallest_part", 1)
+    if smallest <= 1:
+        return ""
+    return (
+        f"Connected parts of fewer than {smallest} pixels were left out, which is half of the smallest annotated part "
+        f"in these images, {LARGEST_SPECK} at most."
+    )

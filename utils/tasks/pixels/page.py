@@ -95,7 +95,10 @@ def _rule(description: Mapping) -> str:
     )
     if smallest == 1:
         return said
-    return f"{said} Parts of fewer than {smallest} pixels are left out: the smallest that you marked are larger by far."
+    return (
+        f"{said} Parts of fewer than {smallest} pixels are left out: the smallest that you marked have at least about "
+        "twice as many."
+    )
 
 
 def _per_image(evaluation: Evaluation) -> pd.DataFrame:
