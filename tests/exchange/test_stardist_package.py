@@ -120,8 +120,9 @@ def test_a_package_can_be_started_from(tmp_path, finder):
     ]
 
 
-def test_colours_with_one_range_keep_it(tmp_path, finder):
-    folder = stardist_package(tmp_path / "p", finder, axes="yxc")
+@pytest.mark.parametrize("axes", ["yxc", ["channel", "y", "x"], None])
+def test_colours_with_one_range_keep_it(tmp_path, finder, axes):
+    folder = stardist_package(tmp_path / "p", finder, axes=axes)  # where none are named it is all of them
     kept = STARDIST.load(Path(starting_model(str(folder)))).normalisation
     array = np.random.default_rng(0).integers(0, 255, (40, 30, 3)).astype(np.uint8) // [1, 2, 3]
     low, high = normalisation_range(array, kept)

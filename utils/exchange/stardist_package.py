@@ -96,8 +96,8 @@ def _normalisation(described: Mapping) -> dict | None:
         return None
     told = scaling[0].get("kwargs")
     told = told if isinstance(told, dict) else {}
-    axes = told.get("axes") or ()
-    if told.get("mode", "per_sample") != "per_sample" or "batch" in axes:
+    axes = told.get("axes") or ("channel", "y", "x")  # said by nobody: all of them together
+    if told.get("mode", "per_sample") != "per_sample" or "batch" in axes or not {"y", "x"} <= set(axes):
         return None
     joint = "channel" in axes or (isinstance(axes, str) and "c" in axes)
     low, high = (told.get(name, usual) for name, usual in (("min_percentile", 0), ("max_percentile", 100)))
