@@ -20,8 +20,9 @@ from utils.exchange.onnx_file import write_onnx
 from utils.exchange.targets import TARGETS, reasons
 from utils.files import write_json
 from utils.images.image import read_mask, write_tiff
-from utils.images.normalise import BOTH, EACH_IMAGE, NORMALISATION, TOGETHER, common_range, normalisation_of
+from utils.images.normalise import BOTH, EACH_IMAGE, NORMALISATION, SIGNAL, TOGETHER, common_range, normalisation_of
 from utils.tasks.objects.network import build, save
+from utils.tasks.portable import Portable
 from utils.tasks.registry import CLASSIFIER, STARDIST, UNET
 from utils.training import model_folder, networks
 
@@ -169,13 +170,15 @@ def run_script(folder, image):
         return dict(found), done.stdout
 
 
-@pytest.mark.parametrize("per", [EACH_IMAGE, TOGETHER, "percentile"])
+@pytest.mark.parametrize("per", [EACH_IMAGE, TOGETHER, "percentile", "joint"])
 @pytest.mark.parametrize(("channels", "dtype"), [(1, np.uint16), (3, np.uint8), (1, np.float32)])
 def test_the_script_gives_the_masks_of_the_notebook(tmp_path, untrained_model, per, channels, dtype):
     array = (20 + 5 * RNG.standard_normal((37, 61, channels))).astype(dtype)
+    array[..., -1] *= 1 if channels == 1 else 3  # a range of its own
     array[5:9, 7:12] = 200  # few pixels, which percentiles of the whole image do not see
     array = array / np.float32(400) if dtype == np.float32 else array  # 0 to 1: less than whole numbers are rounded by
-    normalisation = NORMALISATION if per == "percentile" else normalisation_of([array], per)
+    asked = {"percentile": NORMALISATION, "joint": NORMALISATION | {"channels": "joint"}}
+    normalisation = asked.get(per) or normalisation_of([array], per)
     folder, _, description = untrained_model(channels=channels, values=(0, 7, 200))
     write_json(
         folder / "model.json", json.loads((folder / "model.json").read_text()) | {"normalisation": normalisation}
@@ -393,3 +396,36 @@ def test_what_is_said_of_the_model_is_said_once(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(export, "export", lambda *_: told)
     export.show_exports(dict.fromkeys(export.FIELDS, "") | {"model_folder": "m"} | dict.fromkeys(TARGETS, True), None)
     assert capsys.readouterr().out == "no\n"
+
+
+@pytest.mark.parametrize(
+    ("channels", "more", "lets"),
+    [
+        (1, {}, True),
+        (1, {"kind": SIGNAL}, True),
+        (3, {}, False),
+        (3, {"kind": SIGNAL}, False),
+        (3, {"channels": "joint"}, True),
+        (3, {"per": "training set", "range": [[1.0] * 3, [9.0] * 3]}, False),
+    ],
+)
+def test_the_plugins_of_fiji_have_one_range_for_all_channels(channels, more, lets):
+    description = model_description(channels) | {"normalisation": NORMALISATION | more}
+    told = saved_model.how(Portable(None, {}, (1, 1), None, description, None, None))[-1]
+    assert told.startswith("Let the plugin normalise" if lets else "Do not let the plugin normalise")
+    assert ("percentiles 1 and 99.8" in told) == ("per" not in more)
+
+
+@pytest.mark.parametrize("room", [any_program, saved_model])
+def test_the_thresholds_of_the_training_are_told_where_a_program_has_others(room):
+    thresholds = {"prob": 0.6234, "nms": 0.31}
+    found = model_description(1) | {"task": "stardist", "thresholds": thresholds, "network": {"n_rays": 8}}
+    masks = model_description(1) | {"threshold": 0.41, "smallest_part": 6}
+    three = model_description(1, values=(0, 1, 2))
+    for description, words in [
+        (found, ["0.623", "0.31"]),
+        (masks, ["foreground where the probability of it is above 0.41", "fewer than 6 pixels"]),
+        (three, ["the one with the highest probability"]),
+    ]:
+        told = " ".join(room.how(Portable(None, {}, (1, 1), None, description, None, None)))
+        assert all(one in told for one in words), told

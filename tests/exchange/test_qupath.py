@@ -17,7 +17,7 @@ from utils.training import networks
 
 RNG = np.random.default_rng(0)
 needs_groovy = pytest.mark.skipif(not fake_qupath.GROOVY, reason="groovy is not installed: apt-get install groovy")
-OWN, PERCENTILE = NORMALISATION | {"kind": SIGNAL}, NORMALISATION
+OWN, PERCENTILE, JOINT = NORMALISATION | {"kind": SIGNAL}, NORMALISATION, NORMALISATION | {"channels": "joint"}
 COMMON = NORMALISATION | {"per": "training set", "range": [[3.0, 5.5], [100.0, 201.0]]}
 
 
@@ -32,6 +32,7 @@ IMAGES = {
     "8 bits, two channels": noisy((37, 29, 2), np.uint8),
     "8 bits, dark": np.zeros((6, 7, 1), np.uint8),
     "8 bits, one spot": np.pad(np.full((1, 1, 1), 200, np.uint8), ((9, 30), (20, 5), (0, 0))),
+    "fractions, three channels": noisy((23, 31, 3), np.float32) * np.float32([1, 2, 5]),
     "16 bits": noisy((53, 31, 1), np.uint16),
     "16 bits, bright": noisy((40, 40, 1), np.uint16) * 250,
     "fractions": noisy((25, 44, 1), np.float32),
@@ -94,6 +95,8 @@ def answers(tmp_path_factory):
         for kind, normalisation in (("own", OWN), ("percentile", PERCENTILE)):
             for name, image in IMAGES.items():
                 jobs[f"{kind} {name}"] = model(normalisation=normalisation, channels=image.shape[-1]), image, {}
+        for name in (one for one, image in IMAGES.items() if image.shape[-1] > 1):
+            jobs[f"joint {name}"] = model(normalisation=JOINT, channels=IMAGES[name].shape[-1]), IMAGES[name], {}
         jobs |= BY_HAND
         scripts = {name: place / f"script {number}" / "run.groovy" for number, name in enumerate(jobs)}
         for name, (one, *_) in jobs.items():
@@ -116,6 +119,17 @@ def test_brightness_is_that_of_the_notebook(answers, monkeypatch, kind, name):
     monkeypatch.setattr(normalise, "CHUNK", 500)
     calls, told = answers[f"{kind} {name}"]
     low, high = normalisation_range(IMAGES[name], OWN if kind == "own" else PERCENTILE)
+    found = steps(calls)
+    assert found, told
+    np.testing.assert_allclose(found["subtract"], low, rtol=1e-6)
+    np.testing.assert_allclose(found["multiply"], 1 / (high.astype(float) - low), rtol=1e-5)
+
+
+@needs_groovy
+@pytest.mark.parametrize("name", [name for name, image in IMAGES.items() if image.shape[-1] > 1])
+def test_channels_have_one_brightness_where_they_have_it_in_the_notebook(answers, name):
+    calls, told = answers[f"joint {name}"]
+    low, high = normalisation_range(IMAGES[name], JOINT)
     found = steps(calls)
     assert found, told
     np.testing.assert_allclose(found["subtract"], low, rtol=1e-6)

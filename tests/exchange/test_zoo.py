@@ -306,3 +306,13 @@ def test_only_the_zoo_asks_for_its_packages(untrained_model, monkeypatch):
         ["onnx", "onnxruntime"],
         ["bioimageio.core", "onnx", "onnxruntime", "pydantic"],
     ]
+
+
+@pytest.mark.parametrize(("channels", "axes"), [("separate", ["y", "x"]), ("joint", ["channel", "y", "x"])])
+def test_programs_take_percentiles_of_the_channels_that_have_them_together(tmp_path, untrained_model, channels, axes):
+    folder, *_ = untrained_model(channels=3)
+    with_normalisation(folder, NORMALISATION | {"channels": channels})
+    np.save(tmp_path / "test_input.npy", np.zeros((1, 64, 64, 3), np.float32))
+    steps = zoo._input(tmp_path, UNET.portable(folder)).preprocessing
+    (step,) = (one for one in steps if one.id == "scale_range")
+    assert [str(one) for one in step.kwargs.axes] == axes

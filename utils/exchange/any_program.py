@@ -37,9 +37,9 @@ def how(model: Portable) -> list[str]:
     return [
         f"`{FILE}` is the trained network, for any program that runs ONNX. Its input `image` is float32 (images, "
         f"channels, height, width) {sides}, with the brightness brought to a common range as `{SCRIPT}` does it. It "
-        f"answers with {outputs}.",
-        f"To try it: `pip install numpy onnxruntime tifffile imagecodecs`, then `python {SCRIPT} IMAGE.tif` "
-        f"{_written(model)}. The image must be a TIFF; save others, such as JPEG, as TIFF first.",
+        f"answers with {outputs}. {' '.join(model.decision)}",
+        f"To try it: `pip install numpy onnxruntime tifffile`, then `python {SCRIPT} IMAGE.tif` writes the answer "
+        "beside the image.",
     ]
 
 
@@ -66,6 +66,7 @@ def script(model: Portable, title: str) -> str:
         channels=len(description["channels"]),
         signal=own and normalisation["kind"] == SIGNAL,
         own_range=own,
+        seen="image.reshape(len(image), -1, 1)" if normalisation.get("channels") == "joint" else "image",
         common_range=normalisation["range"] if normalisation["per"] != "image" else None,
         low=normalisation["low"],
         high=normalisation["high"],

@@ -86,6 +86,7 @@ def script(model: Portable, title: str, folder: Path) -> str:
         padding=padding,
         classes=[(str(one["name"]), [round(255 * part) for part in colours[one["id"]]]) for one in classes],
         signal=own and signal,
+        joint=own and normalisation.get("channels") == "joint",
         common_range=None if own else [list(one) for one in zip(*normalisation["range"], strict=True)],
         low=normalisation["low"],
         high=normalisation["high"],

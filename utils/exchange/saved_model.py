@@ -90,20 +90,25 @@ def how(model: Portable) -> list[str]:
     if description["task"] == "stardist":
         where = (
             "In Fiji with the update sites CSBDeep, StarDist and TensorFlow: *Plugins > StarDist > StarDist 2D*, "
-            f"*Model: Model (.zip) from File*, and choose `{FILE}`."
+            f"*Model: Model (.zip) from File*, and choose `{FILE}`. Under *NMS Postprocessing* write what was chosen "
+            f"in the training: {description['thresholds']['prob']:.3g} for *Probability/Score Threshold* and "
+            f"{description['thresholds']['nms']:.3g} for *Overlap Threshold*."
         )
         if len(description["classes"]) > 2:
             where += " It finds the objects; their classes no plugin shows."
     else:
         where = (
             "In Fiji with the update sites CSBDeep and TensorFlow: *Plugins > CSBDeep > Run your network*, and choose "
-            f"`{FILE}`. The result is a stack with the probability of each class."
+            f"`{FILE}`. The result is a stack with the probability of each class. {' '.join(model.decision)}"
         )
-    return [where, _brightness(description["normalisation"])]
+    return [where, _brightness(description["normalisation"], len(description["channels"]))]
 
 
-def _brightness(normalisation: Mapping) -> str:
-    """How Fiji must bring an image to the range that the network knows."""
+def _brightness(normalisation: Mapping, n_channels: int) -> str:
+    """How Fiji must bring an image to the range that the network knows.
+
+    CSBDeep's PercentileNormalizer, which both plugins use, takes the percentiles of all channels together.
+    """
     if normalisation["per"] != "image":
         low, high = np.array(normalisation["range"])
         pairs = [(f"{a:g}", f"{b:g}") for a, b in zip(low, high - low, strict=True)]
@@ -115,7 +120,15 @@ def _brightness(normalisation: Mapping) -> str:
             f"then subtract {numbers[0]} and divide by {numbers[1]} (*Process > Math*"
             f"{'' if alike else ', a number for each channel'})."
         )
-    told = f"Let the plugin normalise to the percentiles {normalisation['low']} and {normalisation['high']}."
+    low, high = normalisation["low"], normalisation["high"]
+    told = f"Let the plugin normalise to the percentiles {low} and {high}."
+    if n_channels > 1 and normalisation.get("channels") != "joint":
+        told = (
+            "Do not let the plugin normalise: it has one range for all channels, the notebook one for each. Split the "
+            f"channels, make each *32-bit*, subtract its percentile {low} and divide by the difference of its "
+            f'percentiles {low} and {high}, and merge them again. A model trained with "all images together" in the '
+            "field *Normalisation* has fixed numbers for that."
+        )
     if normalisation["kind"] == SIGNAL:
         told += (
             " Where objects cover less than a tenth of the image the notebook takes a higher percentile, which no "

@@ -214,7 +214,8 @@ def _input(place: Path, model: Portable) -> spec.InputTensorDescr:
     steps = []
     if _scaled_outside(model):
         percentiles = {"min_percentile": normalisation["low"], "max_percentile": normalisation["high"]}
-        kwargs = spec.ScaleRangeKwargs(axes=(spec.AxisId("y"), spec.AxisId("x")), eps=SMALLEST, **percentiles)
+        together = ("channel", "y", "x") if normalisation.get("channels") == "joint" else ("y", "x")
+        kwargs = spec.ScaleRangeKwargs(axes=tuple(map(spec.AxisId, together)), eps=SMALLEST, **percentiles)
         steps.append(spec.ScaleRangeDescr(kwargs=kwargs))
     return spec.InputTensorDescr(
         id=spec.TensorId(INPUT),

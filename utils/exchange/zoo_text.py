@@ -178,10 +178,7 @@ def _after(model: Portable) -> list[str]:
             "With a grid, the probability stands in the first pixel of each cell and is 0 in the others."
         )
         return [told, *(["Classes of objects are not part of the answer."] if len(description["classes"]) > 2 else [])]
-    if description["task"] == "unet" and len(description["classes"]) == 2:
-        name = description["classes"][1]["name"]
-        return [f"A pixel is {name} where the probability of it is above {description['threshold']:g}."]
-    return ["The class is the one with the highest probability."]
+    return model.decision
 
 
 def _training_data(model: Portable, source: Path) -> str:

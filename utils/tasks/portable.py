@@ -37,3 +37,24 @@ class Portable:
     description: Mapping
     prepare: Callable[[np.ndarray], np.ndarray]
     answer: Callable[[np.ndarray], Mapping[str, np.ndarray]]
+
+    @property
+    def left_out(self) -> list[str]:
+        """What the notebook's masks leave out of what a U-Net of two classes answers, in a sentence; [] for nothing."""
+        smallest = self.description.get("smallest_part", 1)
+        return [f"The notebook's masks leave out parts of fewer than {smallest} pixels."] if smallest > 1 else []
+
+    @property
+    def decision(self) -> list[str]:
+        """How the notebook's answer follows from that of the network, in sentences."""
+        description, classes = self.description, self.description["classes"]
+        if description["task"] == "stardist":
+            prob, nms = (description["thresholds"][name] for name in ("prob", "nms"))
+            return [
+                f"Objects have a probability of at least {prob:.3g}, and of those that overlap by more than {nms:.3g} "
+                "the most probable one is kept (StarDist's non-maximum suppression)."
+            ]
+        if description["task"] == "unet" and len(classes) == 2:
+            above = f"where the probability of it is above {description['threshold']:g}."
+            return [f"A pixel is {classes[1]['name']} {above}", *self.left_out]
+        return ["The class is the one with the highest probability."]
