@@ -295,16 +295,18 @@ def test_a_version_that_the_zoo_cannot_work_with_is_said(untrained_model, monkey
     assert 'pip install "pydantic<2.14"' in done.problem
 
 
-def test_only_the_zoo_asks_for_its_packages(untrained_model, monkeypatch):
+def test_each_target_asks_for_its_packages_alone(untrained_model, monkeypatch):
     asked = []
     monkeypatch.setattr(runtime, "ensure", asked.append)
     monkeypatch.setattr(export, "_export", lambda *_: None)
     folder, *_ = untrained_model()
     export.export(folder, ["onnx"])
     export.export(folder, ["onnx", "zoo"])
+    export.export(folder, ["fiji", "qupath"])
     assert [sorted(one) for one in asked] == [
         ["onnx", "onnxruntime"],
         ["bioimageio.core", "onnx", "onnxruntime", "pydantic"],
+        ["cv2", "onnx", "onnxruntime"],
     ]
 
 

@@ -27,33 +27,13 @@ from utils.training.model_folder import no_result
 FOLDER, README = "export", "README.md"
 IMAGES = 3  # test images that an export is compared on
 LIMIT = 1e-5  # difference to the notebook's answer, as a share of its largest value where that is above 1
-# Modules that nothing else needs -> packages; bioimageio.core cannot be loaded with the pydantic that came after 2.13.
-ZOO_NEEDED = {"bioimageio.core": "bioimageio.core", "pydantic": "pydantic<2.14"}
-NEEDED = {"onnx": "onnx", "onnxruntime": "onnxruntime"} | ZOO_NEEDED
-FIELDS = ("title", "authors", "licence", "description", "cite")
-
-
-@dataclass(frozen=True)
-class Target:
-    """A form in which a model leaves the house.
-
-    Attributes
-    ----------
-    title
-        What it is for, as the form says it.
-    tasks
-        Names of the tasks whose models it can hold.
-    """
-
-    title: str
-    tasks: Sequence[str]
-
-
-TARGETS = {
-    "onnx": Target("any program that runs ONNX", ("unet", "stardist", "classification")),
-    "fiji": Target("Fiji", ("unet", "stardist")),
-    "zoo": Target("the BioImage Model Zoo and deepImageJ", ("unet", "stardist", "classification")),
+# Modules that one target alone needs -> packages; bioimageio.core cannot be loaded with the pydantic after 2.13.
+ONLY_FOR = {
+    "qupath": {"cv2": "opencv-python-headless<5"},
+    "zoo": {"bioimageio.core": "bioimageio.core", "pydantic": "pydantic<2.14"},
 }
+NEEDED = {"onnx": "onnx", "onnxruntime": "onnxruntime"} | ONLY_FOR["qupath"] | ONLY_FOR["zoo"]
+FIELDS = origin.SAID
 
 
 @dataclass(frozen=True)
@@ -68,8 +48,12 @@ class Exported:
 
 def _room(target: str) -> ModuleType:
     """Module with `write`, `read`, `expected` and `how`, imported late: it may need what was installed a moment ago."""
-    from utils.exchange import any_program, qupath, saved_model
+    from utils.exchange import any_program, saved_model
 
+    if target == "qupath":
+        from utils.exchange import qupath
+
+        return qupath
     if target == "zoo":
         _check_pydantic()
         os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # bioimageio.core would write another one there
@@ -77,6 +61,12 @@ def _room(target: str) -> ModuleType:
 
         return zoo
     return {"onnx": any_program, "fiji": saved_model}[target]
+
+
+def _needed(targets: Iterable[str]) -> dict[str, str]:
+    """Modules -> packages that exports for these targets need."""
+    spared = {module for target in ONLY_FOR.keys() - {*targets} for module in ONLY_FOR[target]}
+    return {module: package for module, package in NEEDED.items() if module not in spared}
 
 
 def _check_pydantic() -> None:
@@ -115,9 +105,7 @@ def export(folder: Path, targets: Iterable[str], about: Mapping[str, str] | None
         A folder of an export holds other files, or cannot be written.
     """
     targets = list(targets)
-    runtime.ensure(
-        {module: package for module, package in NEEDED.items() if "zoo" in targets or module not in ZOO_NEEDED}
-    )
+    runtime.ensure(_needed(targets))
     task, _ = read_task(folder)
     about = _remember(folder, about or {})
     against = {one: reasons(folder)[one] for one in targets}
