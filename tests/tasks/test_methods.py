@@ -302,6 +302,10 @@ def test_specks_are_told_only_where_they_are_left_out():
     assert "left out" not in told("unet", changed(content("unet"), ("description", "classes"), three))
 
 
+def test_intervals_are_told_as_they_are_found():
+    assert "fell on few images, the closer that number was brought to the 10." in told("unet", content("unet"))
+
+
 def test_patients_and_folds_are_told():
     given = content("unet")
     given["groups"] = [f"patient {i % 7}" for i in range(53)]

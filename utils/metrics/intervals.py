@@ -102,7 +102,7 @@ class Estimate:
     def _by_few(self, part: np.ndarray) -> np.ndarray:
         """Whether few units carry a part of the score, what is lost or what is right: 0 all of them alike, 1 only one.
 
-        It is the squared coefficient of variation of what each unit has of it, which is n - 1 where one has all.
+        It is the squared coefficient of variation of the mean of what each unit has of it: 1 where one has all.
         """
         variance = self._units / np.maximum(self._units - 1, 1) * (self.influence**2).sum(axis=0)
         return np.minimum(variance / np.where(part > NOTHING, part, np.inf) ** 2, 1.0)

@@ -345,7 +345,8 @@ def _intervals(run: Run) -> list[str]:
         f"Confidence intervals were computed from the {groups} {unit} by Wilson's method ({cited('wilson1927')}) for "
         "the effective number of independent ones, which follows from the influence of each on the score, with "
         "Student's t "
-        f"({cited('korn1998')})."
+        f"({cited('korn1998')}); the more of what was lost or right fell on few {unit}, the closer that number was "
+        f"brought to the {groups}."
     ]
 
 
