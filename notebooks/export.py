@@ -1,4 +1,4 @@
-"""Write a model for other programs: python -m notebooks.export MODEL [--to onnx,fiji,zoo] [--title TEXT] ...
+"""Write a model for other programs: python -m notebooks.export MODEL [--to qupath,fiji,zoo,onnx] [--title TEXT] ...
 
 Does what section 7 of the notebooks does: MODEL/export/<program>/ holds the files and a README on how to open them.
 Without --to everything is written that this kind of model can become.
@@ -19,6 +19,7 @@ def main() -> int:
     runtime.start()
     from utils.exchange.export import FIELDS, export  # loads TensorFlow
     from utils.exchange.targets import TARGETS, reasons
+    from utils.training import origin
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="a model folder, such as models/my_unet")

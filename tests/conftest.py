@@ -6,6 +6,7 @@ process that hands tests to others.
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ import pytest
 if TYPE_CHECKING:
     import keras
 
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # bioimageio.core, which some tests import, writes another there
 NORMALISATION = {"kind": "percentile", "low": 1, "high": 99.8, "per": "image", "channels": "separate"}
 
 

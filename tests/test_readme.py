@@ -112,6 +112,6 @@ def test_what_the_readme_shows_without_a_browser_runs_as_it_stands(clone):
     assert summary["rows"].tolist() == [4, 12]
     exported = folder / "results" / "unet_segmentation" / "model" / "export"
     assert sorted(path.name for path in exported.rglob("*.*")) == [
-        *("README.md", "README.md", "README.md", "TF_SavedModel.zip"),
-        *("classify_pixels.groovy", "model.onnx", "model.onnx", "predict.py"),
+        *("README.md", "README.md", "README.md", "README.md", "TF_SavedModel.zip"),
+        *("classify_pixels.groovy", "model.onnx", "model.onnx", "model.zip", "predict.py"),
     ]

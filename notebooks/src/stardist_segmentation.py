@@ -505,9 +505,10 @@ class Export(Form):
     model_folder = Unicode("", help="folder of a trained model; empty = the model just trained").tag(
         path=True, models=("stardist",)
     )
-    onnx = Bool(False, help="on for any program that runs ONNX, with a short Python script that shows how")
-    fiji = Bool(False, help="on for the plugins StarDist and CSBDeep of Fiji")
-    zoo = Bool(False, help="on for the BioImage Model Zoo and deepImageJ; takes about half a minute")
+    qupath = Bool(False, help="on for QuPath").tag(of="model_folder", unless=reasons)
+    fiji = Bool(False, help="on for the plugins StarDist and CSBDeep of Fiji").tag(of="model_folder", unless=reasons)
+    zoo = Bool(False, help="on for the BioImage Model Zoo and deepImageJ").tag(of="model_folder", unless=reasons)
+    onnx = Bool(False, help="on for any program that runs ONNX").tag(of="model_folder", unless=reasons)
     title = Unicode("", help="name of the model for others; leave empty for the one above").tag(advanced=True)
     authors = Unicode("", help="who made it; empty = nobody is named").tag(advanced=True)
     licence = Unicode("", help="what others may do with it, such as CC BY 4.0; empty = not said").tag(advanced=True)

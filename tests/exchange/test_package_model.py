@@ -470,6 +470,12 @@ def test_what_is_not_known_is_asked_for(tmp_path, names, asked, said):
     assert str(caught.value).endswith("For example: foreground." if len(names) == 1 else "foreground, boundary.")
 
 
+def test_a_typing_error_is_no_class(tmp_path):
+    package = package_of(tmp_path / "p", outputs=["probability"])
+    with pytest.raises(ModelError, match="says 'foregroud'. Did you mean foreground"):
+        predicting(package, package_channels="foregroud")
+
+
 def test_touching_objects_are_separated_by_their_boundary():
     foreground, boundary = np.zeros((40, 60), np.float32), np.zeros((40, 60), np.float32)
     foreground[5:35, 5:55] = 1

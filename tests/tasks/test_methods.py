@@ -209,6 +209,18 @@ def test_each_number_is_that_of_the_run(task, path, value, expected):
     assert expected in after
 
 
+def test_a_time_that_was_given_is_told():
+    given = content("unet")
+    given["description"]["automatic"].append(
+        {"form": "training", "field": "number_of_epochs", "value": 9, "reason": ""}
+    )
+    assert "bounded by a time" not in told("unet", given)
+    given["forms"]["training"]["time_for_training"] = "automatic"
+    assert "bounded by a time" not in told("unet", given)
+    given["forms"]["training"]["time_for_training"] = 1.0
+    assert "The number of epochs was bounded by a time of 1 min" in told("unet", given)
+
+
 CONSTANTS = "0 1 2 180 95 0.3 16 11.5"  # ranges, twice as many, turns, intervals, dropout, specks, half of 23
 
 

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from utils.training.checkpoints import load_weights, save_weights
-from utils.training.networks import input_multiple, unet
+from utils.training.checkpoints import load_weights, save_weights, take_weights
+from utils.training.networks import classifier, input_multiple, unet
 
 DEPTHS = [(0, False), (0, True), (1, True), (2, False), (3, True)]
 RNG = np.random.default_rng(0)
@@ -121,3 +121,29 @@ def test_weights_of_a_mixed_build_serve_a_float32_build(tmp_path, mixed_precisio
     for one, other in zip(plain.get_weights(), mixed.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     np.testing.assert_allclose(plain(image), mixed(image), atol=0.02)  # float16 has three digits
+
+
+def test_a_pretrained_backbone_answers_alike_when_it_is_loaded_again(monkeypatch):
+    """Keras builds EfficientNet with one layer more where it has ImageNet's weights: a scale of normalised colours."""
+    made = []
+
+    def efficientnet(include_top, weights, input_shape):
+        given = keras.Input(input_shape)
+        x = keras.layers.Normalization()(keras.layers.Rescaling(1 / 255)(given))
+        x = keras.layers.Rescaling([2.0, 3.0, 0.5])(x) if weights else x
+        network = keras.Model(given, keras.layers.Conv2D(5, 3)(x))
+        if weights:
+            normalisation = next(one for one in network.layers if isinstance(one, keras.layers.Normalization))
+            take_weights(normalisation, [np.float32([0.4, 0.5, 0.6]), np.float32([0.2, 0.3, 0.4]), np.int32(1)])
+        made.append(network)
+        return network
+
+    monkeypatch.setattr(keras.applications, "EfficientNetB0", efficientnet)
+    trained = classifier(3, 2, "EfficientNetB0", weights="imagenet")
+    (known,) = (one for one in made if len(one.layers) == 5)
+    image = np.random.default_rng(0).random((1, 8, 8, 3)).astype(np.float32)
+    features = keras.Model(trained.input, trained.get_layer("features").output)
+    np.testing.assert_allclose(features(image), known(255 * image), rtol=1e-4, atol=1e-5)
+    again = classifier(3, 2, "EfficientNetB0")
+    take_weights(again, trained.get_weights())
+    np.testing.assert_allclose(again(image), trained(image), rtol=1e-5)

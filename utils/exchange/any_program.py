@@ -38,8 +38,8 @@ def how(model: Portable) -> list[str]:
         f"`{FILE}` is the trained network, for any program that runs ONNX. Its input `image` is float32 (images, "
         f"channels, height, width) {sides}, with the brightness brought to a common range as `{SCRIPT}` does it. It "
         f"answers with {outputs}. {' '.join(model.decision)}",
-        f"To try it: `pip install numpy onnxruntime tifffile`, then `python {SCRIPT} IMAGE.tif` writes the answer "
-        "beside the image.",
+        f"To try it: `pip install numpy onnxruntime tifffile imagecodecs`, then `python {SCRIPT} IMAGE.tif` "
+        f"{_written(model)}. The image must be a TIFF; save others, such as JPEG, as TIFF first.",
     ]
 
 

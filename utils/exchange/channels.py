@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 import numpy as np
 from scipy.ndimage import find_objects
@@ -32,6 +33,7 @@ SAYS_NOTHING = re.compile(
 FIELD = "package_channels"
 LIKELY = 0.5  # probability from which on a pixel counts
 TOLERANCE = 0.01  # of a probability beyond 0 and 1, which rounding may bring about
+ALIKE = 0.8  # of a word to one that is known, from which on it is a typing error
 CORNERS = 64  # of the outline of an object
 NEAREST = 3  # pixels between the middles of two objects, where distances tell them apart
 POST = ("StardistPostprocessing2D", "stardist_postprocessing")  # the step in bioimageio.core, and in a description
@@ -70,6 +72,9 @@ def _as_asked(model: PackageModel, words: list[str]) -> list[str]:
             f"{_told(model)} has another number of channels than the field {FIELD} says. {_remedy(len(model.names))}"
         )
     found = [next((word for word, known in WORDS.items() if _is(known, one)), one) for one in words]
+    for one in found:
+        if (meant := get_close_matches(one.casefold(), WORDS, 1, ALIKE)) and meant[0] != one:
+            raise ModelError(f"The field {FIELD} says {one!r}. Did you mean {meant[0]}? Correct the word.")
     told = [one for one in found if one != IGNORE]
     if len(set(told)) < len(told) or not (makes_objects(found) or any(map(_names_one, found))):
         raise ModelError(f"{_told(model)} cannot be understood as the field {FIELD} says. {_remedy(len(model.names))}")

@@ -1,6 +1,5 @@
 """Write a model as what other programs open, and read it back with another reader before saying that it works."""
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +14,7 @@ from packaging.version import Version
 from utils import runtime
 from utils.errors import DataError, ModelError
 from utils.exchange.targets import TARGETS, Target, reasons
-from utils.files import write_json, write_text
+from utils.files import write_text
 from utils.pages.notes import note
 from utils.tasks.choices import chosen_model
 from utils.tasks.held_out import find_test_set
@@ -27,12 +26,14 @@ from utils.training.model_folder import no_result
 FOLDER, README = "export", "README.md"
 IMAGES = 3  # test images that an export is compared on
 LIMIT = 1e-5  # difference to the notebook's answer, as a share of its largest value where that is above 1
-# Modules that one target alone needs -> packages; bioimageio.core cannot be loaded with the pydantic after 2.13.
-ONLY_FOR = {
-    "qupath": {"cv2": "opencv-python-headless<5"},
-    "zoo": {"bioimageio.core": "bioimageio.core", "pydantic": "pydantic<2.14"},
+ONNX = {"onnx": "onnx", "onnxruntime": "onnxruntime"}
+# Modules that nothing else needs -> packages; bioimageio.core cannot be loaded with the pydantic that came after 2.13.
+NEEDED_FOR = {
+    "qupath": ONNX | {"cv2": "opencv-python-headless<5"},
+    "fiji": {},
+    "zoo": ONNX | {"bioimageio.core": "bioimageio.core", "pydantic": "pydantic<2.14"},
+    "onnx": ONNX,
 }
-NEEDED = {"onnx": "onnx", "onnxruntime": "onnxruntime"} | ONLY_FOR["qupath"] | ONLY_FOR["zoo"]
 FIELDS = origin.SAID
 
 
@@ -48,25 +49,17 @@ class Exported:
 
 def _room(target: str) -> ModuleType:
     """Module with `write`, `read`, `expected` and `how`, imported late: it may need what was installed a moment ago."""
-    from utils.exchange import any_program, saved_model
-
-    if target == "qupath":
-        from utils.exchange import qupath
-
-        return qupath
     if target == "zoo":
         _check_pydantic()
         os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # bioimageio.core would write another one there
-        from utils.exchange import zoo  # seconds, and packages that nothing else needs
-
-        return zoo
-    return {"onnx": any_program, "fiji": saved_model}[target]
-
-
-def _needed(targets: Iterable[str]) -> dict[str, str]:
-    """Modules -> packages that exports for these targets need."""
-    spared = {module for target in ONLY_FOR.keys() - {*targets} for module in ONLY_FOR[target]}
-    return {module: package for module, package in NEEDED.items() if module not in spared}
+        from utils.exchange import zoo as room
+    elif target == "qupath":
+        from utils.exchange import qupath as room
+    elif target == "fiji":
+        from utils.exchange import saved_model as room
+    else:
+        from utils.exchange import any_program as room
+    return room
 
 
 def _check_pydantic() -> None:
@@ -105,7 +98,7 @@ def export(folder: Path, targets: Iterable[str], about: Mapping[str, str] | None
         A folder of an export holds other files, or cannot be written.
     """
     targets = list(targets)
-    runtime.ensure(_needed(targets))
+    runtime.ensure({module: package for one in targets for module, package in NEEDED_FOR[one].items()})
     task, _ = read_task(folder)
     about = _remember(folder, about or {})
     against = {one: reasons(folder)[one] for one in targets}
@@ -156,8 +149,6 @@ def _whole_multiples(array: np.ndarray, model: Portable) -> np.ndarray:
 def _export(folder: Path, name: str, model: Portable, about: Mapping, images: Sequence[np.ndarray]) -> Exported:
     """Write, read back, compare; a folder of that name is replaced at the end, if an export wrote it."""
     target, place = TARGETS[name], folder / FOLDER / name
-    if model.description["task"] not in target.tasks:
-        return Exported(name, place, problem=f"A model of this kind cannot be used in {target.title}.")
     if place.exists() and not (place / README).is_file():
         raise DataError(f"{place} exists and was not written by an export. Move it away, then run the cell again.")
     fresh = place.with_name(f".{name}.new")

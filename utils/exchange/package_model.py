@@ -3,6 +3,7 @@
 What is done to the image before, and to the channels after, is done by `bioimageio.core` as the package says.
 """
 
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -71,6 +72,7 @@ class PackageModel:
     def __init__(self, folder: Path):
         self.folder, self.described = folder, check(folder)
         runtime.ensure(NEEDED)
+        os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # bioimageio.core would write another one there
         self.format, weights = choose_weights(folder, self.described)
         self.about = _read(folder)
         self._check_tensors()
@@ -78,6 +80,8 @@ class PackageModel:
         self._pre, self._post = _steps(folder, self.about)
         self._sides = [_side(folder, _axis(self._input, letter)) for letter in "yx"]
         self._margin, self._shrinks = self._borders()
+        fixed = not all(side.step for side in self._sides)  # larger images would be refused
+        self._may_be_tiled = fixed or _may_be_tiled(self.described)
         self.channels, self.names = _names(self._input), [name for one in self._outputs for name in _names(one)]
         self._counts = [_channels_before(one) for one in self._outputs]
         self._run = load_weights(self.format, weights, [str(one.id) for one in self._outputs])
@@ -185,16 +189,22 @@ class PackageModel:
     def _whole(self, height: int, width: int) -> bool:
         sizes = zip(self._sides, (height, width), strict=True)
         return not any(self._shrinks) and all(
-            side.fits(size) and (size <= WHOLE or not side.step) for side, size in sizes
+            side.fits(size) and (size <= WHOLE or not side.step or not self._may_be_tiled) for side, size in sizes
         )
 
     def _tiles(self, prepared: np.ndarray) -> Any:
         """Bands of channels of a prepared image that does not fit the network in one piece."""
         multiple = int(np.lcm.reduce([max(1, side.step) for side in self._sides]))
-        lengths = [
-            side.next(max(TILE, 4 * wide)) - 2 * wide for side, wide in zip(self._sides, self._margin, strict=True)
+        least = [
+            TILE if self._may_be_tiled else max(TILE, length + 2 * wide)
+            for length, wide in zip(prepared.shape, self._margin, strict=False)
         ]
-        tile = max(multiple, min(lengths) // multiple * multiple)
+        lengths = [
+            side.next(max(size, 4 * wide)) - 2 * wide
+            for side, size, wide in zip(self._sides, least, self._margin, strict=True)
+        ]
+        longest = min(lengths) if self._may_be_tiled else max(lengths)
+        tile = max(multiple, longest // multiple * multiple)
         overlap = min(-(-OVERLAP // multiple) * multiple, tile // 2 // multiple * multiple)
 
         def predict(rows: slice, columns: slice) -> np.ndarray:
@@ -243,6 +253,13 @@ class PackageModel:
         from bioimageio.core.axis import AxisId
 
         return Tensor(_ordered(array, _axes(described)), dims=tuple(AxisId(one) for one in _axes(described)))
+
+
+def _may_be_tiled(described: Mapping) -> bool:
+    """Whether a package leaves it open to be run on parts of an image; deepImageJ's entry is the one that says no."""
+    config = described.get("config")
+    told = config.get("deepimagej") if isinstance(config, Mapping) else None
+    return not (isinstance(told, Mapping) and told.get("allow_tiling") is False)
 
 
 def _read(folder: Path) -> Any:

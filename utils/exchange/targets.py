@@ -57,6 +57,7 @@ TARGETS = {
         ("unet", "stardist"),
         "a classifier says what a crop shows; Fiji's plugins take models that find objects or classify pixels",
     ),
+    "zoo": Target("the BioImage Model Zoo and deepImageJ", ALL),
     "onnx": Target("any program that runs ONNX", ALL),
 }
 

@@ -13,6 +13,7 @@ from utils.data.splits import read_split
 from utils.files import write_text
 from utils.paths import SCORES, SPLIT
 from utils.tasks.portable import Portable
+from utils.training import origin
 from utils.training.model_folder import no_result
 
 METHOD = {  # what to cite of a method, with its DOI
@@ -182,13 +183,11 @@ def _after(model: Portable) -> list[str]:
 
 
 def _training_data(model: Portable, source: Path) -> str:
-    known, told = model.description.get("about") or {}, []
-    if known.get("data"):
-        told.append(f"{known['data']} (licence: {known.get('data_licence') or 'not said'}).")
+    told = origin.lines(model.description)
     if (source / SPLIT).is_file():
         counts = read_split(source / SPLIT)["role"].value_counts()
         told.append(f"Images: {', '.join(f'{counts[role]} for {role}' for role in counts.index)}.")
-    return " ".join(told) or "Not said."
+    return " ".join(told)
 
 
 def _scores(source: Path) -> list[str]:

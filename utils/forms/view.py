@@ -47,7 +47,7 @@ def notes_on(form: Form, name: str) -> list[str]:
     given = from_first_page(form.form_name) if name in remembered(form) else {}
     notes += ["filled in from the first page"] * (name in given and text == to_text(given[name]))
     notes += note_beside(form, name) + note_groups(form, name) + note_preset(form, name) + note_taken(form, name)
-    notes += note_possible(form, name)
+    notes += note_images_of(form, name) + note_possible(form, name)
     if text == AUTOMATIC and name in form.settled:
         value, reason = form.settled[name]
         notes.append(f"{in_words(value)}: {reason}" if value != "" else reason)

@@ -16,11 +16,13 @@ from typing import NamedTuple
 import numpy as np
 import tifffile
 
+from utils import runtime
 from utils.errors import DataError
 from utils.images.decoders import reading
 from utils.images.kinds import TIFF, kind_of
 from utils.images.pixel_size import credible, pixel_size
 
+NEEDED = {"tiffslide": "tiffslide"}  # module -> package
 SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".scn", ".bif", ".btf")
 WHITE = 255  # what lies beside the slide
 AT_ONCE = 1 << 21  # pixels of a level that are decoded at a time
@@ -193,6 +195,7 @@ def _opened(path: Path):
     kind = kind_of(path)
     if kind != TIFF:
         raise DataError(f"{path} is not a slide but a {kind} picture. Export it as pyramidal TIFF (QuPath: OME-TIFF).")
+    runtime.ensure(NEEDED)
     from tiffslide import TiffSlide  # brings zarr, which only slides need
 
     with warnings.catch_warnings():

@@ -23,7 +23,7 @@ from utils.pages.bar import go_on_from, stretch
 from utils.pages.page import overlays
 from utils.paths import resolve
 from utils.tasks.automatic import Choice, asked_for, complete, kept_choices, leave_open, rows, settled
-from utils.tasks.cross_validation import answer_parts
+from utils.tasks.cross_validation import answer_parts, shares
 from utils.tasks.methods import Run, Words
 from utils.tasks.portable import Portable
 from utils.tasks.results import Predicted, Results, predict_folder

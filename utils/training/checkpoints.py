@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import uuid
 import zipfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -100,6 +101,17 @@ def load_weights(model: keras.Model, path: Path) -> None:
             f"The weights {path} could not be loaded: the file is missing, damaged, or belongs to another network. "
             "Use the model folder as it was written, or train again."
         ) from error
+
+
+def take_weights(network: keras.layers.Layer, weights: Sequence[np.ndarray]) -> None:
+    """Give a network the weights of another one of its kind.
+
+    Keras's own `set_weights` leaves a normalisation, which ImageNet's EfficientNet begins with, computing as before.
+    """
+    network.set_weights(weights)
+    for layer in network._flatten_layers():
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()
 
 
 def save_state(folder: Path, model: keras.Model, state: TrainingState) -> None:

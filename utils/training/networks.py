@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import keras
+import numpy as np
 from keras import layers
 
 from utils.errors import ModelError
-from utils.training.checkpoints import load_weights
+from utils.training.checkpoints import load_weights, take_weights
 from utils.training.model_folder import DESCRIPTION, WEIGHTS
 
 BACKBONES = {  # name in keras.applications -> module with its preprocessing
@@ -135,8 +136,28 @@ def _backbone(x, network: str, weights: str | None):
     if x.shape[-1] != 3:
         x = layers.Conv2D(3, 1, name="to_colours", kernel_initializer=keras.initializers.Constant(1 / x.shape[-1]))(x)
     x = module.preprocess_input(255 * x)
-    body = getattr(keras.applications, network)(include_top=False, weights=weights, input_shape=(None, None, 3))
+
+    def build(which: str | None) -> keras.Model:
+        return getattr(keras.applications, network)(include_top=False, weights=which, input_shape=(None, None, 3))
+
+    body = build(None)
+    if weights:
+        _take_pretrained(body, build(weights))
     return layers.Activation("linear", name="features")(body(x))
+
+
+def _take_pretrained(body: keras.Model, known: keras.Model) -> None:
+    """Give a backbone the weights of the same one as Keras downloads it.
+
+    With them Keras adds a layer to EfficientNet that scales the normalised colours; here that scale becomes a part of
+    the normalisation's weights, since a model that is loaded again is built without knowing where its weights are from.
+    """
+    take_weights(body, known.get_weights())
+    scales = [[one for one in network.layers if isinstance(one, layers.Rescaling)] for network in (body, known)]
+    for more in scales[1][len(scales[0]) :]:
+        (normalisation,) = (one for one in body.layers if isinstance(one, layers.Normalization))
+        mean, variance, *count = normalisation.get_weights()
+        take_weights(normalisation, [mean, variance / np.square(more.scale), *count])
 
 
 def load_network(folder: Path, description: Mapping, build: Callable[[Mapping], keras.Model]) -> keras.Model:

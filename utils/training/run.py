@@ -115,7 +115,9 @@ def _run(project, parameters, prepare, callbacks, stages, settle, first) -> str:
             _publish(project.folder, ready, planned, stopped.state, stopped.state.best_epoch)
         raise
     kept = state.epoch if keep_last and state.epoch >= training["number_of_epochs"] else state.best_epoch
-    _publish(project.folder, ready, planned, state, kept)
+    doing("Choosing thresholds and writing the model")
+    with stretch(LEARNED, 1):
+        _publish(project.folder, ready, planned, state, kept)
     model_folder.finish(project.folder)
     epochs = how_many(state.epoch, "epoch")
     done = f"Trained for {epochs}; the best weights, of epoch {state.best_epoch}, are in {project.folder}."

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import keras
 
+from utils.training.checkpoints import take_weights
+
 LAST_LAYER, TWO_STAGES, EVERYTHING, SCRATCH = "last layer", "two stages", "everything", "from scratch"
 HEAD_SHARE = 0.25  # of the epochs of "two stages": enough for a head, which is one layer
 
@@ -110,7 +112,7 @@ def take_over(network: keras.Model, old: keras.Model, head: Sequence[str], kept:
     """
     pairs = zip(_without(network, head), _without(old, head), strict=True)
     for layer, before in pairs:
-        layer.set_weights(before.get_weights())
+        take_weights(layer, before.get_weights())
     if kept is not None:
         for layer, before in zip(_only(network, head), _only(old, head), strict=True):
             layer.set_weights([weight[..., list(kept)] for weight in before.get_weights()])

@@ -159,6 +159,17 @@ def test_probabilities_are_only_written_when_asked_for(tmp_path, images, untrain
     assert written == ["masks", "measurements.csv", "overlays", "qupath"]
 
 
+def test_probabilities_of_an_earlier_prediction_do_not_stay_beside_new_masks(tmp_path, images, untrained_model):
+    model, out = untrained_model()[0], tmp_path / "out"
+    UNET.predict(model, images, out, save_probabilities=True)
+    before = {path.name: path.read_bytes() for path in (out / "probabilities").iterdir()}
+    (out / "probabilities" / "of_another.tif").write_bytes(b"kept")
+    UNET.predict(model, images, out)
+    after = {path.name: path.read_bytes() for path in (out / "probabilities").iterdir()}
+    assert not set(before) & set(after)
+    assert sorted(after.values()) == sorted([*before.values(), b"kept"]), "nothing is lost"
+
+
 def test_outlines_that_would_take_long_are_written_only_when_asked_for(tmp_path, images, untrained_model, monkeypatch):
     monkeypatch.setattr(predict, "MOST_PARTS", 0)
     folder, *_ = untrained_model(threshold=0.0)  # everything is foreground

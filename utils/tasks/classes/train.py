@@ -23,6 +23,7 @@ from utils.tasks.classes.rules import BESIDE, ROUNDS, class_choices
 from utils.tasks.cross_validation import effort, turn_choice
 from utils.tasks.rules import UNLIMITED, epochs_choice, validation_choice
 from utils.training import networks
+from utils.training.checkpoints import take_weights
 from utils.training.fit import history_table
 from utils.training.model_folder import read_model, save_model
 from utils.training.pace import seconds_per_step
@@ -138,7 +139,7 @@ class ClassTraining:
         Where the form says so, a forest is trained on the same images, and validation images choose who decides.
         """
         plain = self.untrained(description)
-        plain.set_weights(network.get_weights())
+        take_weights(plain, network.get_weights())
         images, class_ids = arrays(project.examples("validation"), description)
         logits = keras.Model(plain.input, plain.get_layer("logits").output).predict(images, verbose=0)
         enough = len(class_ids) >= FEWEST_IMAGES
@@ -201,5 +202,5 @@ def _network(description: Mapping, starting: keras.Model | None) -> keras.Model:
             ) from error
     network = networks.classifier(**arguments)
     if starting is not None:
-        network.set_weights(starting.get_weights())
+        take_weights(network, starting.get_weights())
     return network

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from utils.errors import how_many
 from utils.images.masks import LARGEST_SPECK
 from utils.tasks.bibliography import cited
 from utils.tasks.methods import Run, Words
@@ -52,8 +53,8 @@ class PixelMethods:
         helped = f" and {chosen - run.images('validation')} of the training images" if chosen else ""
         return (
             f"A pixel was called {names[1]} where its probability was above {run.description['threshold']:.3g}, the "
-            f"threshold with the best mean intersection over union on the {run.images('validation')} validation images"
-            f"{helped}. {_specks(run.description)}".strip()
+            f"threshold with the best mean intersection over union on the "
+            f"{how_many(run.images('validation'), 'validation image')}{helped}. {_specks(run.description)}".strip()
         )
 
 

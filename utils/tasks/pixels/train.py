@@ -180,8 +180,8 @@ class PixelTraining:
             training, validation = project.examples("training"), project.examples("validation")
             images = validation + evenly_chosen(training, FOR_THRESHOLD)
             pairs = ((one.mask, segmenter.foreground_probability(one.image.array)) for one in images)
-            smallest = smallest_part(one.mask for one in images)
-            description = description | {"threshold": best_threshold(pairs), "smallest_part": smallest}
+            told = {"threshold_images": len(images), "smallest_part": smallest_part(one.mask for one in images)}
+            description = description | {"threshold": best_threshold(pairs)} | told
         save_model(project.folder, plain, description, history)
 
 
