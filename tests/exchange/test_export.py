@@ -225,7 +225,7 @@ def test_the_script_leaves_out_the_specks_that_the_notebook_leaves_out(tmp_path,
     ],
 )
 def test_fiji_is_told_how_to_bring_the_brightness_to_the_range(values, told):
-    assert told in saved_model._brightness({"per": "training set", "range": values})
+    assert told in saved_model._brightness({"per": "training set", "range": values}, len(values[0]))
 
 
 @pytest.mark.parametrize(("difference", "told"), [(1.2e-6, "0.000001"), (0.0, "0"), (3.6e-9, "0.000000004")])

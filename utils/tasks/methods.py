@@ -79,16 +79,16 @@ class Run:
         return {**self.forms.get("training", {}), **self.description.get("training", {})}
 
     @property
-    def input_size(self) -> Sequence[int]:
-        """Height and width in pixels of what the network was shown."""
-        given = self.description["input"]
-        return given["patch"] if "patch" in given else given["size"]
+    def square(self) -> bool:
+        """Whether what the network was shown had sides of one length."""
+        given = self.description.get("input", {})
+        return len({*(given.get("patch") or given.get("size") or ())}) < 2
 
     @property
     def stained(self) -> bool:
         """Whether the field stain of the form changed anything: patches of colour images only, no whole images."""
         changed = self.forms.get("augmentation", {}).get("stain")
-        return bool(changed) and len(self.description["channels"]) == 3 and "patch" in self.description["input"]
+        return bool(changed) and len(self.description["channels"]) == 3 and "patch" in self.description.get("input", {})
 
     def images(self, role: str) -> int:
         """Number of images that had a role."""
@@ -204,8 +204,7 @@ def _normalisation(run: Run) -> list[str]:
 
 def _augmentation(run: Run) -> list[str]:
     values = run.forms.get("augmentation", {})
-    height, width = run.input_size
-    words = {"turn": 90 if height == width else 180, "tellez2018": cited("tellez2018")}
+    words = {"turn": 90 if run.square else 180, "tellez2018": cited("tellez2018")}
     told = [
         text.format(f"{values[name]:g}", half=f"{values[name] / 2:g}", **words)
         for name, text in AUGMENTATIONS.items()
