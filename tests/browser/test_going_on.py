@@ -23,7 +23,7 @@ def test_after_a_restart_the_first_form_offers_to_go_on_and_fills_all_forms(visi
     with visit("unet_segmentation") as notebook:
         notebook.run_section("4")
         notebook.wait()
-        assert "%run_the_cells_above_first" in notebook.text("4")
+        assert "This cell needs the cells above" in notebook.text("4")
         assert notebook.errors() == []
         notebook.run_section("", "1", "2", "3.1")
         notebook.wait()
