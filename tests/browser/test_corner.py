@@ -21,15 +21,19 @@ LONG = """for _ in progress_bar(range({}), desc="Images: "):
     time.sleep(0.25)"""
 
 
+def write_page(project, name, cells):
+    """Write a notebook beside those of the project."""
+    page = nbformat.v4.new_notebook(cells=cells)
+    page.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(page, project / "notebooks" / f"{name}.ipynb")
+
+
 @pytest.fixture
 def long_page(project, visit):
     """A page whose first cells run for seconds, far above its end."""
     cells = [nbformat.v4.new_code_cell(one) for one in (SET_UP, LONG.format(40), LONG.format(400))]
     cells += [nbformat.v4.new_markdown_cell("# Heading\n\n" + "text\n\n" * 20) for _ in range(12)]
-    cells += [nbformat.v4.new_code_cell("print('the end')")]
-    page = nbformat.v4.new_notebook(cells=cells)
-    page.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(page, project / "notebooks" / "long.ipynb")
+    write_page(project, "long", [*cells, nbformat.v4.new_code_cell("print('the end')")])
     with visit("long") as notebook:
         yield notebook
 
@@ -71,9 +75,7 @@ os.kill(os.getpid(), signal.SIGKILL)"""
 @pytest.fixture
 def quiet_page(project, visit):
     """A page with a cell that says nothing for a while, and whose kernel then dies."""
-    page = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(one) for one in (SET_UP, QUIET)])
-    page.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(page, project / "notebooks" / "quiet.ipynb")
+    write_page(project, "quiet", [nbformat.v4.new_code_cell(one) for one in (SET_UP, QUIET)])
     with visit("quiet") as notebook:
         yield notebook
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import model_description
 from tests.exchange import fake_qupath
-from utils.exchange import qupath
+from utils.exchange import any_program, qupath
 from utils.images import normalise
 from utils.images.normalise import NORMALISATION, SIGNAL, normalisation_range
 from utils.training import networks
@@ -91,7 +91,7 @@ def answers(tmp_path_factory):
     place, jobs = tmp_path_factory.mktemp("qupath"), {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(qupath, "BAND", 400)  # several bands of rows
-        patch.setattr(qupath, "CHUNK", 500)  # noise of some rows only
+        patch.setattr(any_program, "CHUNK", 500)  # noise of some rows only
         for kind, normalisation in (("own", OWN), ("percentile", PERCENTILE)):
             for name, image in IMAGES.items():
                 jobs[f"{kind} {name}"] = model(normalisation=normalisation, channels=image.shape[-1]), image, {}

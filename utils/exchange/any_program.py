@@ -1,7 +1,7 @@
 """A model as ONNX with a short Python script: for any program that runs ONNX, and for a look at what it does."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +56,20 @@ def expected(model: Portable, array: np.ndarray) -> dict[str, np.ndarray]:
     return dict(model.answer(array))
 
 
+def measured_by(normalisation: Mapping) -> dict[str, float]:
+    """Numbers by which a script measures the range of an image as `utils.images.normalise` does, for its template."""
+    return {
+        "low": normalisation["low"],
+        "high": normalisation["high"],
+        "chunk": CHUNK,
+        "rounding": QUANTISATION,
+        "background": BACKGROUND,
+        "stands_out": STANDS_OUT,
+        "dense": DENSE,
+        "least": LEAST_RANGE,
+    }
+
+
 def script(model: Portable, title: str) -> str:
     """Python script that answers as the notebook does, from numpy, onnxruntime and tifffile alone."""
     description, normalisation = model.description, model.description["normalisation"]
@@ -68,14 +82,7 @@ def script(model: Portable, title: str) -> str:
         own_range=own,
         seen="image.reshape(len(image), -1, 1)" if normalisation.get("channels") == "joint" else "image",
         common_range=normalisation["range"] if normalisation["per"] != "image" else None,
-        low=normalisation["low"],
-        high=normalisation["high"],
-        chunk=CHUNK,
-        rounding=QUANTISATION,
-        background=BACKGROUND,
-        stands_out=STANDS_OUT,
-        dense=DENSE,
-        least=LEAST_RANGE,
+        **measured_by(normalisation),
         size=model.size,
         multiple=model.multiple,
         grid=network["grid"][0] if "grid" in network else 1,

@@ -18,7 +18,7 @@ from utils.files import write_text
 from utils.pages.notes import note
 from utils.tasks.choices import chosen_model
 from utils.tasks.held_out import find_test_set
-from utils.tasks.portable import Portable
+from utils.tasks.portable import Portable, difference
 from utils.tasks.registry import read_task
 from utils.training import origin
 from utils.training.model_folder import no_result
@@ -197,15 +197,12 @@ def largest_difference(
     model: Portable,
     images: Iterable[np.ndarray],
 ) -> float:
-    """Largest difference of a reader's answer to the expected one, over images (Y, X, C) as read.
-
-    Each as a share of the largest expected value of that output, where that is above 1.
-    """
+    """Largest `difference` of a reader's answer to the expected one, over outputs and images (Y, X, C) as read."""
     differences = []
     for array in images:
         given, wanted = answer(model.prepare(array)), expected(model, array)
         for name, values in wanted.items():
-            differences.append(np.abs(given[name] - values).max() / max(1, np.abs(values).max()))
+            differences.append(difference(given[name], values))
     return float(np.max(differences))
 
 

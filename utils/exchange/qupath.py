@@ -15,11 +15,11 @@ import cv2
 import keras
 import numpy as np
 
-from utils.exchange.any_program import FILE, templates
+from utils.exchange.any_program import FILE, measured_by, templates
 from utils.exchange.onnx_file import write_onnx
 from utils.exchange.targets import QUPATH_MULTIPLE
 from utils.files import write_text
-from utils.images.normalise import BACKGROUND, CHUNK, DENSE, LEAST_RANGE, QUANTISATION, SIGNAL, STANDS_OUT
+from utils.images.normalise import SIGNAL
 from utils.pages.colours import class_colours
 from utils.tasks.portable import Portable
 from utils.tasks.results import PIXEL_SIZE_TOLERANCE
@@ -88,15 +88,8 @@ def script(model: Portable, title: str, folder: Path) -> str:
         signal=own and signal,
         joint=own and normalisation.get("channels") == "joint",
         common_range=None if own else [list(one) for one in zip(*normalisation["range"], strict=True)],
-        low=normalisation["low"],
-        high=normalisation["high"],
-        chunk=CHUNK,
         band=BAND,
-        rounding=QUANTISATION,
-        background=BACKGROUND,
-        stands_out=STANDS_OUT,
-        dense=DENSE,
-        least=LEAST_RANGE,
+        **measured_by(normalisation),
     )
 
 

@@ -34,8 +34,7 @@ def as_model_folder(folder: Path, task: Any) -> Path:
         The package is damaged or unsafe, or its model is for stacks.
     """
     described = check(folder)
-    config, thresholds = dict(_entry(described, "config")), dict(_entry(described, "thresholds"))
-    if config.get("n_dim", 2) != 2:
+    if _entry(described, "config").get("n_dim", 2) != 2:
         raise ModelError(f"The package {folder} is of a StarDist model for stacks. Choose one for 2-D images.")
     weights = needed_file(folder, _entry(described, "weights"))
     if weights.read_bytes()[:8] != HDF5:
@@ -43,13 +42,13 @@ def as_model_folder(folder: Path, task: Any) -> Path:
     key = file_sha256(weights)[:8] + file_sha256(description_file(folder))[:8]
     target = packages.PLACE / f"{folder.name}.stardist.{key}"
     if not (target / DESCRIPTION).is_file():
-        _write(target, folder, task, config, thresholds, weights)
+        _write(target, folder, task, described, weights)
     read_model(target, task.name)
     return target
 
 
-def _write(target: Path, folder: Path, task: Any, config: dict, thresholds: dict, weights: Path) -> None:
-    described = check(folder)
+def _write(target: Path, folder: Path, task: Any, described: Mapping, weights: Path) -> None:
+    config, thresholds = dict(_entry(described, "config")), dict(_entry(described, "thresholds"))
     try:
         model = task.describe_foreign(config, _normalisation(described))
         write_json(target / CONFIG, config)

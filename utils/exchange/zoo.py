@@ -37,7 +37,7 @@ from utils.files import write_csv, write_text
 from utils.images.normalise import SIGNAL
 from utils.pages.pictures import result_image, write_png
 from utils.paths import DESCRIPTION, SPLIT
-from utils.tasks.portable import Portable
+from utils.tasks.portable import Portable, difference
 
 PLAIN = "channels_first.onnx"  # the network without normalisation, for OpenCV, and so for QuPath
 FORMATS = ("keras_v3", "tensorflow_saved_model_bundle")
@@ -323,17 +323,13 @@ def export(
         answer = read(folder)
         for image in images:
             wanted = expected(model, image)
-            differences += [_difference(given, wanted[one]) for one, given in answer(image).items()]
+            differences += [difference(given, wanted[one]) for one, given in answer(image).items()]
             if tileable(model):  # as parts of a larger image, of which the border does not count
                 y, x = sides(model).halo
                 inner = slice(y, image.shape[0] - y), slice(x, image.shape[1] - x)
                 found = answer(image, as_tile=True).items()
-                differences += [_difference(given[inner], wanted[one][inner]) for one, given in found]
+                differences += [difference(given[inner], wanted[one][inner]) for one, given in found]
     return float(np.max(differences))
-
-
-def _difference(given: np.ndarray, wanted: np.ndarray) -> float:
-    return np.abs(given - wanted).max() / max(1, np.abs(wanted).max())
 
 
 @contextmanager

@@ -58,3 +58,8 @@ class Portable:
             above = f"where the probability of it is above {description['threshold']:g}."
             return [f"A pixel is {classes[1]['name']} {above}", *self.left_out]
         return ["The class is the one with the highest probability."]
+
+
+def difference(given: np.ndarray, wanted: np.ndarray) -> float:
+    """Largest difference of an answer to the one wanted, as a share of its largest value where that is above 1."""
+    return float(np.abs(given - wanted).max() / max(1, np.abs(wanted).max()))
