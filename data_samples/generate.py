@@ -10,6 +10,7 @@ from pathlib import Path
 from data_samples.cohorts import make_tissue, make_tissue_new_stain
 from data_samples.mitosis import make_mitosis, make_mitosis_new_marker
 from data_samples.nuclei import make_nuclei
+from data_samples.slides import make_slides
 
 FOLDER = Path(__file__).resolve().parent
 MAKERS: dict[str, Callable[[Path], None]] = {
@@ -18,6 +19,7 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "tissue_new_stain": make_tissue_new_stain,
     "mitosis": make_mitosis,
     "mitosis_new_marker": make_mitosis_new_marker,
+    "slides": make_slides,
 }
 
 

@@ -34,6 +34,7 @@ THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"
 SECONDS = {
     "classification": {"3.2": 1, "4": 6, "5": 31, "6": 35, "": 39},
     "fine_tuning": {"3.2": 1, "4": 31, "4.2": 38, "4.3": 58, "5": 96, "6": 99, "": 103},
+    "slide_fibrosis": {"3.2": 1, "4": 33, "5": 58, "6": 126, "": 262},
     "stardist_segmentation": {"3.2": 1, "4": 8, "5": 64, "6": 76, "": 81},
     "unet_segmentation": {"3.2": 1, "4": 6, "5": 21, "6": 27, "": 30},
 }
@@ -57,12 +58,17 @@ def overrides(name: str, preset: str) -> dict:
     if name == FIRST:
         return {"look": {"folder": "data_samples/nuclei"}}
     folder = f"results/{name}"
+    own = {}
+    if name == "slide_fibrosis":
+        own = {"omics": {"patient_table": "data_samples/slides/expression.csv"}}
+        own |= {"slides": {"um_per_pixel": 1.0}} if preset == "Try out" else {}
     curve = {"sizes": "3, 9, 27", "repeats": 1} if preset == "Try out" else {}
     return {
         **({"curve": curve} if name == "fine_tuning" else {}),
         "data": {"model_path": folder, "model_name": "model", "if_model_exists": "replace"},
         "training": {"preset": preset},
         "prediction": {"result_folder": f"{folder}/predictions"},
+        **own,
     }
 
 

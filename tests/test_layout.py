@@ -23,6 +23,7 @@ TREE = (
     "storage",
 )  # at the root of `utils`
 REGISTRY, START = "utils.tasks.registry", "utils.fine_tuning.start"
+TAKES = {"slides": "pixels"}  # the network of slides is that of pixels
 
 
 def modules(root: Path) -> dict[str, Path]:
@@ -63,7 +64,7 @@ def may_import(module: str, other: str) -> bool:
     """Whether the rules of the layers allow `module` to import `other`."""
     (room, task), (other_room, other_task) = folder(module), folder(other)
     if other_task and task != other_task:  # into the folder of a task
-        return module in (REGISTRY, START)
+        return module in (REGISTRY, START) or TAKES.get(task) == other_task
     if room == other_room:
         return other != REGISTRY or module == REGISTRY
     return layer(other) < (1 if room == "forms" else layer(module))

@@ -19,6 +19,7 @@ from tests.tiny_crops import SMALL as CROPS
 from tests.tiny_crops import write_crops
 from tests.tiny_objects import SMALL as OBJECTS
 from tests.tiny_objects import write_objects
+from tests.tiny_slides import write_cohort
 from utils.pages.cells import GUARD
 
 MODEL_FILES = [
@@ -447,3 +448,32 @@ def test_an_undefined_score_does_not_break_the_summary(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "scores.json").write_text('{"headline": {"name": "Mean foreground IoU", "value": null}}')
     assert "Mean foreground IoU" in run.headline(tmp_path)
+
+
+def test_a_run_of_slides_from_top_to_bottom_writes_everything(tmp_path):
+    source = write_cohort(tmp_path / "cohort")
+    places = {"slide_folder": str(source / "slides"), "group_rule": "{group}_*"}
+    values = {
+        "slides": places | {"annotation_folder": "", "um_per_pixel": 1.0},
+        "data": {"model_path": str(tmp_path / "models"), "model_name": "small", "test_in_turn": False},
+        "training": {name: value for name, value in SMALL.items() if name != "normalisation"},
+        "prediction": places | {"result_folder": str(tmp_path / "out")},
+        "omics": {"patient_table": str(source / "genes.csv")},
+    }
+    run.execute("slide_fibrosis", values, tmp_path)
+    model, out = tmp_path / "models" / "small", tmp_path / "out"
+    assert files_of(model) == sorted([*MODEL_FILES, "looks.json"])
+    split = pd.read_csv(model / "split.csv")
+    assert sorted(split["group"].unique()) == ["P1", "P2", "P3", "P4"]
+    assert split.groupby("group")["role"].nunique().tolist() == [1] * 4
+    methods = [one["method"] for one in json.loads((model / "scores.json").read_text())["classical"]]
+    assert methods == ["network", "colour threshold", "pixel forest"]
+    patients = pd.read_csv(out / "patients.csv")
+    assert patients["patient"].tolist() == [f"P{i}" for i in range(1, 7)]
+    written = {folder.name: len(list(folder.iterdir())) for folder in out.iterdir() if folder.is_dir()}
+    assert written == {"class_maps": 6, "heat_maps": 6, "qupath": 6, "measured": 6, "unfinished": 0}
+    assert set(pd.read_csv(out / "correlations.csv")["column"]) == {"up", "noise"}
+    text = (tmp_path / "slide_fibrosis.html").read_text(encoding="utf-8")
+    assert "6 slides of 6 patients; 4 slides are annotated." in text
+    for noise in ("Traceback", "WARNING", "retracing", "RuntimeWarning"):
+        assert noise not in text

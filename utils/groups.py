@@ -28,6 +28,7 @@ NOUNS = {
     "wells": {"well"},
 }
 OTHERS = "groups"
+BARCODE = re.compile(r"TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}", re.IGNORECASE)  # the patient, first of a name of TCGA
 # What parts of one image are called, or one of many fields: these are no groups.
 PIECES = {"tile", "crop", "patch", "field", "fov", "f", "x", "y", "z", "t", "row", "r", "col", "c", "ch", "channel"}
 DATE = re.compile(r"(19|20)\d{6}|(19|20)\d\d-\d\d-\d\d")

@@ -46,6 +46,16 @@ EXTRA: dict[str, dict[str, str]] = {
 }
 
 
+# Whole slides, what was drawn on some of them, and the truth.
+SLIDES: dict[str, dict[str, str]] = {
+    "slides": {
+        "slides": "data_samples/slides/slides",
+        "annotations": "data_samples/slides/annotations",
+        "about": "12 drawn slides of H&E liver of 8 patients with QuPath annotations and a table of genes: not real",
+    }
+}
+
+
 def _places(name: str, about: str) -> dict[str, str]:
     """Paths of one segmentation sample, relative to the root of the project, and what it is."""
     folder = f"data_samples/{name}"
@@ -99,7 +109,7 @@ def sample_with(path: Path) -> str | None:
 
 def all_samples() -> dict[str, dict[str, str]]:
     """All samples."""
-    return SAMPLES | CLASSIFICATION | EXTRA
+    return SAMPLES | CLASSIFICATION | EXTRA | SLIDES
 
 
 def descriptions(names: list[str]) -> str:

@@ -15,6 +15,7 @@ FIRST_SECTIONS = ("", "1", "2", "3.1")
 MODELS = {
     "classification": "my_classifier",
     "fine_tuning": "my_fine_tuned_model",
+    "slide_fibrosis": "my_slides",
     "stardist_segmentation": "my_stardist",
     "unet_segmentation": "my_unet",
 }
@@ -23,6 +24,7 @@ TRAINING = {"fine_tuning": "4.1"}  # section, where it is not 4
 TYPED = {
     "classification": {"training": {"number_of_epochs": 1}},
     "fine_tuning": {"training": {"number_of_epochs": 1}, "curve": {"sizes": ""}},
+    "slide_fibrosis": {"slides": {"um_per_pixel": 1.0}},
     "stardist_segmentation": {"training": {"number_of_epochs": 1}},
     "unet_segmentation": {},
 }

@@ -12,7 +12,7 @@ from utils.forms import state as forms_state
 from utils.forms.view import as_table, notes_on
 
 QUICK, DEFAULT = "Quick on a CPU", "Default"
-NOTEBOOKS = ("classification", "fine_tuning", "stardist_segmentation", "unet_segmentation")
+NOTEBOOKS = ("classification", "fine_tuning", "slide_fibrosis", "stardist_segmentation", "unet_segmentation")
 
 
 @pytest.fixture(autouse=True)

@@ -135,7 +135,7 @@ def test_name_place_and_replacing_of_the_model_stay(root):
         assert "says nothing" not in said
 
 
-NOTEBOOKS = ["unet_segmentation", "stardist_segmentation", "classification", "fine_tuning"]
+NOTEBOOKS = ["unet_segmentation", "stardist_segmentation", "classification", "fine_tuning", "slide_fibrosis"]
 
 
 @pytest.mark.parametrize("here", NOTEBOOKS)
@@ -148,6 +148,7 @@ NOTEBOOKS = ["unet_segmentation", "stardist_segmentation", "classification", "fi
         ({"task": "classification", "notebook": "classification"}, {}, "classification"),
         ({"task": "unet", "notebook": "unet_segmentation"}, {"strategy": {}}, "fine_tuning"),
         (None, {"strategy": {}}, "fine_tuning"),
+        (None, {"slides": {}}, "slide_fibrosis"),
     ],
 )
 def test_a_model_of_another_notebook_is_refused_and_the_notebook_named(root, here, own, forms, made):

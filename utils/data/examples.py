@@ -44,6 +44,8 @@ from utils.images.masks import (
 )
 from utils.paths import EMPTY
 
+ONLY_BACKGROUND = "the mask has only background"
+
 
 @dataclass(frozen=True)
 class Example:
@@ -385,7 +387,7 @@ def _example(
         dataset.problems.append(problem_of(str(path), error))
         return None
     if not (annotation > 0).any():
-        what = "the mask has only background"
+        what = ONLY_BACKGROUND
         dataset.problems.append(
             Problem("warning", str(mask_path), what, "Check that nothing is to be found in this image.")
         )

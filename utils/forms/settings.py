@@ -22,6 +22,7 @@ FRESH = 12 * 3600  # seconds that it counts: whoever opens a notebook on another
 _from_first_page: dict[str, dict[str, Any]] = {}  # by form, of this notebook, as it was when the kernel began
 # Models made before model.json named the notebook.
 EARLIER = {"unet": "unet_segmentation", "stardist": "stardist_segmentation", "classification": "classification"}
+FORMS = {"strategy": "fine_tuning", "slides": "slide_fibrosis"}  # that only this notebook has
 # A field of the form training that only this notebook has: of a training that wrote no model.json yet.
 ONLY = {"stardist_segmentation": "n_rays", "classification": "decides", "unet_segmentation": "pooling_steps"}
 OWN = ("model_name", "model_path", "if_model_exists")  # taken over, they could move the old model out of the way
@@ -122,8 +123,9 @@ def read_model_settings(folder: Path) -> dict[str, dict[str, Any]]:
 
 def made_by(folder: Path, saved: dict[str, dict[str, Any]]) -> str:
     """Name of the notebook that trained the model in `folder` with the settings `saved`; empty where unknown."""
-    if "strategy" in saved:
-        return "fine_tuning"
+    for form, name in FORMS.items():
+        if form in saved:
+            return name
     try:
         description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         name = description["notebook"] if "notebook" in description else EARLIER[description["task"]]

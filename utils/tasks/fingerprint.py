@@ -119,7 +119,7 @@ def _image(example: Example) -> dict:
         "saturated": float((array >= white).mean()),
         "noise": max(noise_level(array[..., c]) for c in range(array.shape[-1])) / max(high - low, 1e-9),
         "focus": float(gaussian_laplace(grey, 1).var() / max(grey.var(), 1e-9)),
-        "background": float(np.median(background) / white) if background.size else 0.0,
+        "background": float(np.median(background) / white) if background.size else np.nan,
         "colour": float(np.ptp(typical)) if len(typical) == 3 else 0.0,
     }
 

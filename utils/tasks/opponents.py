@@ -17,6 +17,7 @@ DIFFERENCE = "network minus method (95 % interval)"
 ELSEWHERE = {  # where a biologist finds a method
     "Otsu threshold": "Fiji: Image > Adjust > Threshold",
     "pixel forest": "ilastik, or Fiji: Plugins > Segmentation > Labkit",
+    "colour threshold": "section 6, or Fiji: Image > Color > Colour Deconvolution, then Image > Adjust > Threshold",
     "watershed": "Fiji: Image > Adjust > Threshold, then Process > Binary > Watershed",
 }
 

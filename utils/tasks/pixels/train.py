@@ -44,6 +44,8 @@ FIELDS = ("filters", "pooling_steps", "half_resolution")  # of the form, that ar
 class PixelTraining:
     """How a U-Net is trained: a part of `utils.tasks.pixels.task.UNet`."""
 
+    largest_patch = LARGEST_PATCH  # of those that are chosen from the data
+
     def patch_size(self, project: Project, training: Mapping) -> tuple[int, int]:
         """See `Masks`."""
         used = project.examples("training") + project.examples("validation")
@@ -60,7 +62,7 @@ class PixelTraining:
         values.add(levels_choice(fingerprint, values["half_resolution"]))
         multiple = networks.input_multiple(values["pooling_steps"], values["half_resolution"])
         shortest = min(min(one.mask.shape) for one in project.dataset.examples)
-        values.add_patch(*patch_side(fingerprint, min(LARGEST_PATCH, shortest), multiple))
+        values.add_patch(*patch_side(fingerprint, min(self.largest_patch, shortest), multiple))
         patch = self.patch_size(project, values)
         network = {name: values[name] for name in FIELDS}
         network |= {"channels": fingerprint["channels"], "classes": len(project.dataset.classes)}

@@ -1,0 +1,156 @@
+"""What is written of a cohort: right areas, files that open, nothing twice, nothing stopped by one bad slide."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import tifffile
+
+from utils.errors import DataError
+from utils.files import write_json
+from utils.images.annotations import read_annotations
+from utils.images.slides import open_slide
+from utils.images.stains import PICROSIRIUS_RED
+from utils.tasks.registry import UNET
+from utils.tasks.slides import compute, results
+from utils.tasks.slides.cohort import Member, read_cohort
+from utils.tasks.slides.compute import Colour, FromModel, FromStain
+from utils.tasks.slides.measure import Share
+from utils.tasks.slides.results import Order, measure_cohort
+from utils.tasks.slides.tiles import NOT_TISSUE, Grid, TileStore
+
+YELLOW, RED = (235, 200, 90), (150, 40, 60)  # picric acid and Sirius red
+COLLAGEN = "collagen [% of tissue]"
+
+
+@pytest.fixture(autouse=True)
+def _several_tiles(monkeypatch):
+    monkeypatch.setattr(compute, "LARGEST", 160)
+
+
+def picture(red):
+    """800 x 800 um of glass, in it 480 x 560 um of tissue with a square of collagen of `red` pixels of 2 um."""
+    array = np.full((400, 400, 3), 245, np.uint8)
+    array[80:320, 60:340] = YELLOW
+    array[120 : 120 + red, 100 : 100 + red] = RED
+    grain = np.random.default_rng(0).integers(-9, 10, (400, 400, 1))  # what has none is out of focus
+    return np.clip(array + grain, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def slides(slide_of, tmp_path):
+    """Two slides of one patient, one of another, and one without tissue."""
+    for name, red in (("P1_a", 80), ("P1_b", 40), ("P2_a", 160)):
+        slide_of(picture(red), f"{name}.tif", um_per_pixel=2)
+    slide_of(np.full((400, 400, 3), 245, np.uint8), "P3_a.tif", um_per_pixel=2)
+    return tmp_path
+
+
+def by_colour(**more):
+    classes = [{"id": i, "name": name} for i, name in enumerate(Colour.names)]
+    share = Share("collagen", (2,), (1, 2))
+    return Order(FromStain(PICROSIRIUS_RED), share, classes, 2.0, stain=PICROSIRIUS_RED, **more)
+
+
+def measure(slides, order, folder, **more):
+    return measure_cohort(read_cohort(slides, None, "{group}_*").members, order, folder, **more)
+
+
+def test_tables_by_hand(slides, tmp_path):
+    found = measure(slides, by_colour(), tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "slides.csv").set_index("slide")
+    whole = 240 * 280
+    for name, red in (("P1_a", 80), ("P1_b", 40), ("P2_a", 160)):
+        assert table.loc[name, COLLAGEN] == pytest.approx(100 * red**2 / whole, rel=0.02)
+        assert table.loc[name, "collagen [mm2]"] == pytest.approx(red**2 * 4e-6, rel=1e-3)
+    patients = pd.read_csv(tmp_path / "out" / "patients.csv").set_index("patient")
+    assert patients.loc["P1", COLLAGEN] == pytest.approx(100 * (80**2 + 40**2) / (2 * whole), rel=0.02)
+    assert patients["slides"].tolist() == [2, 1, 1]
+    assert np.isnan(table.loc["P3_a", COLLAGEN])
+    assert found.warnings == [f"{slides / 'P3_a.tif'}: no tissue was found on it, so that it has no share."]
+
+
+def test_the_class_map_is_a_pyramid_of_what_was_seen(slides, tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.tasks.slides.tiles.SEEN_WHOLE", 100)
+    measure(slides, by_colour(), tmp_path / "out")
+    with tifffile.TiffFile(tmp_path / "out" / "class_maps" / "P1_a.ome.tif") as file:
+        first, *smaller = file.series[0].levels
+        assert [one.shape for one in (first, *smaller)][:2] == [(400, 400), (200, 200)]
+        whole = first.asarray()
+        np.testing.assert_array_equal(smaller[0].asarray(), whole[::2, ::2])
+        assert 'PhysicalSizeX="2.0"' in file.ome_metadata
+    expected = np.zeros((400, 400), bool)
+    expected[120:200, 100:180] = True
+    np.testing.assert_array_equal(whole == 2, expected)
+    assert set(np.unique(whole)) <= {0, 1, 2, NOT_TISSUE}
+
+
+def test_outlines_are_read_again_with_what_was_measured(slides, tmp_path):
+    measure(slides, by_colour(), tmp_path / "out")
+    drawn = read_annotations(tmp_path / "out" / "qupath" / "P1_a.geojson")
+    area = {name: sum(one.geometry.area for one in drawn.areas if one.class_name == name) for name in drawn.class_names}
+    assert area["collagen"] == pytest.approx(80**2, rel=0.02)
+    assert area["tissue"] == pytest.approx(240 * 280 - 80**2, rel=0.02)
+    text = (tmp_path / "out" / "qupath" / "P1_a.geojson").read_text(encoding="utf-8")
+    assert '"collagen [mm2]"' in text
+    assert f'"{COLLAGEN}"' in text
+
+
+def test_a_second_call_computes_nothing_and_another_order_does(slides, tmp_path, monkeypatch):
+    calls = []
+    plain = results.compute_slide
+    monkeypatch.setattr(results, "compute_slide", lambda *given: calls.append(given[0].slide.name) or plain(*given))
+    first = measure(slides, by_colour(), tmp_path / "out")
+    assert len(calls) == 4
+    again = measure(slides, by_colour(), tmp_path / "out")
+    assert len(calls) == 4
+    pd.testing.assert_frame_equal(first.slides, again.slides)
+    (tmp_path / "out" / "heat_maps" / "P2_a.png").unlink()
+    measure(slides, by_colour(), tmp_path / "out")
+    assert calls[4:] == ["P2_a.tif"]
+    measure(slides, by_colour(tolerance_um=20.0), tmp_path / "out")
+    assert len(calls) == 9
+    assert not list((tmp_path / "out" / "unfinished").iterdir())
+
+
+def test_another_model_computes_anew_and_names_what_it_does_not_know(slides, tmp_path, slide_model):
+    folder = slide_model()
+    order = Order(FromModel(UNET.load, folder), Share("class 2", (2,), (0, 1, 2)), classes_of(folder), 2.0)
+    members = read_cohort(slides, None, "{group}_*").members[:1]
+    one = measure_cohort(members, order, tmp_path / "out")
+    assert "looks.json is missing" in one.warnings[0]
+    counted = []
+    measure_cohort(members, order, tmp_path / "out", progress=lambda tiles: counted.extend(tiles) or tiles)
+    assert counted == []
+    described = results.json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    write_json(folder / "model.json", described | {"sha256": {"weights.h5": "another"}})
+    measure_cohort(members, order, tmp_path / "out", progress=lambda tiles: counted.extend(tiles) or tiles)
+    assert counted
+
+
+def classes_of(folder):
+    return results.json.loads((folder / "model.json").read_text(encoding="utf-8"))["classes"]
+
+
+def test_a_slide_that_breaks_is_told_and_stops_nothing(slides, tmp_path):
+    members = read_cohort(slides, None, "{group}_*").members
+    path = slides / "P1_b.tif"
+    content = bytearray(path.read_bytes())
+    unknown = Member(open_slide(slides / "P2_a.tif"), "P2")
+    unknown.slide.um_per_pixel = None
+    path.write_bytes(content[: len(content) // 2])
+    found = measure_cohort([members[0], members[1], unknown], by_colour(), tmp_path / "out")
+    assert found.slides["slide"].tolist() == ["P1_a"]
+    assert [one.startswith("Left out: ") for one in found.warnings] == [True, True]
+    assert "into the field slide_pixel_size" in found.warnings[1]
+    with pytest.raises(DataError, match="No slide could be measured. Left out: "):
+        measure_cohort([unknown], by_colour(), tmp_path / "none")
+
+
+def test_a_heat_map_has_the_share_of_each_square(tmp_path):
+    store = TileStore(tmp_path, Grid((128, 256), 128), 4)
+    left = np.full((128, 128), NOT_TISSUE, np.uint8)
+    left[:64, :64], left[64:, :64] = 1, 2
+    store.put(0, left, [0, 64 * 64, 64 * 64, 0])
+    shares, side = results.squares(store, Share("x", (2,), (1, 2)), 50 / 64, 3)
+    assert side == 64
+    np.testing.assert_array_equal(shares, [[0, np.nan, np.nan, np.nan], [1, np.nan, np.nan, np.nan]])

@@ -1,0 +1,114 @@
+"""The U-Net of slides: its opponent by hand, patients on one side, what nobody annotated nowhere."""
+
+import numpy as np
+import pytest
+
+from tests.notebook_forms import default_values
+from utils.data.examples import Example
+from utils.images.image import Image
+from utils.images.masks import IGNORED
+from utils.images.stains import H_AND_E, PICROSIRIUS_RED
+from utils.images.writing import write_tiff
+from utils.tasks.pixels.task import UNet
+from utils.tasks.slides.cohort import BETWEEN, UNSET
+from utils.tasks.slides.task import COLOUR, SlideUNet, fit_colour_threshold
+
+YELLOW, RED, GLASS = (235, 200, 90), (150, 40, 60), (250, 250, 250)
+CLASSES = [{"id": i, "name": name, "value": i} for i, name in enumerate(("Background", "Tissue", "Fibrosis"))]
+RNG = np.random.default_rng(0)
+
+
+def example(array, mask, path):
+    return Example("one", Image(path, array, 0.5, "YXC"), mask, "P1", path)
+
+
+def stripes():
+    """Glass, tissue and collagen side by side, and the mask of it."""
+    array = np.zeros((30, 30, 3), np.uint8)
+    array[:, :10], array[:, 10:20], array[:, 20:] = GLASS, YELLOW, RED
+    return array, np.repeat(np.repeat([[0, 1, 2]], 10, 1), 30, 0).astype(np.int16)
+
+
+def test_the_threshold_on_a_stain_by_hand(tmp_path):
+    array, mask = stripes()
+    fitted = fit_colour_threshold([example(array, mask, tmp_path)], CLASSES, PICROSIRIUS_RED, 2)
+    np.testing.assert_array_equal(fitted.class_ids(array), mask)
+
+
+def test_what_nobody_annotated_does_not_move_the_threshold(tmp_path):
+    """Half of the collagen was called tissue, and then taken out: as if it had never been there."""
+    array, mask = stripes()
+    wrong = mask.copy()
+    wrong[:20, 20:] = 1
+    hidden = np.where((wrong == 1) & (mask == 2), IGNORED, wrong).astype(np.int16)
+    one, two = (
+        fit_colour_threshold([example(array[rows], given[rows], tmp_path)], CLASSES, PICROSIRIUS_RED, 2)
+        for given, rows in ((hidden, slice(None)), (mask, slice(20, None)))
+    )
+    assert one.threshold == two.threshold
+    assert one.ids == two.ids == (0, 1, 2)
+
+
+@pytest.mark.parametrize(("measured", "expected"), [("Fibrosis", True), ("", False), ("Steatosis", False)])
+def test_the_threshold_is_an_opponent_where_the_stain_shows_what_is_measured(tmp_path, monkeypatch, measured, expected):
+    monkeypatch.setattr(UNet, "opponents", lambda *given: {"pixel forest": None})
+    array, mask = stripes()
+    found = SlideUNet(PICROSIRIUS_RED, measured).opponents([example(array, mask, tmp_path)], CLASSES, 0)
+    assert (COLOUR in found) == expected
+    assert "pixel forest" in found
+
+
+def pieces(folder, patients=6, each=4):
+    """Pieces of slides as `cut_pieces` writes them; most of each was not annotated, and some hold glass alone."""
+    for patient in range(patients):
+        for i in range(each):
+            mask = np.full((64, 64), UNSET, np.uint8)
+            mask[:32, :16] = 0
+            if i:
+                mask[:32, 16:32], mask[32:, :16] = 1, 2
+            name = f"P{patient}{BETWEEN}P{patient}_a_{i}_0.tif"
+            write_tiff(folder / "images" / name, RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8), 0.5)
+            write_tiff(folder / "masks" / name, mask, 0.5)
+    return folder
+
+
+@pytest.fixture
+def opened(tmp_path):
+    folder = pieces(tmp_path)
+    given = {
+        "training_source": str(folder / "images"),
+        "training_target": str(folder / "masks"),
+        "group_rule": f"{{group}}{BETWEEN}*",
+        "ignore_value": str(UNSET),
+        "class_names": "Background, Tissue, Fibrosis",
+        "model_path": str(tmp_path),
+    }
+    values = default_values("slide_fibrosis", {"data": given})
+    task = SlideUNet(H_AND_E, "Fibrosis")
+    return task, task.open(values["data"]), values
+
+
+def test_pieces_of_a_patient_are_on_one_side(opened):
+    _, project, _ = opened
+    sides = {}
+    for one, role in zip(project.dataset.examples, project.roles, strict=True):
+        sides.setdefault(one.group, set()).add(role)
+    assert sorted(sides) == [f"P{i}" for i in range(6)]
+    assert all(len(roles) == 1 for roles in sides.values())
+    assert {role for roles in sides.values() for role in roles} == {"training", "validation", "test"}
+
+
+def test_unannotated_pixels_count_in_no_table(opened):
+    task, project, _ = opened
+    assert {int(value) for one in project.dataset.examples for value in np.unique(one.mask)} == {IGNORED, 0, 1, 2}
+    table = task.counts(project)
+    assert table["pixels"].sum() == 6 * (4 * 512 + 3 * 1024)
+
+
+def test_pieces_are_stained_tissue_and_glass_alone_is_no_problem(opened):
+    task, project, values = opened
+    assert task.fingerprint(project)["brightfield"]
+    found = task.checks(project, values["training"])
+    assert list(found.tables) == ["Problems", "Uneven patients"]
+    assert not len(found.tables["Problems"])
+    assert task.show_understood(project) is None

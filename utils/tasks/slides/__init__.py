@@ -1,0 +1,1 @@
+"""Whole slides: the share of a tissue, and what goes with it."""

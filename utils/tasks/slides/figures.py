@@ -1,0 +1,129 @@
+"""Figures of whole slides and of what goes with the share of a tissue."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+
+from utils.images.tissue import FOLD, NAMES, OUT_OF_FOCUS, PEN, TISSUE, Tissue
+from utils.tasks.slides.compute import Job
+
+LEVEL = 0.05
+NAMED = 12  # columns whose names are written into the picture
+WIDTH = 11.0  # inches
+LEFT_OUT = {PEN: "tab:green", FOLD: "tab:orange", OUT_OF_FOCUS: "tab:blue"}
+
+
+def volcano(found: pd.DataFrame, share: str) -> Figure:
+    """Correlation and how sure it is of each column: what goes with the share stands high, to either side.
+
+    `found` as of `utils.metrics.correlation.rank_correlations`; `share` is what it was compared with, for the axis.
+    """
+    figure = Figure(figsize=(WIDTH * 0.7, 5.5), layout="constrained")
+    ax, tested = figure.subplots(), found[found["p"].notna()]
+    height = -np.log10(tested["p"].clip(lower=1e-300))
+    sure = (tested["q"] < LEVEL).to_numpy()
+    for chosen, colour, text in ((~sure, "0.6", "not told from chance"), (sure, "tab:red", f"found (q < {LEVEL})")):
+        ax.scatter(tested["rho"][chosen], height[chosen], s=14, color=colour, label=f"{text}: {chosen.sum()}")
+    for i in tested.index[sure][:NAMED]:
+        ax.annotate(
+            str(tested["column"][i])[:24],
+            (tested["rho"][i], height[i]),
+            fontsize=8,
+            xytext=(4, 2),
+            textcoords="offset points",
+        )
+    ax.set(xlim=(-1.05, 1.05), xlabel=f"Spearman's correlation with {share}", ylabel="$-\\log_{10}$ p")
+    ax.axvline(0, color="0.85", zorder=0)
+    ax.legend(frameon=False, loc="upper left" if len(tested) and tested["rho"].iloc[0] > 0 else "upper right")
+    return figure
+
+
+def scatter_plots(found: pd.DataFrame, numbers: pd.DataFrame, shares: pd.Series, n: int = 6) -> Figure:
+    """Share against the columns that go with it most, a point for each patient."""
+    chosen = found[found["p"].notna()].head(n)
+    n_columns = min(3, max(1, len(chosen)))
+    n_rows = max(1, -(-len(chosen) // n_columns))
+    figure = Figure(figsize=(WIDTH, 3.2 * n_rows), layout="constrained")
+    axes = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
+    for ax, row in zip(axes, chosen.itertuples(), strict=False):
+        ax.scatter(shares.loc[numbers.index], numbers[row.column], s=22, color="tab:blue")
+        title = f"rho {row.rho:.2f} ({row.low:.2f} to {row.high:.2f}), q {row.q:.2g}, {row.n} patients"
+        ax.set(xlabel=shares.name, ylabel=str(row.column)[:30], title=title)
+        ax.title.set_fontsize(9)
+    for ax in axes[len(chosen) :]:
+        ax.set_axis_off()
+    return figure
+
+
+def heat_map(
+    tissue: Tissue, job: Job, shares: np.ndarray, side: float, unlike: Sequence[int], share: str, title: str
+) -> Figure:
+    """A slide, and beside it the share in small squares of it; tiles unlike those of the training are framed.
+
+    Parameters
+    ----------
+    tissue
+        Of the slide, with its thumbnail; what was left out of it is shown in its own colour.
+    shares, side
+        Share of each square (rows, columns), 0 to 1, NaN where there is no tissue; side of a square in full pixels.
+    unlike
+        Numbers of the tiles that are unlike those of the training.
+    share, title
+        What the colours mean, and the name of the slide.
+    """
+    height, width = tissue.classes.shape
+    figure = Figure(figsize=(1.5 * WIDTH, 0.75 * WIDTH * height / width + 1), layout="constrained")
+    plain, ax = figure.subplots(1, 2)
+    plain.imshow(tissue.thumbnail, extent=(0, width, height, 0))
+    legend = _left_out(plain, tissue)
+    grey = np.repeat(tissue.thumbnail.mean(axis=-1, keepdims=True), 3, axis=-1) / 255
+    ax.imshow(0.4 + 0.6 * grey, extent=(0, width, height, 0))
+    (rows, columns), drawn_side = shares.shape, side / tissue.downsample
+    place = (0, columns * drawn_side, rows * drawn_side, 0)
+    drawn = ax.imshow(100 * shares, "inferno_r", alpha=0.75, vmin=0, vmax=100, extent=place, interpolation="nearest")
+    to_tissue = job.downsample / tissue.downsample
+    for number in unlike:
+        y, x = np.array(job.grid.corner(int(number))) * to_tissue
+        frame = job.grid.side * to_tissue
+        ax.add_patch(Rectangle((x, y), frame, frame, fill=False, edgecolor="tab:blue", linewidth=1.2))
+    if len(unlike):
+        legend.append(Patch(fill=False, edgecolor="tab:blue", label="unlike the training"))
+    figure.colorbar(drawn, ax=ax, label=share, shrink=0.7)
+    for one, text in ((plain, title), (ax, share.partition(" [")[0])):
+        one.set(xlim=(0, width), ylim=(height, 0), title=text)
+        one.set_axis_off()
+    if legend:
+        figure.legend(handles=legend, loc="outside lower center", ncols=5, frameon=False)
+    return figure
+
+
+def _left_out(ax: Axes, tissue: Tissue) -> list[Patch]:
+    """Draw what was left out of the tissue, with entries for a legend."""
+    found = []
+    for number, colour in LEFT_OUT.items():
+        if (tissue.classes == number).any():
+            ax.contourf(tissue.classes == number, levels=[0.5, 1.5], colors=[colour], alpha=0.6)
+            found.append(Patch(facecolor=colour, alpha=0.6, label=f"left out: {NAMES[number]}"))
+    return found
+
+
+def tissue_figure(found: Sequence[tuple[str, Tissue]]) -> Figure:
+    """Thumbnails of slides with the edge of the tissue, and what was left out of it in colour."""
+    n_columns = min(3, max(1, len(found)))
+    n_rows = max(1, -(-len(found) // n_columns))
+    figure = Figure(figsize=(WIDTH, 3.4 * n_rows), layout="constrained")
+    entries = {}
+    for ax, (name, tissue) in zip(figure.subplots(n_rows, n_columns, squeeze=False).ravel(), found, strict=False):
+        ax.imshow(tissue.thumbnail)
+        ax.contour(tissue.classes == TISSUE, levels=[0.5], colors=["black"], linewidths=1)
+        entries |= {one.get_label(): one for one in _left_out(ax, tissue)}
+        ax.set_title(name, fontsize=9)
+    for ax in figure.axes:
+        ax.set_axis_off()
+    if entries:
+        figure.legend(handles=list(entries.values()), loc="outside lower center", ncols=5, frameon=False)
+    return figure

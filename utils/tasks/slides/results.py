@@ -1,0 +1,255 @@
+"""What is written of a cohort of slides: tables of slides and patients, class maps, heat maps, outlines for QuPath."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from utils.errors import DataError
+from utils.files import atomic, meaningful, write_csv
+from utils.images.annotations import mask_features
+from utils.images.geojson import write_geojson
+from utils.images.stains import H_AND_E
+from utils.images.tissue import TISSUE, Tissue, find_tissue
+from utils.pages.colours import class_colours
+from utils.pages.figures import png
+from utils.tasks.slides.cohort import Member
+from utils.tasks.slides.compute import FromModel, FromStain, Job, Where
+from utils.tasks.slides.figures import heat_map
+from utils.tasks.slides.measure import Share, blocks, tables
+from utils.tasks.slides.predict import compute_slide
+from utils.tasks.slides.tiles import NOT_TISSUE, TileStore, write_class_map
+from utils.tasks.slides.unlike import FILE as LOOKS
+from utils.tasks.slides.unlike import Known, read_known
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+SLIDES, PATIENTS = "slides.csv", "patients.csv"
+MAPS, HEAT, OUTLINES, DONE, UNFINISHED = "class_maps", "heat_maps", "qupath", "measured", "unfinished"
+MUCH = 0.2  # share of tiles that are unlike those of the training, from which a slide is doubted
+LEAST_TISSUE = 0.2  # share of a tile that must be tissue for it to be called unlike
+SQUARE = 50.0  # um: side of the squares that a heat map is made of
+SEEN = 16  # every so many pixels of a class map are counted for it, down and across; sides of tiles are multiples of it
+UNLIKE = "unlike the training [% of tiles]"
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be measured, and how.
+
+    Attributes
+    ----------
+    source
+        What makes the engine.
+    share
+        What is measured.
+    classes
+        Class table of the engine: id, name.
+    um_per_pixel
+        Of the class maps.
+    stain
+        One of `utils.images.stains.STAINS`, for finding tissue.
+    tolerance_um
+        By how much outlines for QuPath may be simplified.
+    pixel_size
+        Width of the slides' pixels in um, 0: as the files say.
+    """
+
+    source: FromModel | FromStain
+    share: Share
+    classes: Sequence[Mapping]
+    um_per_pixel: float
+    stain: str = H_AND_E
+    tolerance_um: float = 2.0
+    pixel_size: float = 0
+
+    def job(self, member: Member, tissue: Tissue) -> Job:
+        """What is needed to compute a tile of a slide."""
+        where = Where(tissue.classes == TISSUE, tissue.downsample)
+        return Job(member.slide.path, self.pixel_size, self.source, self.um_per_pixel, where)
+
+    def key(self, member: Member, weights: str) -> str:
+        """What tells the results of this order from those of another: a slide, a model or a field that was changed."""
+        about = member.slide.path.stat()
+        told = [str(member.slide.path), about.st_size, about.st_mtime_ns, weights, self.um_per_pixel, self.stain]
+        told += [self.pixel_size, repr(self.source), repr(self.share), self.tolerance_um]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
+
+
+@dataclass
+class Measured:
+    """Tables of slides and of patients, and what is to be said of them."""
+
+    slides: pd.DataFrame
+    patients: pd.DataFrame
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _OfSlide:
+    """What is kept of a slide: numbers of its tiles with tissue (n_tiles, ...), their squares, share of unlike ones."""
+
+    counts: np.ndarray
+    groups: list[str]
+    unlike: float
+
+
+def measure_cohort(
+    members: Sequence[Member],
+    order: Order,
+    folder: Path,
+    client: "Client | None" = None,
+    progress: Callable[..., Iterable] = iter,
+) -> Measured:
+    """Measure slides, one after the other, and write what is found into a folder.
+
+    A slide that was measured before, with the same model and settings, is not measured again; of one that was not
+    finished only the tiles that are missing are. A slide that cannot be measured is told and stops no other.
+
+    Parameters
+    ----------
+    progress
+        Wraps the list of tiles of each slide.
+    client
+        See `utils.tasks.slides.cluster.connected`.
+    """
+    weights = _weights(order.source)
+    known = read_known(order.source.model) if isinstance(order.source, FromModel) else None
+    rows, warnings, unlike = [], [], {}
+    if known is None and isinstance(order.source, FromModel):
+        warnings.append(
+            f"{order.source.model} does not know what it has learned from looks like ({LOOKS} is missing), so that no "
+            "slide that is unlike that can be named. Train it on the page slide_fibrosis."
+        )
+    for member in members:
+        try:
+            own = _measured(member, order, order.key(member, weights), folder, known, client, progress)
+        except DataError as error:
+            warnings.append(f"Left out: {error}")
+            continue
+        rows.append((member.name, member.patient, own.counts, own.groups))
+        unlike[member.name] = own.unlike
+        warnings += _doubts(member, own)
+    if not rows:
+        raise DataError(f"No slide could be measured. {' '.join(warnings[:3])}")
+    names = [str(one["name"]) for one in order.classes]
+    slides, patients = tables(rows, names, order.share, order.um_per_pixel)
+    slides[UNLIKE] = [100 * unlike[name] for name in slides["slide"]]
+    write_csv(folder / SLIDES, meaningful(slides))
+    write_csv(folder / PATIENTS, meaningful(patients))
+    return Measured(slides, patients, warnings)
+
+
+def _weights(source: FromModel | FromStain) -> str:
+    if isinstance(source, FromStain):
+        return ""
+    return json.dumps(json.loads((source.model / "model.json").read_text(encoding="utf-8")).get("sha256", {}))
+
+
+def _doubts(member: Member, own: _OfSlide) -> list[str]:
+    if not len(own.counts):
+        return [f"{member.slide.path}: no tissue was found on it, so that it has no share."]
+    if own.unlike <= MUCH:
+        return []
+    return [
+        f"{member.slide.path}: {own.unlike:.0%} of its tiles look unlike those that the model has learned from "
+        "(another stain, tissue or scanner, or an artefact). Look at its heat map before you use its share."
+    ]
+
+
+def _measured(member, order, key, folder, known, client, progress) -> _OfSlide:
+    """Numbers of a slide, from an earlier run where it is done."""
+    done = folder / DONE / f"{member.name}.npz"
+    if done.exists() and all(path.exists() for path in _files(folder, member)):
+        with np.load(done) as found:
+            if str(found["key"]) == key:
+                return _OfSlide(found["counts"], found["groups"].tolist(), float(found["unlike"]))
+    tissue = find_tissue(member.slide, order.stain)
+    job, tiles = order.job(member, tissue), folder / UNFINISHED / f"{member.name}_{key}"
+    store, numbers = compute_slide(job, tiles, client, progress)
+    n_counts = len(job.engine.names) + 1
+    everything = store.counts[numbers]
+    apart = _unlike(everything, n_counts, known, job.grid.side)
+    groups = blocks(job.grid, numbers, order.um_per_pixel)
+    own = _OfSlide(everything[:, :n_counts], groups, float(np.nanmean(apart)) if np.isfinite(apart).any() else 0.0)
+    _write(member, order, folder, job, store, numbers, tissue, apart)
+    with atomic(done) as temporary:
+        np.savez(temporary, key=key, counts=own.counts, groups=np.array(own.groups, str), unlike=own.unlike)
+    del store
+    shutil.rmtree(tiles, ignore_errors=True)
+    return own
+
+
+def _unlike(numbers: np.ndarray, n_counts: int, known: Known | None, side: int) -> np.ndarray:
+    """Whether each tile is unlike those of the training: 1, 0, or NaN where that cannot be told."""
+    if known is None or not len(numbers):
+        return np.full(len(numbers), np.nan)
+    apart = (known.distances(numbers[:, n_counts:]) > known.limit).astype(float)
+    apart[numbers[:, : n_counts - 1].sum(axis=1) < LEAST_TISSUE * side**2] = np.nan
+    return apart
+
+
+def _files(folder: Path, member: Member) -> tuple[Path, Path, Path]:
+    """Class map, outlines and heat map of a slide."""
+    endings = {MAPS: ".ome.tif", OUTLINES: ".geojson", HEAT: ".png"}
+    return tuple(folder / part / f"{member.name}{ending}" for part, ending in endings.items())
+
+
+def _write(member, order, folder, job, store, numbers, tissue, apart) -> None:
+    """Class map, outlines and heat map of a slide."""
+    names = [str(one["name"]) for one in order.classes]
+    colours = class_colours(order.classes)
+    class_map, geojson, picture = _files(folder, member)
+    write_class_map(class_map, store, order.um_per_pixel, _table(colours), names)
+    write_geojson(geojson, outlines(member, order, job, store, colours))
+    unlike = np.asarray(numbers, int)[np.nan_to_num(apart) > 0]
+    shares, side = squares(store, order.share, order.um_per_pixel, len(names))
+    figure = heat_map(tissue, job, shares, side * job.downsample, unlike, order.share.column, member.name)
+    with atomic(picture) as temporary:
+        temporary.write_bytes(png(figure))
+
+
+def squares(store: TileStore, share: Share, um_per_pixel: float, n_classes: int) -> tuple[np.ndarray, int]:
+    """Share (rows, columns), 0 to 1, in squares of a class map of about `SQUARE`, NaN without tissue; their side."""
+    small, n = store.map(SEEN), max(1, round(SQUARE / um_per_pixel / SEEN))
+    rows, columns = (-(-length // n) for length in small.shape)
+    padded = np.full((rows * n, columns * n), NOT_TISSUE, np.uint8)
+    padded[: small.shape[0], : small.shape[1]] = small
+    parts = padded.reshape(rows, n, columns, n)
+    counts = np.stack([(parts == one).sum(axis=(1, 3)) for one in range(n_classes)], axis=-1)
+    return share.of(counts), n * SEEN
+
+
+def _table(colours: Mapping[int, tuple]) -> np.ndarray:
+    """Colour table (3, 256), uint16; what is not measured is black."""
+    table = np.zeros((3, 256), np.uint16)
+    for number, colour in colours.items():
+        table[:, number] = np.multiply(colour, 65535).astype(np.uint16)
+    return table
+
+
+def outlines(member: Member, order: Order, job: Job, store: TileStore, colours: Mapping[int, tuple]) -> Iterable[dict]:
+    """Annotation of each class of a slide but the first, as QuPath reads it, with what was measured of it."""
+    step = 1
+    while 2 * step * order.um_per_pixel <= order.tolerance_um and store.grid.side % (2 * step) == 0:
+        step *= 2
+    small = store.map(step)
+    known = [{**one, "colour": colours[one["id"]]} for one in order.classes[1:]]
+    full = job.downsample * step
+    tolerance = order.tolerance_um / member.slide.um
+    counts = np.nansum(store.counts[:, : len(order.classes)], axis=0)
+    area = (order.um_per_pixel / 1000) ** 2
+    by_name = {str(one["name"]): counts[one["id"]] * area for one in order.classes}
+    measured = {order.share.column: 100 * float(order.share.of(counts))}
+    for one in mask_features(small, known, full, identity=member.name, tolerance=tolerance):
+        name = one["properties"]["classification"]["name"]
+        numbers = {f"{name} [mm2]": by_name[name], **(measured if name == order.share.name else {})}
+        one["properties"]["measurements"] = {key: float(value) for key, value in numbers.items()}
+        yield one
