@@ -62,6 +62,8 @@ class PackageModel:
         Names of the input's channels.
     names
         Of the channels that come out.
+    are_masks
+        Which of them are only made of others by a threshold.
 
     Raises
     ------
@@ -83,6 +85,10 @@ class PackageModel:
         fixed = not all(side.step for side in self._sides)  # larger images would be refused
         self._may_be_tiled = fixed or _may_be_tiled(self.described)
         self.channels, self.names = _names(self._input), [name for one in self._outputs for name in _names(one)]
+        made = [any(step.id == "binarize" for step in one.postprocessing) for one in self._outputs]
+        self.are_masks = [
+            mask and not all(made) for one, mask in zip(self._outputs, made, strict=True) for _ in _names(one)
+        ]
         self._counts = [_channels_before(one) for one in self._outputs]
         self._run = load_weights(self.format, weights, [str(one.id) for one in self._outputs])
 
