@@ -23,6 +23,7 @@ from utils.exchange.onnx_file import write_onnx
 from utils.exchange.package_task import predicting, unpack_start
 from utils.files import write_csv, write_json
 from utils.fine_tuning.start import open_start
+from utils.forms import state
 from utils.images import normalise
 from utils.images.normalise import BOTH, EACH_IMAGE, NORMALISATION, SIGNAL, TOGETHER, common_range, normalisation_of
 from utils.tasks.registry import CLASSIFIER, STARDIST, TASKS, UNET
@@ -370,6 +371,13 @@ def test_programs_take_percentiles_of_the_channels_that_have_them_together(tmp_p
     assert [str(one) for one in step.kwargs.axes] == axes
 
 
+@pytest.fixture
+def _fresh_forms(monkeypatch):
+    """What is typed here is not typed in the tests after these."""
+    monkeypatch.setattr(state, "_typed", {})
+    monkeypatch.setattr(state, "_newest", {})
+
+
 def notebook_form(notebook, name, **given):
     return next(one for one in declared(notebook) if one.form_name == name)(**given)
 
@@ -385,6 +393,7 @@ def model_of(task, folder, finder):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_fresh_forms")
 @pytest.mark.parametrize("task", [UNET, STARDIST, CLASSIFIER])
 def test_a_zip_file_in_the_form_is_a_start_with_the_weights_of_the_model_bit_for_bit(
     tmp_path, monkeypatch, finder, task
@@ -410,6 +419,7 @@ def test_a_zip_file_in_the_form_is_a_start_with_the_weights_of_the_model_bit_for
     assert task.starting_network("", model_folder.read_model(folder)) is None
 
 
+@pytest.mark.usefixtures("_fresh_forms")
 def test_a_zip_file_of_a_classifier_is_a_start_in_its_notebook(tmp_path, monkeypatch):
     """As above, without the package's own test, which takes half a minute."""
     folder = untrained_classifier(tmp_path / "model")
