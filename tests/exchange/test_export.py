@@ -451,6 +451,7 @@ def test_the_plugins_of_fiji_have_one_range_for_all_channels(channels, more, let
     told = saved_model.how(Portable(None, {}, (1, 1), None, description, None, None))[-1]
     assert told.startswith("Let the plugin normalise" if lets else "Do not let the plugin normalise")
     assert ("percentiles 1 and 99.8" in told) == ("per" not in more)
+    assert ("becomes 0 there and negative in the notebook" in told) == lets
 
 
 @pytest.mark.parametrize("room", [any_program, saved_model])

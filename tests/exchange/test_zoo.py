@@ -17,7 +17,7 @@ from tests.exchange.test_export import untrained_classifier, untrained_stardist
 from tests.notebook_forms import SOURCES, declared
 from utils import runtime
 from utils.errors import ModelError
-from utils.exchange import brightness, export, packages, zoo, zoo_text
+from utils.exchange import brightness, export, opening, packages, zoo, zoo_text
 from utils.exchange.brightness import brightened
 from utils.exchange.onnx_file import write_onnx
 from utils.exchange.package_task import predicting, unpack_start
@@ -27,7 +27,7 @@ from utils.forms import state
 from utils.images import normalise
 from utils.images.normalise import BOTH, EACH_IMAGE, NORMALISATION, SIGNAL, TOGETHER, common_range, normalisation_of
 from utils.tasks.registry import CLASSIFIER, STARDIST, TASKS, UNET
-from utils.training import model_folder
+from utils.training import model_folder, origin
 
 RNG = np.random.default_rng(0)
 ABOUT = {"title": "Liver, fibrosis", "authors": "A. Curie", "licence": "CC BY 4.0", "description": "", "cite": ""}
@@ -447,6 +447,8 @@ def without_its_model_folder(tmp_path, model, folder, array):
     zoo.write(tmp_path / "out", model, ABOUT, array, folder)
     (path,) = (tmp_path / "out").iterdir()
     shutil.unpack_archive(path, tmp_path / "package")
+    kept = (tmp_path / "package" / "model.json").read_text(encoding="utf-8")
+    assert json.loads(kept)["about"]["title"] == ABOUT["title"]
     (tmp_path / "package" / "model.json").unlink()
     return predicting(tmp_path / "package")
 
@@ -483,3 +485,25 @@ def test_objects_and_their_classes_follow_from_a_package(tmp_path):
     classes = 1 + expected["prob_class"][tuple(points.T)][:, 1:].argmax(axis=-1)
     np.testing.assert_array_equal(classes, own.class_ids)
     assert len(np.unique(classes)) > 1
+
+
+def test_a_package_is_called_by_its_title(tmp_path, untrained_model, monkeypatch):
+    """Its folder also has a part of its checksum in its name, and versions are told apart by that."""
+    monkeypatch.setattr(packages, "PLACE", tmp_path / "packages")
+    folder, *_ = untrained_model()
+    zoo.write(
+        tmp_path / "out", UNET.portable(folder), ABOUT | {"title": "Nuclei (größer) & more"}, noisy((64, 64, 1)), folder
+    )
+    (path,) = (tmp_path / "out").iterdir()
+    shutil.copy(path, tmp_path / "downloaded (1).zip")
+    form = {"model_folder": str(tmp_path / "downloaded (1).zip"), "data_folder": str(tmp_path), "result_folder": ""}
+    chosen = opening.choose(form, "unet_segmentation", None, None)
+    assert chosen.results.parent.name == "predictions_of_Nuclei_größer_more"
+    assert origin.lines({"about": {"start": origin.started_from(str(chosen.model))}})[1].startswith(
+        "Started from the weights of Nuclei (größer) & more"
+    )
+    (chosen.model / "model.json").unlink()  # as packages of others are
+    assert (
+        opening.choose(form, "unet_segmentation", None, None).results.parent.name == "predictions_of_Nuclei_gr_er_more"
+    )
+    assert opening.title_of(folder) == ""

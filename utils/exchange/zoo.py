@@ -34,11 +34,12 @@ from utils.exchange.brightness import brightened
 from utils.exchange.onnx_file import OPSET, write_onnx
 from utils.exchange.saved_model import FILE as BUNDLE
 from utils.exchange.saved_model import bundle, whole
-from utils.files import write_csv, write_text
+from utils.files import write_csv, write_json, write_text
 from utils.images.normalise import SIGNAL
 from utils.pages.pictures import result_image, write_png
 from utils.paths import DESCRIPTION, SPLIT
 from utils.tasks.portable import Portable, difference
+from utils.training.origin import ABOUT
 
 PLAIN = "channels_first.onnx"  # the network without normalisation, for OpenCV, and so for QuPath
 WITH_ALL = "model.onnx"  # the same network as that of Keras: channels last, normalisation and masks included
@@ -193,7 +194,7 @@ def _description(place: Path, model: Portable, about: Mapping, image: np.ndarray
         inputs=[_input(place, model)],
         outputs=[_output(place, model, name, one) for name, one in zoo_text.outputs(model).items()],
         weights=_weights(place, model),
-        attachments=[spec.FileDescr(source=path) for path in _attached(place, model, source)],
+        attachments=[spec.FileDescr(source=path) for path in _attached(place, model, about["title"], source)],
         config=_config(model, source),
     )
 
@@ -285,10 +286,16 @@ def _weights(place: Path, model: Portable) -> spec.WeightsDescr:
     return spec.WeightsDescr(**found)
 
 
-def _attached(place: Path, model: Portable, source: Path) -> list[Path]:
-    """The model folder as far as training goes on from it, and the plain network for programs with OpenCV."""
-    names = [DESCRIPTION, *json.loads((source / DESCRIPTION).read_text(encoding="utf-8"))["sha256"]]
-    found = [Path(shutil.copy(source / name, place / name)) for name in names]
+def _attached(place: Path, model: Portable, title: str, source: Path) -> list[Path]:
+    """The model folder as far as training goes on from it, and the plain network for programs with OpenCV.
+
+    The model has its title there, by which what starts from it calls it, however the package is called.
+    """
+    description = json.loads((source / DESCRIPTION).read_text(encoding="utf-8"))
+    found = [Path(shutil.copy(source / name, place / name)) for name in description["sha256"]]
+    known = description.get(ABOUT) or {}
+    write_json(place / DESCRIPTION, {**description, ABOUT: {"title": title} | known})
+    found.append(place / DESCRIPTION)
     if (source / SPLIT).is_file():
         split = read_split(source / SPLIT)  # names of files and groups may be those of patients
         hidden = split.assign(file=[f"image {i + 1}" for i in range(len(split))], group="")
