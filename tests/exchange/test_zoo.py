@@ -17,7 +17,7 @@ from tests.exchange.test_export import untrained_classifier, untrained_stardist
 from tests.notebook_forms import SOURCES, declared
 from utils import runtime
 from utils.errors import ModelError
-from utils.exchange import brightness, export, opening, packages, zoo, zoo_text
+from utils.exchange import brightness, export, opening, packages, qupath, zoo, zoo_text
 from utils.exchange.brightness import brightened
 from utils.exchange.onnx_file import write_onnx
 from utils.exchange.package_task import predicting, unpack_start
@@ -26,8 +26,9 @@ from utils.fine_tuning.start import open_start
 from utils.forms import state
 from utils.images import normalise
 from utils.images.normalise import BOTH, EACH_IMAGE, NORMALISATION, SIGNAL, TOGETHER, common_range, normalisation_of
+from utils.tasks.objects.network import build
 from utils.tasks.registry import CLASSIFIER, STARDIST, TASKS, UNET
-from utils.training import model_folder, origin
+from utils.training import model_folder, networks, origin
 
 RNG = np.random.default_rng(0)
 ABOUT = {"title": "Liver, fibrosis", "authors": "A. Curie", "licence": "CC BY 4.0", "description": "", "cite": ""}
@@ -150,16 +151,34 @@ def test_that_of_a_classifier_takes_both_ranges(tmp_path):
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("pooling_steps", [1, 2])
 def test_nothing_beyond_its_reach_changes_an_answer(untrained_model, half, pooling_steps):
-    _, network, _ = untrained_model(half_resolution=half, pooling_steps=pooling_steps)
-    far, size = zoo.reach(network), 128
+    folder, network, _ = untrained_model(half_resolution=half, pooling_steps=pooling_steps)
+    far, size = zoo.looks_around(UNET.portable(folder)), 128
+    assert zoo.reach_by_layers(network) <= far
+    for weights in network.trainable_weights:  # that let everything through
+        weights.assign(np.abs(weights.numpy()) + 0.01)
+    scores = keras.Model(network.input, network.get_layer("logits").output)
     array = RNG.random((1, size, size, 1)).astype(np.float32)
-    for place in (64, 61):
-        changed = array.copy()
-        changed[:, place - far : place + far + 1, place - far : place + far + 1] += 0
-        changed[:, : place - far] += 1
-        changed[:, place + far + 1 :] += 1
-        before, after = network(array)[0, place, 64].numpy(), network(changed)[0, place, 64].numpy()
-        np.testing.assert_allclose(after, before, atol=1e-6)
+    for place in (64, 61, 63):
+        for outside in (slice(0, place - far), slice(place + far + 1, size)):
+            changed = array.copy()
+            changed[:, outside] += 1
+            before, after = scores(array)[0, place, 64].numpy(), scores(changed)[0, place, 64].numpy()
+            np.testing.assert_allclose(after, before, rtol=1e-6)
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("steps", [1, 2, 3, 4])
+def test_what_a_network_looks_at_is_counted_alike_in_all_programs(steps, half):
+    """By its settings, as for QuPath, and layer by layer: no less, and not by a tile's step more."""
+    counted = zoo.reach_by_layers(networks.unet(filters=2, pooling_steps=steps, half_resolution=half))
+    assert counted <= networks.reach(steps, half) < counted + networks.input_multiple(steps, half)
+
+
+@pytest.mark.parametrize(("depth", "grid"), [(2, 1), (3, 2), (2, 4)])
+def test_that_of_stardist_is_counted_alike(depth, grid):
+    settings = {"n_rays": 8, "grid": [grid, grid], "n_channel_in": 1, "axes": "YXC", "unet_n_depth": depth}
+    network = build({**settings, "unet_n_filter_base": 2, "net_conv_after_unet": 4}).keras_model
+    assert 0 < zoo.reach_by_layers(network) <= qupath._reach_of_objects(settings)
 
 
 def test_images_are_brought_to_sides_that_a_package_takes(untrained_model):

@@ -23,6 +23,7 @@ from utils.images.normalise import SIGNAL
 from utils.pages.colours import class_colours
 from utils.tasks.portable import Portable
 from utils.tasks.results import PIXEL_SIZE_TOLERANCE
+from utils.training.networks import reach
 
 OBJECTS, PIXELS = "find_objects.groovy", "classify_pixels.groovy"
 TEMPLATES = {OBJECTS: "qupath_objects.groovy.txt", PIXELS: "qupath_pixels.groovy.txt"}
@@ -107,24 +108,16 @@ def tiling(description: Mapping) -> tuple[int, int]:
         unit, least = QUPATH_MULTIPLE, 2 * TILE
         needed = max(_reach_of_objects(description["network"]), description["input"]["largest_object"])
     else:
-        unit, least, needed = description["input"]["multiple_of"], TILE, _reach_of_pixels(description["network"])
+        network = description["network"]
+        needed = reach(network["pooling_steps"], network.get("half_resolution", False))
+        unit, least = description["input"]["multiple_of"], TILE
     padding = math.ceil(max(needed, LEAST_PADDING) / unit) * unit
     return math.ceil(max(least, 4 * padding) / unit) * unit, padding
 
 
-def _reach(steps: int) -> int:
-    """Pixels around one that a U-Net of two convolutions of 3 x 3 a level sees at most: they double with each step."""
-    return 4 * (2**steps - 1) + 2 * 2**steps + 2**steps
-
-
-def _reach_of_pixels(network: Mapping) -> int:
-    reach = _reach(network["pooling_steps"])
-    return 2 * reach + 4 if network.get("half_resolution") else reach
-
-
 def _reach_of_objects(network: Mapping) -> int:
     grid = max(network["grid"])
-    return 3 * (grid - 1) + grid * (_reach(network["unet_n_depth"]) + 2)
+    return 3 * (grid - 1) + grid * (reach(network["unet_n_depth"]) + 2)
 
 
 def how(model: Portable) -> list[str]:

@@ -39,6 +39,7 @@ from utils.images.normalise import SIGNAL
 from utils.pages.pictures import result_image, write_png
 from utils.paths import DESCRIPTION, SPLIT
 from utils.tasks.portable import Portable, difference
+from utils.training.networks import reach
 from utils.training.origin import ABOUT
 
 PLAIN = "channels_first.onnx"  # the network without normalisation, for OpenCV, and so for QuPath
@@ -103,28 +104,36 @@ def _of_whole_image(answers: Sequence[keras.KerasTensor], grid: tuple[int, int])
     return [probability, *others] if len(others) > 1 else [keras.layers.Concatenate()([probability, *others])]
 
 
-def reach(network: keras.Model) -> int:
+def looks_around(model: Portable) -> int:
     """Pixels around a pixel that its answer depends on; an upper limit."""
+    network = model.description["network"]
+    if model.description["task"] == "unet":
+        return reach(network["pooling_steps"], network.get("half_resolution", False))
+    return reach_by_layers(model.network)
+
+
+def reach_by_layers(network: keras.Model) -> int:
+    """The same, layer by layer: StarDist's networks have more settings, and may be of others.
+
+    A value stands for a square of the image, and depends on what lies so far beyond it.
+    """
     image, *_ = network.inputs
-    steps, reached = {id(image): 1.0}, {id(image): 0.0}
+    sides, beyond = {id(image): 1.0}, {id(image): 0.0}
     for layer in network.layers:
         if isinstance(layer, keras.layers.InputLayer):
             continue
         given = layer.input if isinstance(layer.input, list | tuple) else [layer.input]
-        step, far = steps[id(given[0])], max(reached[id(one)] for one in given)
-        after = step
-        if hasattr(layer, "kernel_size"):
-            far += step * (max(layer.kernel_size) // 2) * max(layer.dilation_rate)
-        if hasattr(layer, "pool_size"):
-            far += step * (max(layer.pool_size) - 1)
-        if isinstance(layer, keras.layers.UpSampling2D):
-            after = step / max(layer.size)
-        elif isinstance(layer, keras.layers.Conv2DTranspose):
-            after = step / max(layer.strides)
-        elif hasattr(layer, "strides"):
-            after = step * max(layer.strides)
-        steps[id(layer.output)], reached[id(layer.output)] = after, far + max(0, step - after)
-    return int(np.ceil(max(reached[id(one)] for one in network.outputs)))
+        side, far = sides[id(given[0])], max(beyond[id(one)] for one in given)
+        after = side
+        if isinstance(layer, keras.layers.UpSampling2D | keras.layers.Conv2DTranspose):
+            after = side / max(layer.size if hasattr(layer, "size") else layer.strides)
+        elif hasattr(layer, "pool_size"):  # of whole squares
+            after = side * max(layer.pool_size)
+        elif hasattr(layer, "kernel_size"):
+            far += side * (max(layer.kernel_size) // 2) * max(layer.dilation_rate)
+            after = side * max(layer.strides)
+        sides[id(layer.output)], beyond[id(layer.output)] = after, far + max(0, side - after)
+    return int(np.ceil(max(beyond[id(one)] for one in network.outputs)))
 
 
 @dataclass(frozen=True)
@@ -139,7 +148,7 @@ class Sides:
 def sides(model: Portable) -> Sides:
     """Sizes (Y, X) of the images that a network of any size takes."""
     most = (model.LARGEST - ROOM) // 2  # more than that the tiles of the notebooks do not see either
-    far = reach(model.network) if tileable(model) else 0
+    far = looks_around(model) if tileable(model) else 0
     halo = tuple(min(-(-far // step), most // step) * step for step in model.multiple)
     room = [-(-ROOM // step) * step for step in model.multiple]
     return Sides(tuple(2 * one + more for one, more in zip(halo, room, strict=True)), tuple(model.multiple), halo)

@@ -89,6 +89,16 @@ def input_multiple(pooling_steps: int, half_resolution: bool = False) -> int:
     return 2 ** (pooling_steps + half_resolution)
 
 
+def reach(pooling_steps: int, half_resolution: bool = False) -> int:
+    """Return the number of pixels around a pixel, to each side, that a `unet` may look at for its class.
+
+    A level looks two pixels of its own further on the way down and two on the way up, the bottom two, and each pixel of
+    the bottom stands for a square of the image.
+    """
+    inside = sum(4 * 2**level for level in range(pooling_steps)) + 3 * 2**pooling_steps
+    return 2 * inside + 4 if half_resolution else inside
+
+
 def classifier(
     channels: int,
     classes: int,
