@@ -3,7 +3,6 @@
 What is done to the image before, and to the channels after, is done by `bioimageio.core` as the package says.
 """
 
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -51,6 +50,8 @@ class PackageModel:
     ----------
     folder
         Of `utils.exchange.packages.unpack`.
+    described
+        What `utils.exchange.packages.check` returned for it; None: it is checked now.
 
     Attributes
     ----------
@@ -71,10 +72,9 @@ class PackageModel:
         The package is not safe, or is not for one 2-D image at a time.
     """
 
-    def __init__(self, folder: Path):
-        self.folder, self.described = folder, check(folder)
+    def __init__(self, folder: Path, described: Mapping | None = None):
+        self.folder, self.described = folder, check(folder) if described is None else described
         runtime.ensure(NEEDED)
-        os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # bioimageio.core would write another one there
         self.format, weights = choose_weights(folder, self.described)
         self.about = _read(folder)
         self._check_tensors()
