@@ -310,8 +310,10 @@ def _attached(place: Path, model: Portable, title: str, source: Path) -> list[Pa
         hidden = split.assign(file=[f"image {i + 1}" for i in range(len(split))], group="")
         write_csv(place / SPLIT, hidden)
         found.append(place / SPLIT)
+    if model.size:  # QuPath takes no classifiers of crops
+        return found
     with suppress(ModelError):  # networks of others have layers that OpenCV does not run
-        write_onnx(place / PLAIN, model.network, model.outputs, model.size)
+        write_onnx(place / PLAIN, model.network, model.outputs)
         found.append(place / PLAIN)
     return found
 
