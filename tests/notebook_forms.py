@@ -33,7 +33,8 @@ def declared(notebook: str) -> list[type]:
     space: dict = {}
     imports = "from traitlets import Bool, Enum, Float, Int, Unicode\nfrom utils.forms import Form\n"
     exec(
-        imports + "from utils.images.axes import STACK_AXES\nfrom utils.exchange.targets import reasons\n"
+        imports + "from utils import samples\nfrom utils.images.axes import STACK_AXES\n"
+        "from utils.exchange.targets import reasons\n"
         "from utils.forms.fields import Automatic, FolderName, GroupRule, IfTaken, Sizes",
         space,
     )

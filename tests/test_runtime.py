@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -217,3 +218,10 @@ def test_a_part_of_a_package_that_is_not_there_is_missing(pip, capsys):
     runtime.ensure({"no_such_package.core": "no-such-package", "json.decoder": "json"})
     ((command, _),) = pip
     assert command[-1] == "no-such-package"
+
+
+def test_keras_keeps_its_backend_whoever_is_loaded_later(monkeypatch):
+    """bioimageio.core writes into the environment what it finds there, or another backend."""
+    monkeypatch.delenv("KERAS_BACKEND")
+    runtime.ensure({})
+    assert os.environ["KERAS_BACKEND"] == "tensorflow"

@@ -47,6 +47,7 @@ def prepare() -> None:
 
 def ensure(needed: Mapping[str, str]) -> None:
     """Install what is missing of the packages, which stand beside the modules that they bring; see `install`."""
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # bioimageio.core, once it is loaded, writes another one there
     missing = [package for module, package in needed.items() if not _is_there(module)]
     if missing:
         print(f"Installing {', '.join(missing)} (needed once per session) ...")

@@ -144,9 +144,9 @@ class Data(AdvancedData):
     class_groups = Unicode("", help="classes also reported as one, such as dividing: prophase, metaphase; empty = none")
     label_review = Unicode("", help="CSV with corrected classes, written in 3.2; empty = none").tag(path="file")
     model_name = FolderName("my_classifier", help="name of the model; a folder of this name is made")
-    starting_model = Unicode(
-        "", help="folder of an earlier model to go on from (3.4); leave empty to train from scratch"
-    ).tag(path=True)
+    starting_model = Unicode("", help="an earlier model to go on from (3.4); empty = from scratch").tag(
+        path="folder or file"
+    )
     percentage_test = Int(20, min=0, max=80, help="% of images kept aside for section 5; 10 to 30 (not for a sample)")
     percentage_validation = Automatic(
         Int(10, min=1, max=80), help="% of the rest that watches over the training; 10 to 25, more of few images"
@@ -245,12 +245,14 @@ training
 from IPython.display import display
 
 runtime.start()
+from utils.exchange.package_task import unpack_start
 from utils.pages.figures import show
 from utils.pages.page import live, show_figures, show_tables
 from utils.tasks import page
 from utils.tasks.classes.task import Classification
 
 task = Classification()
+unpack_start(data)
 given = overrides.get("evaluation", {})
 project = page.open_project(task, data.asked(), training.seed, training.preset, given)
 test = task.sample_test_set(project, data.training_source)

@@ -158,7 +158,7 @@ class Data(AdvancedData):
     class_table = Unicode("", help="CSV with columns file, label, class; empty = one kind of object").tag(path="file")
     model_name = FolderName("my_stardist", help="name of the model; a folder of this name is made")
     starting_model = Unicode("automatic", help="a model to go on from, or 2D_versatile_he ... (3.4); empty = none").tag(
-        path=True, names=("automatic", "2D_versatile_fluo", "2D_versatile_he", "2D_paper_dsb2018", "2D_demo")
+        path="folder or file", names=("automatic", *samples.PUBLISHED)
     )
     percentage_test = Int(20, min=0, max=80, help="% of images kept aside for section 5; 10 to 30 (not for a sample)")
 

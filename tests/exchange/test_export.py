@@ -196,6 +196,42 @@ def test_the_script_gives_the_masks_of_the_notebook(tmp_path, untrained_model, p
     np.testing.assert_array_equal(mask, read_mask(tmp_path / "results" / "masks" / "a.tif"))
 
 
+@pytest.mark.parametrize(
+    ("grid", "channels", "classes"),
+    [(2, 1, 2), *(pytest.param(*one, marks=pytest.mark.slow) for one in [(1, 3, None), (4, 1, None)])],
+)
+def test_the_script_gives_the_objects_of_the_notebook(tmp_path, grid, channels, classes):
+    folder = untrained_stardist(tmp_path / "model", grid, channels, classes)
+    for name, sides in (("a", (61, 83)), ("b", (64, 48))):
+        write_tiff(
+            tmp_path / "images" / f"{name}.tif", (images_for(channels, [sides])[0] // 16).astype(np.uint8).squeeze()
+        )
+    any_program.write(tmp_path / "out", STARDIST.portable(folder), "a model")
+    given = [tmp_path / "images" / "a.tif", tmp_path / "images" / "b.tif"]
+    for image in given:
+        run_script(tmp_path / "out", image)
+    found = [tifffile.imread(image.with_suffix(".labels.tif")) for image in given]
+    for image in given:
+        image.with_suffix(".labels.tif").unlink()
+    STARDIST.predict(folder, tmp_path / "images", tmp_path / "results")
+    for image, labels in zip(given, found, strict=True):
+        expected = tifffile.imread(tmp_path / "results" / "labels" / image.name)
+        np.testing.assert_array_equal(labels, expected)
+        assert expected.max() > 3
+
+
+def test_without_stardist_the_script_says_how_to_get_objects(tmp_path):
+    any_program.write(tmp_path / "out", STARDIST.portable(untrained_stardist(tmp_path / "model")), "a model")
+    write_tiff(tmp_path / "a.tif", images_for(1, [(64, 48)])[0].squeeze())
+    (tmp_path / "out" / "stardist.py").write_text("raise ImportError")  # found before the one that is installed
+    command = [sys.executable, tmp_path / "out" / "predict.py", tmp_path / "a.tif"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stderr.startswith("Probabilities and distances are written. To get the objects: pip install stardist")
+    with np.load(tmp_path / "a.npz") as found:
+        assert found["dist"].shape == (8, 64, 48)
+    assert "where that is installed" in " ".join(any_program.how(STARDIST.portable(tmp_path / "model")))
+
+
 @pytest.mark.parametrize("smallest", [1, 7, 16])
 def test_the_script_leaves_out_the_specks_that_the_notebook_leaves_out(tmp_path, untrained_model, smallest):
     array = RNG.integers(0, 4000, (61, 83)).astype(np.uint16)
@@ -274,7 +310,8 @@ def test_an_export_lies_beside_the_model_with_what_is_known_of_it(tmp_path, untr
     assert all(one.difference <= 1e-5 for one in done)
     assert sorted(path.name for path in (folder / "export").iterdir()) == ["fiji", "onnx", "qupath"]
     script = (folder / "export" / "qupath" / "classify_pixels.groovy").read_text(encoding="utf-8")
-    assert f"def modelFolder = '{folder / 'export' / 'qupath'}'" in script
+    assert "def modelFolder = ''" in script
+    assert str(tmp_path) not in script  # a folder is passed on as a whole, to other computers
     for one in done:
         told = (one.folder / "README.md").read_text(encoding="utf-8")
         assert told.startswith("# Fibrosis\n\nauthors: A. Curie; licence: CC BY 4.0\n\n")
@@ -414,6 +451,7 @@ def test_the_plugins_of_fiji_have_one_range_for_all_channels(channels, more, let
     told = saved_model.how(Portable(None, {}, (1, 1), None, description, None, None))[-1]
     assert told.startswith("Let the plugin normalise" if lets else "Do not let the plugin normalise")
     assert ("percentiles 1 and 99.8" in told) == ("per" not in more)
+    assert ("becomes 0 there and negative in the notebook" in told) == lets
 
 
 @pytest.mark.parametrize("room", [any_program, saved_model])

@@ -580,3 +580,11 @@ def test_the_first_weights_that_run_are_taken(tmp_path):
     with pytest.raises(ModelError, match="incomplete: w.onnx"):
         choose_weights(folder, rdf | {"weights": more | rdf["weights"]})
     assert yaml.safe_dump(rdf)
+
+
+def test_a_package_is_checked_once(tmp_path, monkeypatch):
+    """The files of a package may be large."""
+    read = []
+    monkeypatch.setattr(packages, "file_sha256", lambda path: read.append(path.name) or sha256(path))
+    predicting(package_of(tmp_path / "p"))
+    assert read == ["w.onnx"]

@@ -81,6 +81,7 @@ BY_HAND = {  # script, image, and what else there is
     "other channels": (model(), IMAGES["8 bits, two channels"], {}),
     "nothing open": (model(), IMAGES["16 bits"], {"open": False}),
     "pasted": (model(), IMAGES["16 bits"], {"from_file": False}),
+    "moved": (model(), IMAGES["16 bits"], {"from_file": False}),
     "two planes": (model("stardist"), IMAGES["16 bits"], {"selected": [[0, 0], [2, 1], [2, 1]]}),
 }
 
@@ -101,8 +102,10 @@ def answers(tmp_path_factory):
         scripts = {name: place / f"script {number}" / "run.groovy" for number, name in enumerate(jobs)}
         for name, (one, *_) in jobs.items():
             scripts[name].parent.mkdir()
-            scripts[name].write_text(qupath.script(one, 'a "model" */', place / "elsewhere"), encoding="utf-8")
+            scripts[name].write_text(qupath.script(one, 'a "model" */'), encoding="utf-8")
             (scripts[name].parent / "model.onnx").touch()
+        setting = scripts["moved"].read_text(encoding="utf-8").replace("modelFolder = ''", "modelFolder = '/nowhere'")
+        scripts["moved"].write_text(setting, encoding="utf-8")
     found = fake_qupath.run([(scripts[name], *job[1:]) for name, job in jobs.items()], place)
     return dict(zip(jobs, found, strict=True))
 
@@ -191,8 +194,9 @@ def test_objects_are_found_at_the_pixel_size_of_the_training(answers):
 def test_a_script_says_what_is_wrong(answers):
     assert "this image has 0 = c0, 1 = c1. Write those" in answers["other channels"][1]
     assert "Open an image first" in answers["nothing open"][1]
-    assert "elsewhere/model.onnx is not there. Open this script from the folder" in answers["pasted"][1]
-    for name in ("other channels", "nothing open", "pasted"):
+    assert "model.onnx is not there. Open this script from the folder that holds model.onnx" in answers["pasted"][1]
+    assert "/nowhere/model.onnx is not there. Open this script from the folder" in answers["moved"][1]
+    for name in ("other channels", "nothing open", "pasted", "moved"):
         assert "detect" not in dict(answers[name][0])
 
 

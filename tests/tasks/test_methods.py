@@ -6,8 +6,10 @@ import re
 import pandas as pd
 import pytest
 
+from tests.notebook_forms import declared
+from utils.forms.fields import AUTOMATIC, Automatic
 from utils.tasks.bibliography import ENTRIES, bibtex, cited, gathered, in_one_line, named_in
-from utils.tasks.methods import Run, origins, paragraphs, references
+from utils.tasks.methods import SETTINGS, Run, origins, paragraphs, references
 from utils.tasks.registry import CLASSIFIER, STARDIST, UNET
 
 TASKS = {"unet": UNET, "stardist": STARDIST, "classification": CLASSIFIER}
@@ -207,6 +209,36 @@ def test_each_number_is_that_of_the_run(task, path, value, expected):
     before, after = told(task, given), told(task, changed(given, path, value))
     assert before != after
     assert expected in after
+
+
+def automatic(notebook):
+    """Fields of a notebook that may say automatic."""
+    found = {name: one for form in declared(notebook) for name, one in form.fields.items()}
+    return {name for name, one in found.items() if isinstance(one, Automatic) or one.default_value == AUTOMATIC}
+
+
+def test_settings_are_told_in_words_of_the_field_not_of_the_form():
+    for notebook in ("unet_segmentation", "stardist_segmentation", "classification"):
+        fields = automatic(notebook) - {"axes", "mask_type", "qupath"}
+        assert len(fields) > 15
+        assert not fields - {*SETTINGS}
+        given = content("unet")
+        given["description"]["automatic"] = [{"form": "", "field": name} for name in sorted(fields)]
+        assert "_" not in told("unet", given)
+    fields = ["patch_height", "patch_width", "flip", "zoom", "n_rays"]
+    given["description"]["automatic"] = [{"form": "", "field": name} for name in fields]
+    one = "by fixed rules were the size of the patches, the augmentation and the number of directions."
+    assert one in told("unet", given)
+
+
+def test_thresholds_are_chosen_only_where_there_was_something_to_choose_by():
+    given = content("stardist")
+    assert "both thresholds were chosen on the 12 validation images" in told("stardist", given)
+    given["description"].pop("threshold_images")  # of earlier versions
+    assert "both thresholds were chosen on the 12 validation images" in told("stardist", given)
+    given["description"]["threshold_images"] = 0
+    assert "chosen on" not in told("stardist", given)
+    assert "as no validation image showed an object" in told("stardist", given)
 
 
 def test_a_time_that_was_given_is_told():

@@ -2,18 +2,23 @@
 
 import errno
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import ndimage
 
 from tests.tasks.thresholds.task import Otsu, ThresholdResults
 from tests.test_locks import another
 from utils.errors import DataError
 from utils.files import write_json
 from utils.images.image import write_tiff
+from utils.tasks.objects.measure import Objects
+from utils.tasks.objects.predict import ObjectResults
 from utils.tasks.page import whereabouts
-from utils.tasks.results import REMARK_FILE, distinct_names, predict_folder
+from utils.tasks.pixels.predict import PixelResults
+from utils.tasks.results import LEFT, REMARK_FILE, distinct_names, predict_folder, set_others_aside
 from utils.training.model_folder import NO_RESULT, PARAMETERS, no_result
 
 CLASSES = [{"id": i, "name": str(i), "value": i, "group": None} for i in range(2)]
@@ -201,3 +206,65 @@ def test_rows_and_tables_of_a_model_to_try_out_get_the_same_column(tmp_path):
 )
 def test_the_page_says_what_of_the_results_it_shows(rows, figure, said):
     assert whereabouts(Path("/r"), rows, figure) == said
+
+
+class Bright:
+    """Stands for a network: objects, or a class, are what is brighter than 100."""
+
+    classes = CLASSES
+    description: ClassVar = {"channels": ["one"], "classes": CLASSES}
+
+    def find(self, array):
+        labels, n = ndimage.label(array[..., 0] > 100)
+        return Objects(labels.astype(np.int32), np.ones((n, 2, 8), np.float32), np.ones(n, np.float32), None)
+
+    def class_ids(self, array, on_probabilities=None):
+        return (array[..., 0] > 100).astype(np.uint8)
+
+
+ROOMS = {"masks": PixelResults, "objects": ObjectResults}
+
+
+def written(images, kind):
+    out = images.parent / "out"
+    return predict_folder(ROOMS[kind](Bright(), images, images, out, qupath="yes")), out
+
+
+@pytest.mark.parametrize(("first", "then"), [("masks", "objects"), ("objects", "masks")])
+def test_results_of_another_kind_are_set_aside(images, first, then):
+    _, out = written(images, first)
+    before = {path.relative_to(out): path.read_bytes() for path in out.rglob("*.*") if path.is_file()}
+    predicted, _ = written(images, then)
+    (told,) = predicted.warnings
+    assert f"held the {first} of an earlier prediction" in told
+    assert "Nothing was removed" in told
+    fresh = {path.name for path in out.iterdir()}
+    assert not {*LEFT[first]} & fresh
+    assert {LEFT[then][0], "overlays", "qupath"} <= fresh
+    kept = [path for path in out.rglob("*.*") if path.is_file()]
+    for path, content in before.items():  # under another name, with nothing lost
+        assert any(
+            one.name.partition(".")[0] == path.name.partition(".")[0] and one.read_bytes() == content for one in kept
+        )
+    again, _ = written(images, then)
+    assert again.warnings == []  # they are its own
+
+
+def test_files_of_a_person_beside_results_of_another_kind_are_not_overwritten(images):
+    _, out = written(images, "masks")
+    (out / "labels").mkdir()
+    (out / "labels" / "a.tif").write_bytes(b"mine")
+    with pytest.raises(DataError, match="was not written by a prediction"):
+        written(images, "objects")
+    assert (out / "measurements.csv").exists()
+    (out / "labels" / "a.tif").unlink()
+    (out / "measurements.csv").write_text("patient,age\n1,70\n")  # of a person, too
+    with pytest.raises(DataError, match="was not written by a prediction"):
+        written(images, "objects")
+    assert not list(out.glob("*.20*"))
+
+
+def test_predictions_of_crops_lie_beside_those_of_objects(images):
+    _, out = written(images, "objects")
+    assert set_others_aside(out, "") == []
+    assert (out / "counts.csv").exists()

@@ -47,8 +47,13 @@ def _written(model: Portable) -> str:
     """What the script writes, in words."""
     if model.size:
         return "prints the probability of each class and writes it to `IMAGE.npz`"
-    mask = "`IMAGE.mask.tif`, the mask, and " if model.description["task"] == "unet" else ""
-    return f"writes beside the image {mask}`IMAGE.npz`, the answers as numpy arrays"
+    if model.description["task"] == "stardist":
+        return (
+            "writes beside the image `IMAGE.npz`, the answers as numpy arrays, and, since the objects that overlap are "
+            "told apart by StarDist itself, where that is installed (`pip install stardist tensorflow`) "
+            "`IMAGE.labels.tif`, the objects that the notebook finds"
+        )
+    return "writes beside the image `IMAGE.mask.tif`, the mask, and `IMAGE.npz`, the answers as numpy arrays"
 
 
 def expected(model: Portable, array: np.ndarray) -> dict[str, np.ndarray]:
@@ -89,6 +94,7 @@ def script(model: Portable, title: str) -> str:
         outputs=model.outputs,
         task=description["task"],
         threshold=description.get("threshold"),
+        thresholds=description.get("thresholds"),
         smallest=description.get("smallest_part", 1),
         classes=[str(one["name"]) for one in description["classes"]],
         values=[one["value"] for one in description["classes"]],

@@ -60,7 +60,7 @@ def meanings(model: PackageModel, asked: str = "") -> list[str]:
         return [LABELS]
     if asked.strip():
         return _as_asked(model, [one.strip() for one in asked.split(",")])
-    found = [_meaning(name) for name in model.names]
+    found = [IGNORE if mask else _meaning(name) for name, mask in zip(model.names, model.are_masks, strict=True)]
     if not all(found) or len(set(found)) < len(found) or not (makes_objects(found) or any(map(_names_one, found))):
         raise ModelError(f"{_told(model)} does not say what {_they(found)}. {_remedy(len(found))}")
     return found
@@ -114,17 +114,22 @@ def _meaning(name: str) -> str:
 
 
 def stardist_values(model: PackageModel) -> Mapping | None:
-    """Grid and thresholds where a package gives StarDist's probabilities and distances; None where it does not."""
+    """Grid, rays and thresholds where a package gives StarDist's probabilities and distances; else None."""
     step = model.step(POST[1])
     if step:
-        return {"grid": step["grid"], "prob": step["prob_threshold"], "nms": step["nms_threshold"]}
+        thresholds = {"prob": step["prob_threshold"], "nms": step["nms_threshold"]}
+        return {"grid": step["grid"], "every": (1, 1), "rays": step["n_rays"], **thresholds}
     config = model.described.get("config")
     told = config.get("stardist") if isinstance(config, Mapping) else None
     thresholds = told.get("thresholds") if isinstance(told, Mapping) else None
     if not isinstance(thresholds, Mapping) or len(model.names) < 4:
         return None
     try:
-        return {"grid": (1, 1), **{name: float(thresholds[name]) for name in ("prob", "nms")}}
+        network = told["config"] if isinstance(told.get("config"), Mapping) else {}
+        rays = int(network.get("n_rays", len(model.names) - 1))  # more channels are classes of objects
+        every = tuple(map(int, network.get("grid", (1, 1))))  # pixels there are probabilities: of a cell in the first
+        found = {name: float(thresholds[name]) for name in ("prob", "nms")}
+        return {"grid": every, "every": every, "rays": rays, **found}
     except (LookupError, TypeError, ValueError) as error:
         raise ModelError(
             f"The package {model.folder} does not say StarDist's two thresholds as numbers. Choose another package."
@@ -270,16 +275,17 @@ def separated(
 
 
 def star_convex(channels: np.ndarray, values: Mapping) -> FoundObjects:
-    """Objects from StarDist's channels (Y, X, 1 + rays), as StarDist itself finds them; `values`: `stardist_values`."""
+    """Objects from StarDist's channels (Y, X, 1 + rays ...), as StarDist finds them; `values`: `stardist_values`."""
     from stardist.geometry import dist_to_coord, polygons_to_label
     from stardist.nms import non_maximum_suppression
 
-    grid = tuple(values["grid"])
-    probability, distance = channels[..., 0], np.maximum(channels[..., 1:], 1e-3)
+    grid, (y, x) = tuple(values["grid"]), values["every"]
+    shape = tuple(size * step // one for size, step, one in zip(channels.shape, grid, (y, x), strict=False))
+    channels = channels[::y, ::x]
+    probability, distance = channels[..., 0], np.maximum(channels[..., 1 : 1 + values["rays"]], 1e-3)
     points, likely, distance = non_maximum_suppression(
         distance, probability, grid=grid, prob_thresh=values["prob"], nms_thresh=values["nms"]
     )
-    shape = tuple(size * step for size, step in zip(probability.shape, grid, strict=True))
     labels = polygons_to_label(distance, points, shape=shape, prob=likely)
     return FoundObjects(labels.astype(np.int32), dist_to_coord(distance, points), likely.astype(np.float32))
 

@@ -1,6 +1,5 @@
 """Write a model as what other programs open, and read it back with another reader before saying that it works."""
 
-import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,7 +50,6 @@ def _room(target: str) -> ModuleType:
     """Module with `write`, `read`, `expected` and `how`, imported late: it may need what was installed a moment ago."""
     if target == "zoo":
         _check_pydantic()
-        os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # bioimageio.core would write another one there
         from utils.exchange import zoo as room
     elif target == "qupath":
         from utils.exchange import qupath as room

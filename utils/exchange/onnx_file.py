@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from utils.errors import ModelError
+from utils.exchange.onnx_arithmetic import Arithmetic, unknown
 from utils.files import atomic
 
 OPSET = 13  # the newest that every reader knows: OpenCV 4.10 to 5, and deepImageJ's (8 to 18)
@@ -21,8 +21,14 @@ INPUT = "image"
 ARITHMETIC = ("Add", "Subtract", "Multiply", "TrueDivide")  # of two values, one of which may be numbers
 
 
-def write_onnx(path: Path, network: keras.Model, names: Iterable[str], size: tuple[int, int] | None = None) -> None:
-    """Write a network that takes and gives channels first.
+def write_onnx(
+    path: Path,
+    network: keras.Model,
+    names: Iterable[str],
+    size: tuple[int, int] | None = None,
+    channels_last: bool = False,
+) -> None:
+    """Write a network.
 
     Parameters
     ----------
@@ -34,13 +40,15 @@ def write_onnx(path: Path, network: keras.Model, names: Iterable[str], size: tup
         Name of each output in the file.
     size
         Height and width of the input, where the network takes one size only; None: any that the network takes.
+    channels_last
+        Whether images go in and come out as (batch, Y, X, C), as in Keras, and not with channels first, as in OpenCV.
 
     Raises
     ------
     ModelError
         The network has a layer that is not known here.
     """
-    graph = _Graph(network, size)
+    graph = _Graph(network, size, channels_last)
     for name, tensor in zip(names, network.outputs, strict=True):
         graph.finish(tensor, name)
     model = helper.make_model(graph.made(), opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
@@ -50,23 +58,33 @@ def write_onnx(path: Path, network: keras.Model, names: Iterable[str], size: tup
 
 
 class _Graph:
-    """Nodes of an ONNX graph, layer by layer of a Keras network; values go by the Keras tensor they stand for."""
+    """Nodes of an ONNX graph, layer by layer of a Keras network; values go by the Keras tensor they stand for.
 
-    def __init__(self, network: keras.Model, size: tuple[int, int] | None):
+    Values have channels first, but those in `plain`, whose axes are as in Keras: the input with `channels_last`, and
+    what is computed from it before the first layer.
+    """
+
+    def __init__(self, network: keras.Model, size: tuple[int, int] | None, channels_last: bool):
         self.nodes, self.weights, self.outputs, self.names, self.sizes = [], [], [], {}, {}
+        self.channels_last, self.arithmetic = channels_last, Arithmetic(self._node, self._constant)
         image = network.inputs[0]
-        sides = size or ("height", "width")
-        self.input = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["batch", image.shape[-1], *sides])
+        sides, channels = size or ("height", "width"), image.shape[-1]
+        shape = ["batch", *sides, channels] if channels_last else ["batch", channels, *sides]
+        self.input = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, shape)
         self.names[id(image)], self.sizes[id(image)] = INPUT, size
+        self.plain = {id(image)} if channels_last else set()
         self._write_all(network)
 
     def _write_all(self, network: keras.Model) -> None:
         for layer in network.operations:  # layers, and arithmetic between them
             if isinstance(layer, keras.Model):  # a network of others within this one
-                (call,) = layer._inbound_nodes
+                calls = reversed(layer._inbound_nodes)
+                call = next(one for one in calls if id(one.input_tensors[0]) in self.names)  # that of this network
+                self._channels_first(call.input_tensors[0])
                 self._name(layer.inputs[0], call.input_tensors[0])
                 self._write_all(layer)
-                self._name(call.output_tensors[0], layer.outputs[0])
+                for given, same in zip(call.output_tensors, layer.outputs, strict=True):
+                    self._name(given, same)
             elif not isinstance(layer, keras.layers.InputLayer):
                 self._write(layer)
 
@@ -74,12 +92,31 @@ class _Graph:
         """Give a value the name of another one that is the same."""
         self.names[id(tensor)], self.sizes[id(tensor)] = self.names[id(same)], self.sizes[id(same)]
 
+    def _channels_first(self, tensor: keras.KerasTensor) -> None:
+        """Put the channels of a value first, where they are last."""
+        if id(tensor) in self.plain:
+            self.plain.remove(id(tensor))
+            self.names[id(tensor)] = self._node("Transpose", self.names[id(tensor)], perm=[0, 3, 1, 2])
+
     def _write(self, layer: keras.Operation) -> None:
+        given = _inputs(layer)
+        if not isinstance(layer, keras.Layer) and any(id(one) in self.plain for one in given):
+            self._write_plain(layer, next(one for one in given if id(one) in self.plain))
+        else:
+            self._write_layer(layer, given)
+
+    def _write_plain(self, layer: keras.Operation, first: keras.KerasTensor) -> None:
+        self.names[id(layer.output)] = self.arithmetic.write(layer, self.names)
+        self.sizes[id(layer.output)] = self.sizes[id(first)]
+        self.plain.add(id(layer.output))
+
+    def _write_layer(self, layer: keras.Operation, given: list) -> None:
         write = getattr(self, f"_{type(layer).__name__.lower()}", None)
         if write is None:
-            raise _unknown(f"layer {layer.name} ({type(layer).__name__})")
-        given = _inputs(layer)
+            raise unknown(f"layer {layer.name} ({type(layer).__name__})")
         tensors = [one for one in given if id(one) in self.names]
+        for one in tensors:
+            self._channels_first(one)
         self.size = self.sizes[id(tensors[0])]  # of what the layer is given
         names = (self.names[id(one)] if id(one) in self.names else self._per_channel(one) for one in given)
         self.names[id(layer.output)] = write(layer, *names)
@@ -97,14 +134,16 @@ class _Graph:
 
     def finish(self, tensor: keras.KerasTensor, name: str) -> None:
         """Call a value `name` and make it an output."""
-        self.nodes.append(helper.make_node("Identity", [self.names[id(tensor)]], [name], name=f"output_{name}"))
+        last = len(tensor.shape) == 4 and self.channels_last
+        kind, how = ("Transpose", {"perm": [0, 2, 3, 1]}) if last else ("Identity", {})
+        self.nodes.append(helper.make_node(kind, [self.names[id(tensor)]], [name], name=f"output_{name}", **how))
         sides = [f"{side}_{name}" for side in ("height", "width")] if len(tensor.shape) == 4 else []
-        shape = ["batch", tensor.shape[-1], *sides]
+        shape = ["batch", *sides, tensor.shape[-1]] if last else ["batch", tensor.shape[-1], *sides]
         self.outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
 
-    def _constant(self, values: np.ndarray, dtype: type = np.float32) -> str:
+    def _constant(self, values: np.ndarray, dtype: str | type = np.float32) -> str:
         name = f"weights_{len(self.weights)}"
-        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(values, dtype), name))
+        self.weights.append(numpy_helper.from_array(np.array(values, dtype, order="C"), name))
         return name
 
     def _per_channel(self, values: np.ndarray | float) -> str:
@@ -114,7 +153,8 @@ class _Graph:
 
     def _node(self, kind: str, *inputs: str, **attributes) -> str:
         name = f"{kind}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
+        names = [name, f"{name}_places"] if kind == "TopK" else [name]
+        self.nodes.append(helper.make_node(kind, inputs, names, name=name, **attributes))
         return name
 
     def _activated(self, function, x: str) -> str:
@@ -124,7 +164,7 @@ class _Graph:
         if kind == "silu":
             return self._node("Mul", x, self._node("Sigmoid", x))
         if kind not in ("relu", "sigmoid", "softmax"):
-            raise _unknown(f"activation {kind}")
+            raise unknown(f"activation {kind}")
         return self._node(kind.capitalize(), x, **({"axis": 1} if kind == "softmax" else {}))
 
     # --- one method for each kind of layer, named after its class
@@ -166,10 +206,12 @@ class _Graph:
 
     def _conv2dtranspose(self, layer, x):
         kernel, *bias = layer.get_weights()
-        if layer.kernel_size != layer.strides:
-            raise _unknown(f"layer {layer.name}")
+        missing = [step - side for step, side in zip(layer.strides, layer.kernel_size, strict=True)]
+        if min(missing) < 0:
+            raise unknown(f"layer {layer.name}")
         weights = [self._constant(kernel.transpose(3, 2, 0, 1)), *map(self._constant, bias)]
         shape = {"kernel_shape": layer.kernel_size, "strides": layer.strides}
+        shape |= {"output_padding": missing} if any(missing) else {}
         return self._activated(layer.activation, self._node("ConvTranspose", x, *weights, **shape))
 
     def _batchnormalization(self, layer, x):
@@ -185,7 +227,7 @@ class _Graph:
 
     def _upsampling2d(self, layer, x):
         if layer.interpolation != "nearest":
-            raise _unknown(f"layer {layer.name}")
+            raise unknown(f"layer {layer.name}")
         scales = self._constant(np.array([1, 1, *layer.size]))
         how = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
         return self._node("Resize", x, "", scales, mode="nearest", **how)
@@ -204,7 +246,7 @@ class _Graph:
     def _reshape(self, layer, x):
         *sides, channels = layer.target_shape
         if sides != [1, 1]:
-            raise _unknown(f"layer {layer.name}")
+            raise unknown(f"layer {layer.name}")
         return self._node("Reshape", x, self._constant([-1, channels, 1, 1], np.int64))
 
     def _concatenate(self, layer, *values):
@@ -215,7 +257,7 @@ class _Graph:
 
     def _relu(self, layer, x):
         if layer.negative_slope or layer.threshold:
-            raise _unknown(f"layer {layer.name}")
+            raise unknown(f"layer {layer.name}")
         if layer.max_value is None:
             return self._node("Relu", x)
         return self._node("Clip", x, *(self._constant(np.array(one)) for one in (0.0, layer.max_value)))
@@ -246,9 +288,10 @@ class _Graph:
 
     def _getitem(self, layer, x):
         everything, channel = layer._inbound_nodes[0].arguments.args[1]
-        if everything is not Ellipsis or not isinstance(channel, int):
-            raise _unknown(f"layer {layer.name}")
-        ends = ([channel], [channel + 1], [1])  # kept as an image of one channel
+        if everything is not Ellipsis or not isinstance(channel, int | slice):
+            raise unknown(f"layer {layer.name}")
+        span = channel if isinstance(channel, slice) else slice(channel, channel + 1)
+        ends = ([span.start], [span.stop], [1])  # kept as an image of one channel
         return self._node("Slice", x, *(self._constant(one, np.int64) for one in ends))
 
     def _stack(self, layer, *values):
@@ -263,7 +306,3 @@ def _inputs(layer: keras.Operation) -> list:
     if not isinstance(layer, keras.Layer) and type(layer).__name__ in ARITHMETIC:
         return list(layer._inbound_nodes[0].arguments.args)
     return layer.input if isinstance(layer.input, list | tuple) else [layer.input]
-
-
-def _unknown(what: str) -> ModelError:
-    return ModelError(f"The {what} of this network cannot be written as ONNX. Export the model another way.")

@@ -3,7 +3,6 @@
 What is done to the image before, and to the channels after, is done by `bioimageio.core` as the package says.
 """
 
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -51,6 +50,8 @@ class PackageModel:
     ----------
     folder
         Of `utils.exchange.packages.unpack`.
+    described
+        What `utils.exchange.packages.check` returned for it; None: it is checked now.
 
     Attributes
     ----------
@@ -62,6 +63,8 @@ class PackageModel:
         Names of the input's channels.
     names
         Of the channels that come out.
+    are_masks
+        Which of them are only made of others by a threshold.
 
     Raises
     ------
@@ -69,10 +72,9 @@ class PackageModel:
         The package is not safe, or is not for one 2-D image at a time.
     """
 
-    def __init__(self, folder: Path):
-        self.folder, self.described = folder, check(folder)
+    def __init__(self, folder: Path, described: Mapping | None = None):
+        self.folder, self.described = folder, check(folder) if described is None else described
         runtime.ensure(NEEDED)
-        os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # bioimageio.core would write another one there
         self.format, weights = choose_weights(folder, self.described)
         self.about = _read(folder)
         self._check_tensors()
@@ -83,6 +85,10 @@ class PackageModel:
         fixed = not all(side.step for side in self._sides)  # larger images would be refused
         self._may_be_tiled = fixed or _may_be_tiled(self.described)
         self.channels, self.names = _names(self._input), [name for one in self._outputs for name in _names(one)]
+        made = [any(step.id == "binarize" for step in one.postprocessing) for one in self._outputs]
+        self.are_masks = [
+            mask and not all(made) for one, mask in zip(self._outputs, made, strict=True) for _ in _names(one)
+        ]
         self._counts = [_channels_before(one) for one in self._outputs]
         self._run = load_weights(self.format, weights, [str(one.id) for one in self._outputs])
 

@@ -85,9 +85,10 @@ def predicting(folder: Path, own: Task | None = None, package_channels: str = ""
         return PackageTask(STARDIST, STARDIST.load(folder))
     if not holds_package(folder):
         return own or read_task(folder)[0]
-    if is_stardist(check(folder)):
-        return PackageTask(STARDIST, STARDIST.load(as_model_folder(folder, STARDIST)))
-    model = PackageModel(folder)
+    described = check(folder)
+    if is_stardist(described):
+        return PackageTask(STARDIST, STARDIST.load(as_model_folder(folder, STARDIST, described)))
+    model = PackageModel(folder, described)
     words = meanings(model, package_channels)
     doubt = _doubt(model)
     if makes_objects(words):
@@ -116,8 +117,9 @@ def starting_model(name: str) -> str:
     folder = unpack(name)
     if not holds_package(folder):
         return str(folder)
-    if is_stardist(check(folder)):
-        return str(as_model_folder(folder, STARDIST))
+    described = check(folder)
+    if is_stardist(described):
+        return str(as_model_folder(folder, STARDIST, described))
     raise ModelError(
         f"A training cannot start from the package {folder}: its network is none that is trained here. Predict with "
         "it in section 6, or choose a StarDist package, or one that was exported here."

@@ -37,8 +37,7 @@ BAND = 1 << 22  # pixels of an image that the script reads at a time
 def write(folder: Path, model: Portable, title: str) -> None:
     """Write the network and the script."""
     write_onnx(folder / FILE, _network(model), model.outputs)
-    place = folder.with_name(folder.name.removeprefix(".").removesuffix(".new"))  # where the folder lies in the end
-    write_text(folder / _script_name(model), script(model, title, place))
+    write_text(folder / _script_name(model), script(model, title))
 
 
 def _finds_objects(model: Portable) -> bool:
@@ -62,8 +61,8 @@ def _of_objects(n_classes: int) -> np.ndarray:
     return (np.arange(n_classes) > 0).astype(np.float32)
 
 
-def script(model: Portable, title: str, folder: Path) -> str:
-    """Groovy script that applies the model, from that folder or from where the script itself lies."""
+def script(model: Portable, title: str) -> str:
+    """Groovy script that applies the model in the folder that it lies in itself, or in one that is written into it."""
     description, normalisation = model.description, model.description["normalisation"]
     classes, colours = description["classes"], class_colours(description["classes"])
     objects = _finds_objects(model)
@@ -74,7 +73,6 @@ def script(model: Portable, title: str, folder: Path) -> str:
         image_part=IMAGE,
         brightness_part=BRIGHTNESS,
         title=re.sub(r"[^\w .,-]", "", title),  # goes into a comment
-        folder=folder,
         file=FILE,
         n_channels=n,
         channels=", ".join(description["channels"]),
@@ -141,7 +139,8 @@ def how(model: Portable) -> list[str]:
     scale = f"Images of smaller pixels than {size:g} um are looked at in that size. " if size else ""
     return [
         f"In QuPath 0.6, 0.7 or 0.8{extension}: open an image, drag `{name}` onto the window, and choose *Run > Run*. "
-        f"Leave `{FILE}` beside the script. *Run > Run for project* does many images.",
+        f"Leave `{FILE}` beside the script, or write the folder that it lies in into the line `def modelFolder` of the "
+        "script. *Run > Run for project* does many images.",
         f"It works in the annotations that are selected, or in the whole image where none is. {gives}",
         f"{scale}{_brightness(model.description['normalisation'])} Channels, pixel size and threshold stand in the "
         "first lines of the script, where they can be changed.",

@@ -20,6 +20,10 @@ from utils.tasks.portable import Portable
 
 FILE = "TF_SavedModel.zip"
 SIGNATURE = "serving_default"
+NEGATIVE = (  # PercentileNormalizer.java of CSBDeep
+    "What is darker than the lower percentile becomes 0 there and negative in the notebook: in dark places answers may "
+    "differ a little."
+)
 
 
 def write(folder: Path, model: Portable, title: str) -> None:
@@ -121,7 +125,7 @@ def _brightness(normalisation: Mapping, n_channels: int) -> str:
             f"{'' if alike else ', a number for each channel'})."
         )
     low, high = normalisation["low"], normalisation["high"]
-    told = f"Let the plugin normalise to the percentiles {low} and {high}."
+    told = f"Let the plugin normalise to the percentiles {low} and {high}. {NEGATIVE}"
     if n_channels > 1 and normalisation.get("channels") != "joint":
         told = (
             "Do not let the plugin normalise: it has one range for all channels, the notebook one for each. Split the "

@@ -7,7 +7,7 @@ from typing import Any
 
 from utils.errors import ModelError
 from utils.exchange import packages
-from utils.exchange.packages import check, description_file, listed, needed_file
+from utils.exchange.packages import description_file, listed, needed_file
 from utils.files import atomic, file_sha256, write_json
 from utils.images.normalise import NORMALISATION
 from utils.paths import DESCRIPTION
@@ -23,17 +23,16 @@ def is_stardist(described: Mapping) -> bool:
     return all(_entry(described, name) for name in ENTRIES) and _normalisation(described) is not None
 
 
-def as_model_folder(folder: Path, task: Any) -> Path:
+def as_model_folder(folder: Path, task: Any, described: Mapping) -> Path:
     """Model folder made from the StarDist package in `folder`; made once, the package stays as it is.
 
-    `task` is that of StarDist in `utils.tasks.registry`.
+    `task` is that of StarDist in `utils.tasks.registry`, `described` what `packages.check` returned for the folder.
 
     Raises
     ------
     ModelError
-        The package is damaged or unsafe, or its model is for stacks.
+        The package is incomplete, or its model is for stacks.
     """
-    described = check(folder)
     if _entry(described, "config").get("n_dim", 2) != 2:
         raise ModelError(f"The package {folder} is of a StarDist model for stacks. Choose one for 2-D images.")
     weights = needed_file(folder, _entry(described, "weights"))

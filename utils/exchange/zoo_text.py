@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
@@ -40,6 +41,11 @@ TILES = (
     "Images may be cut into tiles. Near the border of an image, as far as the halo, programs mirror the image and the "
     "notebook does not: answers may differ there."
 )
+KINDS = (
+    "The class of an object is, background aside, the one with the highest value of `prob_class` in the pixel that the "
+    "non-maximum suppression has kept for it (StarDist's `points`), not the one that is found most often inside of it."
+)
+OUTPUT, MASK = "output", "output_mask"  # of StarDist with classes of objects there are others
 DOI = re.compile(r"10\.\d{4,9}/[^\s,;\"<>]+[^\s,;.\"<>)]")
 LETTERS = re.compile(r"[^A-Za-z0-9_+\- ()]")  # a name in the Zoo has no others
 
@@ -135,12 +141,47 @@ def whole_images(scaled_outside: bool, multiples: str) -> str:
     )
 
 
-def channels(model: Portable) -> list[str]:
-    """Names of the channels of the answer."""
-    if model.description["task"] == "stardist":
-        rays = model.description["network"]["n_rays"]
-        return ["probability", *(f"distance {i + 1}" for i in range(rays))]
-    return [str(one["name"]) for one in model.description["classes"]]
+@dataclass(frozen=True)
+class Output:
+    """An output of a package, of the size of the image.
+
+    Attributes
+    ----------
+    channels
+        Their names.
+    means
+        What it says, in words.
+    threshold
+        Where programs make a mask of it: the value above which a pixel is 1 in it, and not 0.
+    """
+
+    channels: Sequence[str]
+    means: str
+    threshold: float | None = None
+
+
+def outputs(model: Portable) -> dict[str, Output]:
+    """Outputs of a package by their names.
+
+    A mask has an output of its own: what is made of an output after the network is all that programs show of it, and
+    the probabilities are wanted, too. The probability and the distances of StarDist are one output, as in StarDist's
+    own packages, unless there are classes of objects, which programs would take for further distances.
+    """
+    description = model.description
+    names = [str(one["name"]) for one in description["classes"]]
+    if description["task"] == "stardist":
+        rays = [f"distance {i + 1}" for i in range(description["network"]["n_rays"])]
+        probability, distance, *kinds = model.outputs.values()
+        if not kinds:
+            return {OUTPUT: Output(["probability", *rays], f"{probability}; {distance}")}
+        parts = [(["probability"], probability), (rays, distance), (names, kinds[0])]
+        return {name: Output(*one) for name, one in zip(model.outputs, parts, strict=True)}
+    found = {OUTPUT: Output(names, "; ".join(model.outputs.values()))}
+    if description["task"] == "unet" and len(names) == 2:
+        threshold = float(description["threshold"])
+        means = f"mask: 1 where the probability of {names[1]} is above {threshold:g}, 0 elsewhere"
+        found[MASK] = Output([f"mask of {names[1]}"], means, threshold)
+    return found
 
 
 def documentation(model: Portable, given: Mapping[str, str], source: Path, tiles: str) -> str:
@@ -167,7 +208,8 @@ def _use(model: Portable, tiles: str) -> list[str]:
         f"{f', of about {pixel:g} um per pixel' if pixel else ''}."
     ]
     told += [tiles] if tiles else []
-    return [*told, f"Output: {'; '.join(model.outputs.values())}.", *_after(model)]
+    told += [f"Output `{name}`: {one.means}." for name, one in outputs(model).items()]
+    return [*told, *_after(model)]
 
 
 def _after(model: Portable) -> list[str]:
@@ -176,9 +218,10 @@ def _after(model: Portable) -> list[str]:
     if description["task"] == "stardist":
         told = (
             "Objects are found by StarDist's non-maximum suppression with the thresholds in `config.stardist`. "
-            "With a grid, the probability stands in the first pixel of each cell and is 0 in the others."
+            "With a grid, the probability stands in the first pixel of each cell and is 0 in the others: give StarDist "
+            "every such pixel and the grid, as in `output[::2, ::2]`, to have what the notebook finds at the border."
         )
-        return [told, *(["Classes of objects are not part of the answer."] if len(description["classes"]) > 2 else [])]
+        return [told, *([KINDS] if "prob_class" in model.outputs else [])]
     return model.decision
 
 

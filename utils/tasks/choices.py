@@ -22,7 +22,9 @@ class Chosen(NamedTuple):
     labels: Path | None
 
 
-def choose(prediction: Mapping, notebook: str, trained: Path | None, training_source: str | None) -> Chosen:
+def choose(
+    prediction: Mapping, notebook: str, trained: Path | None, training_source: str | None, called: str = ""
+) -> Chosen:
     """Read the form `prediction`.
 
     Parameters
@@ -34,6 +36,8 @@ def choose(prediction: Mapping, notebook: str, trained: Path | None, training_so
         Name of the notebook.
     trained, training_source
         Folder and images of the model trained in this session, None without one.
+    called
+        What folders of results call the model; "" for the name of its folder.
 
     Raises
     ------
@@ -42,7 +46,7 @@ def choose(prediction: Mapping, notebook: str, trained: Path | None, training_so
     """
     model = chosen_model(prediction["model_folder"], trained)
     images = chosen_images(prediction["data_folder"] or prediction.get("label_folder", ""), training_source)
-    default = f"results/{notebook}/predictions_of_{model.name}/{name_of_folder(images)}"
+    default = f"results/{notebook}/predictions_of_{called or model.name}/{name_of_folder(images)}"
     seen = training_source is not None and not sample_of(training_source) and images == resolve(training_source)
     warning = " (most of them were used for training: on new images the model will be somewhat worse)" if seen else ""
     results, labels = prediction["result_folder"] or default, prediction.get("label_folder", "")

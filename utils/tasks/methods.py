@@ -36,6 +36,28 @@ AUGMENTATIONS = {  # field of the form -> words, for a value that changes someth
     "stain": "change of the amount of each stain by up to {} % ({tellez2018})",
     "empty": "noise without any object in place of {} % of the patches",
 }
+SETTINGS = {  # field of a form that may say automatic -> what a reader of a paper calls it
+    "batch_size": "the size of the batches",
+    "class_weights": "the weights of the classes",
+    "decides": "whether network or random forest decide",
+    "fit": "how images were brought to one size",
+    "grid": "the grid",
+    "half_resolution": "the resolution at which the network works",
+    "initial_learning_rate": "the learning rate",
+    "levels": "the number of levels",
+    "n_rays": "the number of directions",
+    "normalisation": "how the brightness was scaled",
+    "number_of_epochs": "the number of epochs",
+    "number_of_steps": "the number of batches in an epoch",
+    "patch_height": "the size of the {shown}",
+    "patch_width": "the size of the {shown}",
+    "percentage_validation": "the share of validation images",
+    "pooling_steps": "the number of pooling steps",
+    "starting_model": "the weights at the start",
+    "test_in_turn": "whether to test by cross-validation",
+    "time_for_training": "the time for training",
+    **dict.fromkeys([*AUGMENTATIONS, "augmentation"], "the augmentation"),
+}
 RIVALS = {  # name in scores.json -> words, and what to cite
     "Otsu threshold": ("Otsu's threshold", ("otsu1979",)),
     "watershed": ("Otsu's threshold followed by a watershed", ("otsu1979", "vincent1991")),
@@ -281,8 +303,9 @@ def _automatic(run: Run) -> list[str]:
     chosen = run.description.get("automatic", [])
     if not chosen:
         return []
-    names = _listed([label(one["field"]).lower() for one in chosen])
-    told = [f"What was derived from the training images by fixed rules ({how_many(len(chosen), 'setting')}): {names}."]
+    shown = "patches" if "patch" in run.description.get("input", {}) else "images"
+    names = (SETTINGS.get(one["field"], label(one["field"]).lower()).format(shown=shown) for one in chosen)
+    told = [f"Derived from the training images by fixed rules were {_listed([*dict.fromkeys(names)])}."]
     minutes = run.training.get("time_for_training")
     if isinstance(minutes, int | float) and any(one["field"] == "number_of_epochs" for one in chosen):
         told.append(f"The number of epochs was bounded by a time of {minutes:g} min that was given for all training.")

@@ -29,6 +29,11 @@ COUNTS = "counts.csv"
 FIRST_COLUMNS = ["file", "plane"]
 DIGITS = "%.7g"  # of a number with a fraction: more than is measured, and a third of the size
 ORIGIN = "prediction.json"
+MEASUREMENTS = "measurements.csv"
+# What predictions leave in a folder, by kind: the table that says so comes first; and the first columns of that table.
+LEFT = {"masks": (MEASUREMENTS, "masks", "probabilities"), "objects": (COUNTS, OBJECTS, ORIGIN, "labels", "rois")}
+FIRST_LEFT = {"masks": ["file", "width [px]"], "objects": FIRST_COLUMNS}
+SHARED = ("overlays", "qupath")  # of whichever came last
 REMARK_FILE = "this_is_no_result.txt"
 NAME_ERRORS = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}  # of a system that has no file of such a name
 OUT_OF_MEMORY = "ResourceExhaustedError"  # TensorFlow's
@@ -115,6 +120,27 @@ def keep_earlier(folder: Path, files: Iterable[str], tables: Sequence[str] = (CO
     ]
 
 
+def set_others_aside(folder: Path, kind: str) -> list[str]:
+    """Rename what a prediction of another kind left in a folder; a sentence that says so, or nothing.
+
+    `kind` is of `LEFT`; a prediction of no such kind lies beside others.
+    """
+    others = others_in(folder, kind)
+    names = [*(name for one in others for name in LEFT[one]), *SHARED] if others else []
+    kept = [set_aside(folder / name).name for name in names if (folder / name).exists()]
+    return [
+        f"{folder} held the {one} of an earlier prediction, which could be taken for results of this one. Nothing was "
+        f"removed: they were renamed to {', '.join(kept)}."
+        for one in others[:1]
+    ]
+
+
+def others_in(folder: Path, kind: str) -> list[str]:
+    """Kinds of `LEFT` other than `kind` whose predictions are in a folder."""
+    others = [one for one in LEFT if kind and one != kind]
+    return [one for one in others if is_own_table(folder / LEFT[one][0], FIRST_LEFT[one])]
+
+
 def check_channels(array: np.ndarray, path: Path, description: dict) -> None:
     """Refuse an image (Y, X, C) whose number of channels is not the model's."""
     needed = len(description["channels"])
@@ -187,6 +213,7 @@ class Results(ABC):
     """
 
     verb: ClassVar[str] = "predicted"
+    kind: ClassVar[str] = ""  # of `LEFT`
     outlines: ClassVar[str] = "qupath"  # folder of files for QuPath
     recursive: ClassVar[bool] = False  # whether images are looked for in sub-folders
 
@@ -307,6 +334,7 @@ def predict_folder(results: Results) -> Predicted:
 def _predict_all(results: Results) -> Predicted:
     """See `predict_folder`; nobody else writes into the folder of results."""
     files, rows, sizes, remarks = results.files(), [], [], []
+    results.warnings += set_others_aside(results.folder, results.kind)
     for file in results.progress(files):
         try:
             found = results.predict_one(file)

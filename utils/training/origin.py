@@ -38,11 +38,12 @@ IMAGENET = {
     "data": "ImageNet (doi:10.1109/CVPR.2009.5206848)",
     "data_licence": "for non-commercial research and education",
 }
-BACKBONES = {
-    "MobileNetV2": "Apache 2.0",
-    "EfficientNetB0": "Apache 2.0",
-    "ResNet50": "MIT",
-}  # licence of the weights
+AUTHORS = "as its authors' repository says"  # Keras itself states none for its copies
+BACKBONES = {  # licence of the weights: github.com/tensorflow/models, tensorflow/tpu, KaimingHe/deep-residual-networks
+    "MobileNetV2": f"Apache 2.0, {AUTHORS}",
+    "EfficientNetB0": f"Apache 2.0, {AUTHORS}",
+    "ResNet50": f"MIT, {AUTHORS}",
+}
 TERMS = {  # what a licence asks for -> how such licences are called
     "not for commercial use": r"(?<![a-z])nc(?![a-z])|non.?commercial|academic use only",
     "to be passed on under the same licence only": r"(?<![a-z])sa(?![a-z])|share.?alike|[al]?gpl(?![a-z])|copyleft",

@@ -31,9 +31,7 @@ class ObjectMethods:
             f"weighted by that probability{more}",
             f"Objects were kept above a probability of {run.description['threshold']:.3g}, and of those that "
             "overlapped by "
-            f"more than {run.description['nms_threshold']:.3g} the most probable one; both thresholds were chosen on "
-            "the "
-            f"{how_many(run.images('validation'), 'validation image')}.",
+            f"more than {run.description['nms_threshold']:.3g} the most probable one; {_chosen(run)}.",
             "It is TP / (TP + FP + FN), where an annotated and a predicted object match (TP) if their intersection "
             "over "
             f"union is at least {IOU_THRESHOLD:g}, FP are predicted and FN annotated objects without a match, all "
@@ -41,3 +39,11 @@ class ObjectMethods:
             "over all test images together.",
             ("schmidt2018", "ronneberger2015", "vanderwalt2014", "weigert2018", *(["weigert2022"] if kinds else [])),
         )
+
+
+def _chosen(run: Run) -> str:
+    """How the thresholds were chosen; models of earlier versions do not say on how many images."""
+    images = run.images("validation")
+    if run.description.get("threshold_images", images):
+        return f"both thresholds were chosen on the {how_many(images, 'validation image')}"
+    return "both thresholds are those that StarDist has without a choice, as no validation image showed an object"

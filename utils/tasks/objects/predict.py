@@ -37,6 +37,7 @@ from utils.tasks.results import (
     is_own_table,
     keep_earlier,
     left_out,
+    others_in,
 )
 from utils.training.model_folder import read_model
 
@@ -145,6 +146,8 @@ class ObjectResults(Results):
     Images may be stacks; one plane is in memory at a time.
     """
 
+    kind = "objects"
+
     def __init__(self, *given, **more):
         super().__init__(*given, **more)
         self.table = GrowingTable(self.folder / OBJECTS)
@@ -155,11 +158,12 @@ class ObjectResults(Results):
     def files(self) -> list[Path]:
         """See `Results`; labels, ROIs and tables that no prediction has written are not overwritten."""
         files, self.warnings = distinct_names(find_images(self.images))
+        others = others_in(self.folder, self.kind)
         for path in files:
             labels, rois = self.folder / "labels" / f"{path.stem}.tif", self.folder / "rois" / f"{path.stem}.zip"
             if labels.exists() and not _is_prediction(labels):
                 raise foreign_file(labels)
-            for one in (rois, self.outlines_of(path)):
+            for one in (rois, *([] if others else [self.outlines_of(path)])):
                 if one.exists() and not labels.exists():
                     raise foreign_file(one)
         for path in (self.folder / OBJECTS, self.folder / COUNTS):

@@ -178,8 +178,8 @@ class ObjectTraining:
         """Write the model folder from the trained network, with thresholds chosen on validation images only."""
         model = build(description["network"])
         model.keras_model.set_weights(network.get_weights())
-        optimise_thresholds(model, project.examples("validation"), description["normalisation"])
-        chosen = {"threshold": model.thresholds.prob, "nms_threshold": model.thresholds.nms}
+        used = optimise_thresholds(model, project.examples("validation"), description["normalisation"])
+        chosen = {"threshold": model.thresholds.prob, "nms_threshold": model.thresholds.nms, "threshold_images": used}
         save(project.folder, model, description | chosen, history)
 
 
@@ -207,18 +207,19 @@ def _with_policy(layer: keras.Layer, policy: keras.DTypePolicy) -> keras.Layer:
     return layer.__class__.from_config(layer.get_config() | {"dtype": dtype})
 
 
-def optimise_thresholds(model: StarDist2D, examples: Sequence[Example], normalisation: Mapping) -> None:
+def optimise_thresholds(model: StarDist2D, examples: Sequence[Example], normalisation: Mapping) -> int:
     """Let StarDist choose its probability and overlap thresholds on validation images; bars show the progress.
 
     Without any object in them nothing can be chosen: StarDist's usual values stay. Where pixels are `IGNORED` nothing
-    is found, so that no object there counts as right or wrong.
+    is found, so that no object there counts as right or wrong. Returns the number of images that they were chosen on.
     """
     if not any((one.mask > 0).any() for one in examples):
-        return
+        return 0
     images = [normalise(source.image, source.low, source.high) for source in sources(examples, normalisation)]
     masks = [one.mask for one in examples]
     with quiet(), _bars_for_the_page(), _blind_where_ignored(model, masks):
         model.optimize_thresholds(images, [without_ignored(mask) for mask in masks])
+    return len(masks)
 
 
 @contextmanager

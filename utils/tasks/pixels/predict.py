@@ -23,13 +23,22 @@ from utils.pages.pictures import SHOWN_ALONE, overlay, thin, write_png
 from utils.patching.patches import predict_in_tiles
 from utils.paths import set_aside
 from utils.tasks.portable import Portable
-from utils.tasks.results import Found, Results, check_channels, distinct_names, foreign_file, keep_earlier, left_out
+from utils.tasks.results import (
+    MEASUREMENTS,
+    Found,
+    Results,
+    check_channels,
+    distinct_names,
+    foreign_file,
+    keep_earlier,
+    left_out,
+    others_in,
+)
 from utils.training.model_folder import read_model
 from utils.training.networks import load_network
 
 TILE = 512  # side of a prediction tile in pixels; bounds the memory, whatever the image's size
 OVERLAP = 64  # pixels that neighbouring tiles share and blend over, more than the default U-Net sees around a pixel
-MEASUREMENTS = "measurements.csv"
 MOST_PARTS = 20_000  # areas of an image whose outlines are written unasked: about two seconds
 NO_OUTLINES = (
     f"has more than {MOST_PARTS} separate areas, so no outlines for QuPath were written, which would take long.",
@@ -123,6 +132,8 @@ class PixelResults(Results):
     Probabilities are float32, a channel per class.
     """
 
+    kind = "masks"
+
     def __init__(self, *given, save_probabilities: bool = False, **more):
         super().__init__(*given, **more)
         self.save_probabilities = save_probabilities
@@ -130,9 +141,8 @@ class PixelResults(Results):
     def files(self) -> list[Path]:
         """See `Results`; masks that are no results, such as annotations, are not overwritten."""
         files, self.warnings = distinct_names(find_images(self.images))
-        written = [
-            one for path in files for one in (self.folder / "masks" / f"{path.stem}.tif", self.outlines_of(path))
-        ]
+        written = [self.folder / "masks" / f"{path.stem}.tif" for path in files]
+        written += [] if others_in(self.folder, self.kind) else map(self.outlines_of, files)
         masks = [one for one in written if one.exists()]
         if masks and not (self.folder / MEASUREMENTS).exists():
             raise foreign_file(masks[0])
