@@ -184,11 +184,8 @@ class Advanced(Form):
     patience = Int(
         20, min=0, max=1000, help="epochs without progress before the training stops by itself; 20 to 50, 0 = never"
     ).tag(advanced=True)
-    min_fraction = Float(
-        0.02, min=0, max=1, help="smallest share of a patch that is not background; 0 to 0.1, 0 = patches may be empty"
-    ).tag(advanced=True)
     loss = Enum(
-        ["weighted cross-entropy + Dice", "cross-entropy + Dice", "weighted cross-entropy", "cross-entropy", "Dice"],
+        ["cross-entropy", "cross-entropy + Dice"],
         help="the error that training makes small; leave it, or try Dice if thin structures are missed",
     ).tag(advanced=True)
     filters = Int(

@@ -40,7 +40,7 @@ class PixelPage:
         """See `Task`; training patches."""
         patch, normalisation = self.patch_size(project, training), self.normalisation(project, training)
         chosen = sources(project.examples("training")[:PREVIEWS], normalisation)
-        drawn = drawn_before_and_after(chosen, patch, training["min_fraction"], augmentation, seed)
+        drawn = drawn_before_and_after(chosen, patch, training.get("min_fraction", 0), augmentation, seed)
         size, images = describe_images(project)["pixel_size_um"], [one.image for one in chosen]
         return show_augmented(*drawn, project.dataset.classes, size, images)
 

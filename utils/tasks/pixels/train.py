@@ -149,9 +149,10 @@ class PixelTraining:
             patch,
             training["batch_size"],
             steps,
-            training["min_fraction"],
+            training.get("min_fraction", 0),
             Augmentation(**forms["augmentation"]),
             training["seed"],
+            description.get("balanced", False),
         )
         validation = ValidationPatches(
             sources(project.examples("validation"), normalisation), patch, training["batch_size"]

@@ -41,8 +41,8 @@ class SlideUNet(UNet):
         self.stain, self.measured = stain, measured
 
     def describe(self, project: Project, training: Mapping) -> dict:
-        """See `Task`; what a slide is measured by belongs to the model, too."""
-        return super().describe(project, training) | {"stain": self.stain, "measured": self.measured}
+        """See `Task`; what a slide is measured by belongs to the model, too. Rare classes are learned as the others."""
+        return super().describe(project, training) | {"stain": self.stain, "measured": self.measured, "balanced": True}
 
     def fingerprint(self, project: Project) -> dict:
         """See `NetworkTask`; a piece need not show any glass to be of stained tissue."""
