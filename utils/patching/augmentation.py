@@ -62,8 +62,8 @@ def draw_patch(image, mask, low, high, patch, min_fraction, augmentation: Augmen
 
     `image` is (Y, X, C) as read, of any dtype, `mask` (Y, X) class ids or labels, whose dtype stays; `low` and `high`
     (C,) are the image-wide percentiles that become 0 and 1. `patch` is (height, width) in pixels, at most the image's
-    size; `min_fraction` is the smallest share of foreground at the drawn position, unless the patch shall lie `around` a
-    pixel of this value.
+    size; `min_fraction` is the smallest share of foreground at the drawn position, unless the patch shall lie `around`
+    a pixel of this value.
     """
     y, x = draw_position(mask, patch, min_fraction, rng) if around is None else draw_around(mask == around, patch, rng)
     warped = _warp(image, mask, (y, x), patch, augmentation, rng) if augmentation.warps else None

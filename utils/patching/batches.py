@@ -56,7 +56,8 @@ class TrainingPatches(keras.utils.PyDataset):
         super().__init__()
         self.sources, self.patch, self.batch_size, self.steps = list(sources), patch, batch_size, steps
         self.min_fraction, self.augmentation, self.seed = min_fraction, augmentation, seed
-        parts = _pixels_of_classes(self.sources) if balanced else {None: [np.sum(counted(s.mask)) for s in self.sources]}
+        known = [source.mask[counted(source.mask)] for source in self.sources]
+        parts = _pixels_of_classes(known) if balanced else {None: [one.size for one in known]}
         self.probability = {part: np.sqrt(pixels) / np.sqrt(pixels).sum() for part, pixels in parts.items()}
         self.epoch = 0
 
@@ -87,10 +88,10 @@ class TrainingPatches(keras.utils.PyDataset):
         return draw_patch(source.image, source.mask, *ranges, *how, rng, around)
 
 
-def _pixels_of_classes(sources: Sequence[Source]) -> dict[int, np.ndarray]:
-    """Pixels of each class that occurs in the masks of sources, (n_sources,)."""
-    known = [source.mask[counted(source.mask)] for source in sources]
-    table = np.stack([np.bincount(one, minlength=max(map(np.max, known)) + 1) for one in known])
+def _pixels_of_classes(known: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
+    """Pixels of each class that occurs (n_masks,), of masks of which the pixels that count are given."""
+    n = 1 + max(int(one.max(initial=0)) for one in known)
+    table = np.stack([np.bincount(one, minlength=n) for one in known])
     return {part: pixels for part, pixels in enumerate(table.T) if pixels.any()}
 
 

@@ -42,7 +42,7 @@ def _foreground_share(window: np.ndarray) -> float:
 
 
 def draw_around(wanted: np.ndarray, patch: tuple[int, int], rng: np.random.Generator) -> tuple[int, int]:
-    """Draw the upper left corner (y, x) of a patch that holds a random one of the pixels that are `wanted`, bool (Y, X).
+    """Draw the upper left corner (y, x) of a patch that holds a random one of the `wanted` pixels, bool (Y, X).
 
     Where in the patch it lies is random, too: always in the middle, its place would tell its class.
     """
