@@ -91,8 +91,9 @@ note(samples.descriptions(["slides"]))
 #
 # **Your slides**: one folder of slides (.svs and other pyramidal TIFF) and the annotations of some of them, exported
 # from QuPath as GeoJSON (*File > Export objects as GeoJSON*) under the name of the slide. Draw a few regions of each
-# class on at least three patients; what nobody annotated counts nowhere, neither as background nor as anything else.
-# *Class groups* puts classes together, such as `fibrosis: Septum, Portal; ignore: Pen`.
+# class on at least three patients; what nobody annotated counts nowhere, neither as background nor as anything else,
+# nor does what you call `Ignore*` in QuPath. *Class groups* puts classes together, such as `fibrosis: Septum, Portal;
+# ignore: Pen`.
 #
 # **Group rule**: all slides of a patient must stay together. Choose what your file names look like; names of TCGA say
 # it themselves. **Few patients**: all are tested in turn, each by a model that was trained without that patient
@@ -233,7 +234,7 @@ class Training(Network):
         Int(100, min=1, max=5000), help="rounds of training; more give a better model and take longer"
     )
     number_of_steps = Automatic(Int(80, min=1, max=100000), help="batches per epoch; automatic: by the images' area")
-    batch_size = Int(4, min=1, max=256, help="patches looked at together; 4 to 16, less if memory runs out")
+    batch_size = Int(8, min=1, max=256, help="patches looked at together; 8 to 16, at least as many as there are classes")
     initial_learning_rate = Float(
         3e-4,
         min=1e-7,

@@ -28,6 +28,14 @@ def test_a_class_of_few_pixels_is_in_as_many_patches_as_the_others():
     assert (masks != IGNORED).any(axis=(1, 2)).all()
 
 
+def test_every_batch_holds_all_classes():
+    mask = np.zeros((64, 64), np.int16)
+    mask[:3, :3], mask[60:, 60:] = 1, 2
+    data = balanced([mask, mask], batch_size=3, steps=20)
+    for step in range(20):
+        assert set(np.unique(data[step][1])) == {0, 1, 2}
+
+
 def test_a_class_that_is_in_no_mask_is_not_drawn():
     mask = np.zeros((16, 16), np.int16)
     mask[0, 0] = 3

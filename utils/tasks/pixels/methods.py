@@ -28,7 +28,7 @@ class PixelMethods:
         fraction = run.training.get("min_fraction")
         drawn = f", each with at least {100 * fraction:g} % of one foreground where possible" if fraction else ""
         if run.description.get("balanced"):
-            drawn = ", each around a pixel of a class that was drawn first, all classes alike"
+            drawn = ", around pixels of all classes in turn"
         half = ", at half the resolution of the image up to its last level" * bool(network.get("half_resolution"))
         used = {"ronneberger2015", "vanderwalt2014"} | ({"milletari2016"} if "Dice" in self._loss(run) else set())
         return Words(
