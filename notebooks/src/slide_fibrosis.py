@@ -438,7 +438,7 @@ page.conclude(task, result, model_folder, project, checks)
 # crash or the stop button the same cell goes on where it was. For each slide you get its class map (pyramidal
 # OME-TIFF), a heat map, outlines for QuPath, and a row in `slides.csv`; `patients.csv` has a row for each patient.
 # *Method* chooses the network, or a threshold on the colour of the stain, which needs no network and no annotations. It
-# went well when the heat maps are bright where you see fibrosis, and no sentence says that a slide is unlike the
+# went well when the heat maps are dark where you see fibrosis, and no sentence says that a slide is unlike the
 # training.
 #
 # With a model trained earlier this section alone will do (Colab: sections 1, 2 and 6): *Model folder* lists the models
