@@ -108,6 +108,7 @@ def test_unannotated_pixels_count_in_no_table(opened):
 def test_pieces_are_stained_tissue_and_glass_alone_is_no_problem(opened):
     task, project, values = opened
     assert task.fingerprint(project)["brightfield"]
+    assert not task.fingerprint_table(project)["value"].str.contains("nan").any()
     found = task.checks(project, values["training"])
     assert list(found.tables) == ["Problems", "Uneven patients"]
     assert not len(found.tables["Problems"])

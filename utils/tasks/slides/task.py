@@ -12,7 +12,9 @@ from utils.data.problems import problem_table
 from utils.data.project import Project
 from utils.data.uneven import image_features, outliers
 from utils.images.masks import counted
+from utils.images.normalise import EACH_IMAGE, TOGETHER
 from utils.images.stains import EMPTY, amounts, collagen_mask, optical_density
+from utils.tasks.fingerprint import fingerprint
 from utils.tasks.pixels.task import UNet
 from utils.tasks.slides.cohort import BACKGROUND, BETWEEN
 from utils.tasks.slides.compute import Network
@@ -45,8 +47,13 @@ class SlideUNet(UNet):
         return super().describe(project, training) | {"stain": self.stain, "measured": self.measured, "balanced": True}
 
     def fingerprint(self, project: Project) -> dict:
-        """See `NetworkTask`; a piece need not show any glass to be of stained tissue."""
-        return super().fingerprint(project) | {"brightfield": True, "coloured": True}
+        """See `NetworkTask`; a piece need not show any glass to be of stained tissue.
+
+        What brightness tells would decide about a range for each image, which a piece of a slide does not have.
+        """
+        untold = {"told_by_brightness": dict.fromkeys((EACH_IMAGE, TOGETHER), float("nan"))}
+        found = project.measure("fingerprint", lambda: fingerprint(project.examples("training"), objects=False))
+        return found | untold | {"brightfield": True, "coloured": True}
 
     def show_understood(self, project: Project) -> None:
         """See `Task`; masks of pieces were made here, so that nothing had to be understood."""
