@@ -56,7 +56,7 @@ class TrainingPatches(keras.utils.PyDataset):
     ):
         super().__init__()
         self.sources, self.patch, self.batch_size, self.steps = list(sources), patch, batch_size, steps
-        self.min_fraction, self.augmentation, self.seed = min_fraction, augmentation, seed
+        self.min_fraction, self.augmentation, self.seed, self.balanced = min_fraction, augmentation, seed, balanced
         known = [source.mask[counted(source.mask)] for source in self.sources]
         parts = _pixels_of_classes(known) if balanced else {None: [one.size for one in known]}
         self.probability = {part: np.sqrt(pixels) / np.sqrt(pixels).sum() for part, pixels in parts.items()}

@@ -79,6 +79,8 @@ class SlideUNet(UNet):
     def _publish(self, project, network, description, history) -> None:
         """See `PixelTraining`; also what the pieces look like to the network."""
         super()._publish(project, network, description, history)
+        if project.fold:  # such a model tests some patients, and measures no slides
+            return
         looks = Network(self.load(project.folder), project.folder)
         pieces = project.examples("training") + project.examples("validation")
         found = np.array([_looks(looks, one) for one in pieces])
