@@ -234,7 +234,7 @@ class Training(Network):
         Int(100, min=1, max=5000), help="rounds of training; more give a better model and take longer"
     )
     number_of_steps = Automatic(Int(80, min=1, max=100000), help="batches per epoch; automatic: by the images' area")
-    batch_size = Int(8, min=1, max=256, help="patches looked at together; 8 to 16, at least as many as there are classes")
+    batch_size = Int(8, min=1, max=256, help="patches looked at together; 8 to 16, no fewer than there are classes")
     initial_learning_rate = Float(
         3e-4,
         min=1e-7,
