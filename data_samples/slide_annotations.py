@@ -14,9 +14,9 @@ from data_samples.slide_tissue import ARTEFACT, BACKGROUND, FIBROSIS, TISSUE, VE
 from utils.images.geojson import outline
 
 STEP = 4  # a person does not see finer than so many pixels when drawing
-NAMES = {BACKGROUND: "Background", TISSUE: "Tissue", FIBROSIS: "Fibrosis", VESSEL: "Vessel", ARTEFACT: "Artefact"}
+NAMES = {BACKGROUND: "Background", TISSUE: "Tissue", FIBROSIS: "Fibrosis", VESSEL: "Vessel", ARTEFACT: "Ignore*"}
 COLOURS = {"Background": [230, 230, 230], "Tissue": [200, 0, 0], "Fibrosis": [0, 110, 200]}
-COLOURS |= {"Vessel": [255, 160, 0], "Artefact": [120, 120, 120]}
+COLOURS |= {"Vessel": [255, 160, 0], "Ignore*": [120, 120, 120]}
 REGIONS = {FIBROSIS: 3, TISSUE: 2, BACKGROUND: 1, ARTEFACT: 1}  # how many are begun in each class
 RADIUS = (330, 520)  # of a region, pixels
 SMALLEST = 1200.0  # area in pixels of what a person draws round

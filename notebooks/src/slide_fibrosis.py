@@ -91,8 +91,9 @@ note(samples.descriptions(["slides"]))
 #
 # **Your slides**: one folder of slides (.svs and other pyramidal TIFF) and the annotations of some of them, exported
 # from QuPath as GeoJSON (*File > Export objects as GeoJSON*) under the name of the slide. Draw a few regions of each
-# class on at least three patients; what nobody annotated counts nowhere, neither as background nor as anything else.
-# *Class groups* puts classes together, such as `fibrosis: Septum, Portal; ignore: Pen`.
+# class on at least three patients; what nobody annotated counts nowhere, neither as background nor as anything else,
+# nor does what you call `Ignore*` in QuPath. *Class groups* puts classes together, such as `fibrosis: Septum, Portal;
+# ignore: Pen`.
 #
 # **Group rule**: all slides of a patient must stay together. Choose what your file names look like; names of TCGA say
 # it themselves. **Few patients**: all are tested in turn, each by a model that was trained without that patient
@@ -184,11 +185,8 @@ class Advanced(Form):
     patience = Int(
         20, min=0, max=1000, help="epochs without progress before the training stops by itself; 20 to 50, 0 = never"
     ).tag(advanced=True)
-    min_fraction = Float(
-        0.02, min=0, max=1, help="smallest share of a patch that is not background; 0 to 0.1, 0 = patches may be empty"
-    ).tag(advanced=True)
     loss = Enum(
-        ["weighted cross-entropy + Dice", "cross-entropy + Dice", "weighted cross-entropy", "cross-entropy", "Dice"],
+        ["cross-entropy", "cross-entropy + Dice"],
         help="the error that training makes small; leave it, or try Dice if thin structures are missed",
     ).tag(advanced=True)
     filters = Int(
@@ -236,7 +234,7 @@ class Training(Network):
         Int(100, min=1, max=5000), help="rounds of training; more give a better model and take longer"
     )
     number_of_steps = Automatic(Int(80, min=1, max=100000), help="batches per epoch; automatic: by the images' area")
-    batch_size = Int(4, min=1, max=256, help="patches looked at together; 4 to 16, less if memory runs out")
+    batch_size = Int(8, min=1, max=256, help="patches looked at together; 8 to 16, no fewer than there are classes")
     initial_learning_rate = Float(
         3e-4,
         min=1e-7,
@@ -440,7 +438,7 @@ page.conclude(task, result, model_folder, project, checks)
 # crash or the stop button the same cell goes on where it was. For each slide you get its class map (pyramidal
 # OME-TIFF), a heat map, outlines for QuPath, and a row in `slides.csv`; `patients.csv` has a row for each patient.
 # *Method* chooses the network, or a threshold on the colour of the stain, which needs no network and no annotations. It
-# went well when the heat maps are bright where you see fibrosis, and no sentence says that a slide is unlike the
+# went well when the heat maps are dark where you see fibrosis, and no sentence says that a slide is unlike the
 # training.
 #
 # With a model trained earlier this section alone will do (Colab: sections 1, 2 and 6): *Model folder* lists the models

@@ -17,7 +17,7 @@ from utils.images.masks import IGNORED
 from utils.images.slides import open_slide
 
 SMALL = (1600, 2000)
-IDS = {"Background": BACKGROUND, "Tissue": TISSUE, "Fibrosis": FIBROSIS, "Vessel": VESSEL, "Artefact": ARTEFACT}
+IDS = {"Background": BACKGROUND, "Tissue": TISSUE, "Fibrosis": FIBROSIS, "Vessel": VESSEL, "Ignore*": ARTEFACT}
 
 
 @pytest.fixture(scope="module")

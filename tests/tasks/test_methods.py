@@ -334,6 +334,12 @@ def test_one_range_of_all_colours_is_told_as_it_was_found():
     assert "the smallest percentile 1 and the largest 99.8 of any channel of the training images (3 to 250)" in text
 
 
+def test_classes_in_turn_are_told_in_place_of_a_share_that_did_not_matter():
+    given = changed(content("unet"), ("description", "balanced"), True)
+    assert "patches of 112 x 144 pixels (height x width), around pixels of all classes in turn" in told("unet", given)
+    assert "at least 3 %" not in told("unet", given)
+
+
 def test_specks_are_told_only_where_they_are_left_out():
     given = content("unet")
     assert "parts of fewer than 5 pixels were left out" in told("unet", given)

@@ -375,7 +375,7 @@ def test_a_patch_that_is_all_foreground_stays_foreground():
 def test_larger_images_give_more_patches_but_not_in_proportion():
     rng = np.random.default_rng(0)
     data = TrainingPatches([source(rng, (16, 16)), source(rng, (64, 64))], PATCH, 2, 1, 0, Augmentation(), 0)
-    np.testing.assert_allclose(data.probability, [0.2, 0.8])
+    np.testing.assert_allclose(data.probability[None], [0.2, 0.8])
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (33, 40), (47, 17)])

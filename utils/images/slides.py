@@ -29,7 +29,7 @@ AT_ONCE = 1 << 21  # pixels of a level that are decoded at a time
 LARGEST_PIECE = 1 << 26  # pixels that have to be decoded for any one of them
 ENOUGH = 1.001  # a level this much coarser than what is asked for is as good: sizes of levels are rounded
 TELLS_ITSELF = ("aperio", "leica")  # their own notes know the size of a pixel, not the tags of TIFF
-REMEDY = "Write the width of its pixels in micrometres (the scanner or QuPath knows it) into the field pixel_size."
+REMEDY = "Write the width of its pixels in um (the scanner or QuPath knows it) into the field slide_pixel_size."
 
 
 class Level(NamedTuple):

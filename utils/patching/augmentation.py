@@ -8,7 +8,7 @@ from skimage.color import hed_from_rgb, rgb_from_hed
 
 from utils.images.masks import counted
 from utils.images.normalise import NORMALISATION, normalise, signal_range
-from utils.patching.patches import draw_position
+from utils.patching.patches import draw_around, draw_position
 
 FULL_SCALES = (1, 255, 1023, 4095, 16383, 65535)  # white in floats and in 8 to 16 bits, whatever the file's dtype
 DARKEST = 1 / 255  # share of white below which there is no stain to tell, as in 8 bits
@@ -57,14 +57,15 @@ class Augmentation:
         return self.rotation > 0 or self.zoom > 0 or self.shift > 0
 
 
-def draw_patch(image, mask, low, high, patch, min_fraction, augmentation: Augmentation, rng):
+def draw_patch(image, mask, low, high, patch, min_fraction, augmentation: Augmentation, rng, around=None):
     """Draw one augmented training patch, float32 (height, width, C) normalised, and its mask (height, width).
 
     `image` is (Y, X, C) as read, of any dtype, `mask` (Y, X) class ids or labels, whose dtype stays; `low` and `high`
     (C,) are the image-wide percentiles that become 0 and 1. `patch` is (height, width) in pixels, at most the image's
-    size; `min_fraction` is the smallest share of foreground at the drawn position.
+    size; `min_fraction` is the smallest share of foreground at the drawn position, unless the patch shall lie `around`
+    a pixel of this value.
     """
-    y, x = draw_position(mask, patch, min_fraction, rng)
+    y, x = draw_position(mask, patch, min_fraction, rng) if around is None else draw_around(mask == around, patch, rng)
     warped = _warp(image, mask, (y, x), patch, augmentation, rng) if augmentation.warps else None
     if warped is not None and counted(warped[1]).any():
         image, mask = warped

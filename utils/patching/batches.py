@@ -45,14 +45,21 @@ class TrainingPatches(keras.utils.PyDataset):
         Smallest share of foreground of a patch.
     augmentation, seed
         Random changes, and the seed of everything that is drawn.
+    balanced
+        Whether the patches of a batch lie around pixels of all classes in turn, however few pixels a class has;
+        `min_fraction` then does not matter. Batches that are alike also keep batch normalisation steady: patches of
+        glass, tissue and ink, a few of them drawn at random, have nothing in common.
     """
 
-    def __init__(self, sources: Sequence[Source], patch, batch_size, steps, min_fraction, augmentation, seed):
+    def __init__(
+        self, sources: Sequence[Source], patch, batch_size, steps, min_fraction, augmentation, seed, balanced=False
+    ):
         super().__init__()
         self.sources, self.patch, self.batch_size, self.steps = list(sources), patch, batch_size, steps
-        self.min_fraction, self.augmentation, self.seed = min_fraction, augmentation, seed
-        area = np.sqrt([np.count_nonzero(counted(source.mask)) for source in self.sources])
-        self.probability = area / area.sum()
+        self.min_fraction, self.augmentation, self.seed, self.balanced = min_fraction, augmentation, seed, balanced
+        known = [source.mask[counted(source.mask)] for source in self.sources]
+        parts = _pixels_of_classes(known) if balanced else {None: [one.size for one in known]}
+        self.probability = {part: np.sqrt(pixels) / np.sqrt(pixels).sum() for part, pixels in parts.items()}
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -65,14 +72,28 @@ class TrainingPatches(keras.utils.PyDataset):
     def draw(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Indices of the sources of batch `step` (batch,), their patches (batch, Y, X, C) and masks (batch, Y, X)."""
         rng = np.random.default_rng((self.seed, self.epoch, step))
-        chosen = rng.choice(len(self.sources), self.batch_size, p=self.probability)
-        patches = [self._draw(self.sources[i], rng) for i in chosen]
+        chosen, around = self._choose(rng)
+        patches = [self._draw(self.sources[i], rng, part) for i, part in zip(chosen, around, strict=True)]
         return chosen, np.stack([image for image, _ in patches]), np.stack([mask for _, mask in patches])
 
-    def _draw(self, source, rng):
-        return draw_patch(
-            source.image, source.mask, source.low, source.high, self.patch, self.min_fraction, self.augmentation, rng
-        )
+    def _choose(self, rng) -> tuple[np.ndarray, list]:
+        """Sources of a batch, and the class that each patch lies around, None for any."""
+        parts, n = list(self.probability), len(self.sources)
+        if parts == [None]:
+            return rng.choice(n, self.batch_size, p=self.probability[None]), parts * self.batch_size
+        around = [parts[i % len(parts)] for i in rng.integers(len(parts)) + np.arange(self.batch_size)]
+        return np.array([rng.choice(n, p=self.probability[part]) for part in around]), around
+
+    def _draw(self, source, rng, around):
+        ranges, how = (source.low, source.high), (self.patch, self.min_fraction, self.augmentation)
+        return draw_patch(source.image, source.mask, *ranges, *how, rng, around)
+
+
+def _pixels_of_classes(known: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
+    """Pixels of each class that occurs (n_masks,), of masks of which the pixels that count are given."""
+    n = 1 + max(int(one.max(initial=0)) for one in known)
+    table = np.stack([np.bincount(one, minlength=n) for one in known])
+    return {part: pixels for part, pixels in enumerate(table.T) if pixels.any()}
 
 
 class ValidationPatches(keras.utils.PyDataset):

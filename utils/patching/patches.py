@@ -30,7 +30,9 @@ def draw_position(
             best, best_share = (y, x), share
         if share >= min_fraction:
             break
-    return best if best_share >= 0 else _around_a_pixel(mask, patch, rng) or best
+    if best_share >= 0 or not counted(mask).any():
+        return best
+    return draw_around(counted(mask), patch, rng)
 
 
 def _foreground_share(window: np.ndarray) -> float:
@@ -39,14 +41,14 @@ def _foreground_share(window: np.ndarray) -> float:
     return np.count_nonzero(window > 0) / number if number else -1.0
 
 
-def _around_a_pixel(mask: np.ndarray, patch: tuple[int, int], rng: np.random.Generator) -> tuple[int, int] | None:
-    """Corner of a patch around one of the few pixels that count, None where there is none."""
-    places = np.flatnonzero(counted(mask))
-    if not len(places):
-        return None
-    middle = np.unravel_index(rng.choice(places), mask.shape)
-    ends = zip(middle, mask.shape, patch, strict=True)
-    return tuple(int(np.clip(at - side // 2, 0, size - side)) for at, size, side in ends)
+def draw_around(wanted: np.ndarray, patch: tuple[int, int], rng: np.random.Generator) -> tuple[int, int]:
+    """Draw the upper left corner (y, x) of a patch that holds a random one of the `wanted` pixels, bool (Y, X).
+
+    Where in the patch it lies is random, too: always in the middle, its place would tell its class.
+    """
+    pixel = np.unravel_index(rng.choice(np.flatnonzero(wanted)), wanted.shape)
+    sides = zip(pixel, wanted.shape, patch, strict=True)
+    return tuple(int(np.clip(at - rng.integers(side), 0, size - side)) for at, size, side in sides)
 
 
 def grid_positions(shape: tuple[int, int], patch: tuple[int, int]) -> list[tuple[int, int]]:

@@ -85,7 +85,11 @@ def fingerprint_table(fingerprint: Mapping) -> pd.DataFrame:
         ("Saturated pixels [%]", f"{100 * one['saturated_share']:.2g}", "more than a few: exposure was too long"),
         ("Noise [% of contrast]", f"{100 * one['noise']:.1f}", "below 5 is little"),
         ("Focus", f"{one['focus']:.3f}", "higher is sharper; compare with your other images only"),
-        *[(f"Told by brightness or colour alone, {per}", f"{told[per]:.2f}", "0.5 = nothing, 1 = all") for per in told],
+        *[
+            (f"Told by brightness or colour alone, {per}", f"{value:.2f}", "0.5 = nothing, 1 = all")
+            for per, value in told.items()
+            if not np.isnan(value)
+        ],
     ]
     return pd.DataFrame(rows, columns=["what", "value", "what it means"])
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.tasks.slides.test_compute import job_of, whole
 from utils.errors import SetupError
+from utils.tasks.slides import cluster
 from utils.tasks.slides.cluster import HERE, LOCAL, all_answers, connected
 
 RNG = np.random.default_rng(0)
@@ -27,6 +28,19 @@ def test_a_scheduler_without_workers_is_said():
     with LocalCluster(n_workers=0, dashboard_address=None, processes=False) as cluster:
         address = cluster.scheduler_address
         with pytest.raises(SetupError, match="has no workers"), connected(address):
+            pass
+
+
+def test_a_scheduler_with_other_versions_is_refused(monkeypatch):
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=1, dashboard_address=None, processes=False) as cluster_here:
+        with connected(cluster_here.scheduler_address) as client:
+            assert client is not None
+        here = cluster._own()
+        monkeypatch.setattr(cluster, "_own", lambda: here | {"keras": "0.1"})
+        told = rf"other versions of the software: keras {here['keras']} \(here 0.1\). Install the same"
+        with pytest.raises(SetupError, match=told), connected(cluster_here.scheduler_address):
             pass
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from utils.data.h5ad import read_h5ad
 from utils.errors import DataError
-from utils.tasks.slides.figures import scatter_plots
+from utils.tasks.slides.figures import scatter_plots, volcano
 from utils.tasks.slides.omics import beside_omics, write_beside
 
 
@@ -59,6 +59,12 @@ def test_what_is_written_opens_again(tmp_path):
     assert values.shape == (24, 24)
     assert (tmp_path / "out" / "correlations.png").stat().st_size > 5000
     assert len(scatter_plots(beside.table, beside.patients.numbers, share).axes) == 6
+
+
+def test_names_of_equal_measurements_stand_side_by_side():
+    found = pd.DataFrame({"column": ["UP", "TOO", "DOWN", "NOT"], "rho": [0.9, 0.9, -0.8, 0.1]})
+    found = found.assign(p=[1e-4, 1e-4, 1e-3, 0.7], q=[1e-3, 1e-3, 0.01, 0.7])
+    assert {one.get_text() for one in volcano(found, "Fibrosis [%]").axes[0].texts} == {"UP, TOO", "DOWN"}
 
 
 def test_few_patients_and_unknown_columns_are_said(tmp_path):

@@ -117,6 +117,7 @@ def test_a_slide_that_does_not_say_its_pixels_asks_for_the_field_of_the_form(sli
     tifffile.imwrite(slides / "P9_a.tif", np.zeros((256, 256, 3), np.uint8), photometric="rgb", tile=(64, 64))
     values = form(slides, "prediction", method="colour threshold", stain=PICROSIRIUS_RED)
     found, *_ = page.measure(values | {"result_folder": str(tmp_path / "out"), "um_per_pixel": 1.0}, None)
+    assert said[0].endswith("patients.")  # nobody asks what was drawn where slides are measured
     assert "P9_a" not in set(found.slides["slide"])
     assert "does not say how large its pixels are" in found.warnings[0]
     assert 'into the field "Slide pixel size"' in with_labels(found.warnings[0])

@@ -1,5 +1,7 @@
 """The U-Net of slides: its opponent by hand, patients on one side, what nobody annotated nowhere."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -108,7 +110,44 @@ def test_unannotated_pixels_count_in_no_table(opened):
 def test_pieces_are_stained_tissue_and_glass_alone_is_no_problem(opened):
     task, project, values = opened
     assert task.fingerprint(project)["brightfield"]
+    assert not task.fingerprint_table(project)["value"].str.contains("nan").any()
     found = task.checks(project, values["training"])
     assert list(found.tables) == ["Problems", "Uneven patients"]
     assert not len(found.tables["Problems"])
     assert task.show_understood(project) is None
+
+
+def test_every_batch_shows_all_classes_and_the_methods_say_so(opened):
+    task, project, values = opened
+    training = values["training"] | {"patch_height": 32, "patch_width": 32, "number_of_steps": 3, "number_of_epochs": 1}
+    forms = {"training": training | {"half_resolution": True, "pooling_steps": 2}, "augmentation": {}}
+    description = task.describe(project, forms["training"])
+    data = task.ingredients(project, forms, description).training_data
+    assert all({0, 1, 2} <= set(np.unique(masks)) for _, masks in (data[step] for step in range(3)))
+    assert description["balanced"]
+
+
+def test_pieces_with_most_classes_are_shown_one_of_each_patient(opened):
+    task, project, _ = opened
+    shown = task.shown(project)
+    assert len(shown) == len({one.group for one in shown}) == min(4, len({*project.split["group"]}) - 2)
+    assert all({0, 1, 2} <= set(np.unique(one.mask)) for one in shown)
+
+
+def test_a_piece_of_glass_alone_is_no_bad_piece_for_a_few_pixels(opened):
+    task, project, _ = opened
+    glass, wrong = np.array([[99, 1, 0], [0, 0, 0], [0, 0, 0]]), np.array([[0, 0, 0], [0, 60, 40], [0, 0, 0]])
+    scores = SimpleNamespace(confusions=np.stack([glass, wrong]))
+    np.testing.assert_allclose(task.quality(scores), [0.99, 0.6])
+
+
+def test_pieces_with_most_wrong_pixels_are_doubted_first(opened, monkeypatch):
+    task, project, _ = opened
+    examples = [one for one in project.examples("test") if 2 in one.mask][:2]
+    answers = {id(one.image.array): np.where(one.mask == 2, i, one.mask.clip(0)) for i, one in enumerate(examples, 1)}
+    answers[id(examples[0].image.array)][:32, :16] = 1
+    classes = project.dataset.classes
+    known = SimpleNamespace(classes=classes, class_ids=lambda array: answers[id(array)])
+    monkeypatch.setattr(task, "load", lambda folder: known)
+    table = task.disagreement(None, examples[::-1], ["test"] * 2)
+    assert table["file"].tolist() == [one.name for one in examples]

@@ -27,6 +27,8 @@ class PixelMethods:
         height, width = run.description["input"]["patch"]
         fraction = run.training.get("min_fraction")
         drawn = f", each with at least {100 * fraction:g} % of one foreground where possible" if fraction else ""
+        if run.description.get("balanced"):
+            drawn = ", around pixels of all classes in turn"
         half = ", at half the resolution of the image up to its last level" * bool(network.get("half_resolution"))
         used = {"ronneberger2015", "vanderwalt2014"} | ({"milletari2016"} if "Dice" in self._loss(run) else set())
         return Words(

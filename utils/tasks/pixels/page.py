@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
+from utils.data.examples import Example
 from utils.data.problems import Problem
 from utils.data.project import Project, describe_images
 from utils.data.uneven import class_shares
@@ -30,7 +31,11 @@ class PixelPage:
 
     def show_data(self, project: Project) -> Figure:
         """See `Task`."""
-        return self.show_examples(project.examples("training"), project.dataset.classes)
+        return self.show_examples(self.shown(project), project.dataset.classes)
+
+    def shown(self, project: Project) -> Sequence[Example]:
+        """Training images from which those that a person sees are taken."""
+        return project.examples("training")
 
     def problems(self, project: Project, training: Mapping) -> list[Problem]:
         """See `Masks`."""
@@ -39,8 +44,8 @@ class PixelPage:
     def augmentation_preview(self, project: Project, training: Mapping, augmentation: Mapping, seed: int = 0) -> Figure:
         """See `Task`; training patches."""
         patch, normalisation = self.patch_size(project, training), self.normalisation(project, training)
-        chosen = sources(project.examples("training")[:PREVIEWS], normalisation)
-        drawn = drawn_before_and_after(chosen, patch, training["min_fraction"], augmentation, seed)
+        chosen = sources(self.shown(project)[:PREVIEWS], normalisation)
+        drawn = drawn_before_and_after(chosen, patch, training.get("min_fraction", 0), augmentation, seed)
         size, images = describe_images(project)["pixel_size_um"], [one.image for one in chosen]
         return show_augmented(*drawn, project.dataset.classes, size, images)
 

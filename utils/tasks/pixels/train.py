@@ -30,6 +30,7 @@ from utils.tasks.pixels.rules import (
 )
 from utils.tasks.rules import add_length, patch_side
 from utils.training import networks
+from utils.training.batch_statistics import measure_again
 from utils.training.fit import history_table
 from utils.training.model_folder import read_model, save_model
 from utils.training.pace import seconds_per_step
@@ -149,9 +150,10 @@ class PixelTraining:
             patch,
             training["batch_size"],
             steps,
-            training["min_fraction"],
+            training.get("min_fraction", 0),
             Augmentation(**forms["augmentation"]),
             training["seed"],
+            description.get("balanced", False),
         )
         validation = ValidationPatches(
             sources(project.examples("validation"), normalisation), patch, training["batch_size"]
@@ -162,12 +164,18 @@ class PixelTraining:
             logits = keras.Model(network.input, network.get_layer("logits").output)
         if starting is not None:
             network.set_weights(starting.get_weights())
+
+        def publish(state) -> None:
+            if batches.balanced:  # patches of all classes differ much
+                measure_again(network, lambda number: batches[number][0])
+            self._publish(project, network, description, history_table(state))
+
         return Ingredients(
             logits,
             lambda: logits.compile(keras.optimizers.Adam(), segmentation_loss(training["loss"], weights)),
             batches,
             validation,
-            lambda state: self._publish(project, network, description, history_table(state)),
+            publish,
         )
 
     def _publish(self, project, network, description, history) -> None:

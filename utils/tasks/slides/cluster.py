@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from utils.errors import SetupError
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 NEEDED = {"distributed": "distributed"}
 BATCH = 4  # tiles that a worker is given at once
 IN_FLIGHT = 2  # batches for each worker that are asked for at a time: what waits for its turn stays few
+ALIKE = ("distributed", "keras", "numpy", "tiffslide")  # packages; another version may answer otherwise, or not at all
 PATIENCE = "10s"  # for a scheduler to answer
 HERE, LOCAL = "", "local"
 
@@ -62,14 +64,25 @@ def _check(client: "Client", address: str) -> None:
     """Refuse a scheduler without workers, or whose software is another one, by a SetupError."""
     if not client.scheduler_info()["workers"]:
         raise SetupError(f"The scheduler at {address} has no workers. Start some, then run the cell again.")
-    try:
-        client.get_versions(check=True)
-    except ValueError as error:
-        told = " ".join(str(error).split())[:300]
+    scheduler = {"distributed": {client.run_on_scheduler(version, "distributed")}}
+    workers = {name: set(map(str, client.run(version, name, on_error="return").values())) for name in ALIKE}
+    own = _own()
+    told = [
+        f"{name} {', '.join(sorted(there - {own[name]}))} (here {own[name]})"
+        for found in (scheduler, workers)
+        for name, there in found.items()
+        if there != {own[name]}
+    ]
+    if told:
         raise SetupError(
-            f"The scheduler at {address}, or a worker of it, has other versions of the software: {told}. Install the "
-            "same requirements.txt there."
-        ) from error
+            f"The scheduler at {address}, or a worker of it, has other versions of the software: "
+            f"{', '.join(dict.fromkeys(told))}. Install the same requirements.txt there."
+        )
+
+
+def _own() -> dict[str, str]:
+    """Versions here of what must be the same everywhere."""
+    return {name: version(name) for name in ALIKE}
 
 
 def all_answers(job: Job, numbers: Sequence[int], client: "Client | None") -> Iterator[Answer]:

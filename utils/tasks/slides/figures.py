@@ -28,14 +28,11 @@ def volcano(found: pd.DataFrame, share: str) -> Figure:
     sure = (tested["q"] < LEVEL).to_numpy()
     for chosen, colour, text in ((~sure, "0.6", "not told from chance"), (sure, "tab:red", f"found (q < {LEVEL})")):
         ax.scatter(tested["rho"][chosen], height[chosen], s=14, color=colour, label=f"{text}: {chosen.sum()}")
-    for i in tested.index[sure][:NAMED]:
-        ax.annotate(
-            str(tested["column"][i])[:24],
-            (tested["rho"][i], height[i]),
-            fontsize=8,
-            xytext=(4, 2),
-            textcoords="offset points",
-        )
+    named = tested.assign(height=height)[sure].head(NAMED)
+    for (rho, high), names in named.groupby(["rho", "height"])["column"]:  # of few patients many are equal
+        text, side = ", ".join(str(name)[:24] for name in names), -1 if rho > 0 else 1
+        places = {"ha": "right" if rho > 0 else "left", "va": "center", "xytext": (5 * side, 0)}
+        ax.annotate(text, (rho, high), fontsize=8, textcoords="offset points", **places)
     ax.set(xlim=(-1.05, 1.05), xlabel=f"Spearman's correlation with {share}", ylabel="$-\\log_{10}$ p")
     ax.axvline(0, color="0.85", zorder=0)
     ax.legend(frameon=False, loc="upper left" if len(tested) and tested["rho"].iloc[0] > 0 else "upper right")

@@ -57,7 +57,8 @@ def open_cohort(slides: Mapping) -> Cohort:
     cohort = read_cohort(resolve(slides["slide_folder"]), outlines, slides["group_rule"], slides["slide_pixel_size"])
     show_tables({"Problems": problem_table(each_once(cohort.problems))}, counted=True)
     patients = {one.patient for one in cohort.members}
-    note(f"{len(cohort.members)} slides of {len(patients)} patients; {len(cohort.annotated)} slides are annotated.")
+    drawn = f"; {len(cohort.annotated)} slides are annotated" if "annotation_folder" in slides else ""
+    note(f"{len(cohort.members)} slides of {len(patients)} patients{drawn}.")
     if cohort.patients_told:
         note(cohort.patients_told)
     return cohort

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from utils.data.contents import lacking
 from utils.data.examples import ONLY_BACKGROUND, Example
@@ -12,7 +13,11 @@ from utils.data.problems import problem_table
 from utils.data.project import Project
 from utils.data.uneven import image_features, outliers
 from utils.images.masks import counted
+from utils.images.normalise import EACH_IMAGE, TOGETHER
 from utils.images.stains import EMPTY, amounts, collagen_mask, optical_density
+from utils.metrics.pixels import PixelScores
+from utils.patching.batches import PREVIEWS
+from utils.tasks.fingerprint import fingerprint
 from utils.tasks.pixels.task import UNet
 from utils.tasks.slides.cohort import BACKGROUND, BETWEEN
 from utils.tasks.slides.compute import Network
@@ -41,15 +46,41 @@ class SlideUNet(UNet):
         self.stain, self.measured = stain, measured
 
     def describe(self, project: Project, training: Mapping) -> dict:
-        """See `Task`; what a slide is measured by belongs to the model, too."""
-        return super().describe(project, training) | {"stain": self.stain, "measured": self.measured}
+        """See `Task`; what a slide is measured by belongs to the model, too. Rare classes are learned as the others."""
+        return super().describe(project, training) | {"stain": self.stain, "measured": self.measured, "balanced": True}
 
     def fingerprint(self, project: Project) -> dict:
-        """See `NetworkTask`; a piece need not show any glass to be of stained tissue."""
-        return super().fingerprint(project) | {"brightfield": True, "coloured": True}
+        """See `NetworkTask`; a piece need not show any glass to be of stained tissue.
+
+        What brightness tells would decide about a range for each image, which a piece of a slide does not have.
+        """
+        untold = {"told_by_brightness": dict.fromkeys((EACH_IMAGE, TOGETHER), float("nan"))}
+        found = project.measure("fingerprint", lambda: fingerprint(project.examples("training"), objects=False))
+        return found | untold | {"brightfield": True, "coloured": True}
 
     def show_understood(self, project: Project) -> None:
         """See `Task`; masks of pieces were made here, so that nothing had to be understood."""
+
+    def shown(self, project: Project) -> Sequence[Example]:
+        """See `PixelPage`: of each patient the piece with most classes, as many as there is room for."""
+
+        def telling(one: Example) -> tuple[int, int]:
+            known = one.mask[counted(one.mask)]
+            return len(np.unique(known)), known.size
+
+        best = {one.group: one for one in sorted(project.examples("training"), key=telling)}
+        return sorted(best.values(), key=telling, reverse=True)[:PREVIEWS]
+
+    def quality(self, scores: PixelScores) -> np.ndarray:
+        """See `Task`: share of the annotated pixels that are right; many pieces hold one class alone."""
+        right = np.trace(scores.confusions, axis1=-2, axis2=-1)
+        return right / scores.confusions.sum(axis=(-2, -1))
+
+    def disagreement(self, folder: Path, examples: Sequence[Example], roles: Sequence[str]) -> pd.DataFrame:
+        """See `PixelScoring`; the pieces with the largest share of wrong pixels first."""
+        table = super().disagreement(folder, examples, roles)
+        wrong = table.filter(like="_percent").sum(axis=1)
+        return table.loc[wrong.sort_values(ascending=False, kind="stable").index].reset_index(drop=True)
 
     def checks(self, project: Project, training: Mapping, test_set: TestSet | None = None) -> Checks:
         """See `Task`; pieces of a slide differ, and some hold glass alone: only patients are compared."""
@@ -72,6 +103,8 @@ class SlideUNet(UNet):
     def _publish(self, project, network, description, history) -> None:
         """See `PixelTraining`; also what the pieces look like to the network."""
         super()._publish(project, network, description, history)
+        if project.fold:  # such a model tests some patients, and measures no slides
+            return
         looks = Network(self.load(project.folder), project.folder)
         pieces = project.examples("training") + project.examples("validation")
         found = np.array([_looks(looks, one) for one in pieces])
