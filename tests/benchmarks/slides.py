@@ -16,8 +16,8 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ import numpy as np
 from tests.benchmarks.measure import peak_megabytes
 from utils.runtime import load_tensorflow
 
-TILE, UNIT, UM = 400, 8000, 0.25  # pixels of a tile; of the side of the picture that is repeated; um per pixel
+TILE, UNIT, UM = 256, 8192, 0.25  # pixels of a tile; of the side of the picture that is repeated; um per pixel
 STEPS = (1, 4, 16)  # how much smaller the levels are
 CLASSES = 4
 
@@ -174,14 +174,9 @@ def write_slide(path: Path, side: int) -> None:
     with tifffile.TiffWriter(path, bigtiff=True) as file:
         for step in STEPS:
             small = unit[::step, ::step]
-            repeats = -(-side // UNIT)
             options = {"resolution": (1e4 / UM / step,) * 2, "subfiletype": int(step > 1), **form}
-            if len(small) % TILE:
-                whole = np.tile(small, (repeats, repeats, 1))[: side // step, : side // step]
-                file.write(np.ascontiguousarray(whole), tile=(256, 256), **options)
-            else:
-                shape = (side // step, side // step, 3)
-                file.write(encoded(small, shape), shape=shape, dtype=np.uint8, tile=(TILE, TILE), **options)
+            shape = (side // step, side // step, 3)
+            file.write(encoded(small, shape), shape=shape, dtype=np.uint8, tile=(TILE, TILE), **options)
 
 
 def encoded(unit: np.ndarray, shape: tuple[int, ...]):
@@ -273,29 +268,31 @@ def measure(given: argparse.Namespace) -> dict:
 
 
 def watched(source):
-    """Count what the network is given; returns a function that says how many CPU-seconds all of that takes alone."""
+    """Returns a function that says how many CPU-seconds the network has taken so far.
+
+    These are of the thread that calls it while it does, and of all threads that TensorFlow, not Python, has started.
+    """
+    import psutil
+
     from utils.tasks.slides.compute import _engine
 
     engine = _engine(source)
-    original, shapes = engine._call, Counter()
+    original, own = engine._call, [0.0]
 
     def call(given):
-        shapes[given.shape] += 1
-        return original(given)
+        start = time.thread_time()
+        answer = original(given)
+        own[0] += time.thread_time() - start
+        return answer
 
-    def alone() -> float:
-        total = 0.0
-        for shape, times in shapes.items():
-            region, took = np.random.default_rng(0).random(shape, np.float32), []
-            for _ in range(3):
-                start = time.process_time()
-                original(region)
-                took.append(time.process_time() - start)
-            total += times * min(took)
-        return total
+    def seconds() -> float:
+        python = {one.native_id for one in threading.enumerate()}
+        threads = (one for one in psutil.Process().threads() if one.id not in python)
+        return own[0] + sum(one.user_time + one.system_time for one in threads)
 
     engine._call = call
-    return alone
+    before = seconds()
+    return lambda: seconds() - before
 
 
 def workers(given: argparse.Namespace) -> None:

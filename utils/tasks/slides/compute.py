@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache, reduce
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from utils.errors import ModelError
-from utils.images.normalise import TOGETHER, asked_by, normalisation_range, normalise
+from utils.images.normalise import TOGETHER, asked_by, normalisation_range
 from utils.images.slides import Slide, open_slide
 from utils.images.stains import EMPTY, collagen_mask, optical_density
 from utils.tasks.slides.tiles import NOT_TISSUE, Grid
@@ -118,14 +118,19 @@ class Network(Engine):
         self.largest = int(np.clip((MEMORY / memory_per_pixel(settings)) ** 0.5, SMALLEST + 2 * self.margin, LARGEST))
         deepest = next(one.input for one in whole.layers if isinstance(one, keras.layers.UpSampling2D))
         both = keras.Model(whole.input, [whole.output, deepest])
-        signature = [tf.TensorSpec((None, None, None, whole.input_shape[-1]), tf.float32)]
-        self._call = tf.function(lambda x: both(x, training=False), input_signature=signature)
+        low, high = normalisation_range(np.empty((1, 1, 1)), self.normalisation)
+
+        def look(region: tf.Tensor) -> list[tf.Tensor]:
+            """As `normalise` does, without a copy that has to be handed over."""
+            return both((tf.cast(region, tf.float32) - low) / (high - low), training=False)
+
+        signature = [tf.TensorSpec((None, None, None, whole.input_shape[-1]), tf.uint8)]
+        self._call = tf.function(look, input_signature=signature, autograph=False)
         self.n_features = 2 * whole.input_shape[-1] + deepest.shape[-1]
 
     def look(self, region: np.ndarray, tissue: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See `Engine`."""
-        given = normalise(region, *normalisation_range(region, self.normalisation))
-        probabilities, deepest = (one[0].numpy() for one in self._call(given[np.newaxis]))
+        probabilities, deepest = (one[0].numpy() for one in self._call(region[np.newaxis]))
         probabilities = probabilities[tuple(slice(self.margin, side - self.margin) for side in tissue.shape)]
         ids = probabilities.argmax(axis=-1).astype(np.uint8)
         if len(self.names) == 2:
@@ -258,11 +263,6 @@ class Job:
         """Which pixels (side, side) of a tile are tissue."""
         return self.tissue.window(self.grid.corner(number), self.grid.side, self.downsample)
 
-    def part_of(self, number: int) -> tuple[slice, slice]:
-        """Rows and columns of a tile that are computed: all of its tissue lies there."""
-        tissue = self.tissue_of(number)
-        return tuple(_part(tissue.any(axis=axis)) for axis in (1, 0))
-
 
 def _part(wanted: np.ndarray) -> slice:
     """The smallest piece of a line, in multiples of `PART`, that holds all that is wanted (n,) bool; one at least."""
@@ -300,33 +300,42 @@ class Answer:
     numbers: np.ndarray
 
 
+class _Piece(NamedTuple):
+    """What is computed of a tile: its rows and columns that hold tissue, which pixels of these do, and their colours.
+
+    The colours (height, width, 3), uint8, are also those of what the engine sees around it.
+    """
+
+    number: int
+    place: tuple[slice, slice]
+    tissue: np.ndarray
+    region: np.ndarray
+
+
 def answers(job: Job, numbers: Sequence[int]) -> Iterator[Answer]:
     """Compute tiles, one after the other."""
     waiting, following = deque(), iter(numbers)
     with ThreadPoolExecutor(1) as reader:  # one: a file is read by one at a time anyway
         while True:
-            for number in islice(following, AHEAD + 1 - len(waiting)):
-                waiting.append((number, reader.submit(_read, job, number)))
+            waiting += [reader.submit(_read, job, number) for number in islice(following, AHEAD + 1 - len(waiting))]
             if not waiting:
                 return
-            number, region = waiting.popleft()
-            yield _answer(job, number, region.result())
+            yield _answer(job, waiting.popleft().result())
 
 
-def _read(job: Job, number: int) -> np.ndarray:
-    """Colours (height, width, 3), uint8, of the part of a tile that is computed, with what the engine sees around it."""
-    margin, parts = job.engine.margin, job.part_of(number)
+def _read(job: Job, number: int) -> _Piece:
+    tissue, margin = job.tissue_of(number), job.engine.margin
+    place = tuple(_part(tissue.any(axis=axis)) for axis in (1, 0))
     corner = job.grid.corner(number)
-    y, x = ((place + part.start - margin) * job.downsample for place, part in zip(corner, parts, strict=True))
-    height, width = (part.stop - part.start + 2 * margin for part in parts)
-    return job.opened.read(x, y, width, height, job.um_per_pixel)
+    y, x = ((start + part.start - margin) * job.downsample for start, part in zip(corner, place, strict=True))
+    height, width = (part.stop - part.start + 2 * margin for part in place)
+    return _Piece(number, place, tissue[place], job.opened.read(x, y, width, height, job.um_per_pixel))
 
 
-def _answer(job: Job, number: int, region: np.ndarray) -> Answer:
-    engine, parts = job.engine, job.part_of(number)
-    tissue = job.tissue_of(number)[parts]
-    ids, uncertain, looks = engine.look(region, np.pad(tissue, engine.margin))
+def _answer(job: Job, piece: _Piece) -> Answer:
+    engine, tissue = job.engine, piece.tissue
+    ids, uncertain, looks = engine.look(piece.region, np.pad(tissue, engine.margin))
     counts = np.bincount(ids[tissue], minlength=len(engine.names))
     whole = np.full((job.grid.side,) * 2, NOT_TISSUE, np.uint8)
-    whole[parts] = np.where(tissue, ids, NOT_TISSUE)
-    return Answer(number, whole, np.concatenate([counts, [np.count_nonzero(uncertain & tissue)], looks]))
+    whole[piece.place] = np.where(tissue, ids, NOT_TISSUE)
+    return Answer(piece.number, whole, np.concatenate([counts, [np.count_nonzero(uncertain & tissue)], looks]))
