@@ -170,6 +170,7 @@ def test_the_same_versions_and_a_later_patch_of_python_are_fine():
 
 def test_what_ends_on_workers_is_a_sentence():
     from distributed import KilledWorker
+    from distributed.comm import CommClosedError
 
     def raising(error):
         raise error
@@ -178,6 +179,7 @@ def test_what_ends_on_workers_is_a_sentence():
         (ModuleNotFoundError("No module named 'utils'"), "Start the workers in the folder of the project"),
         (KilledWorker("compute", None, 3), "too little memory"),
         (CancelledError(), "no longer answers"),
+        (CommClosedError("Connection reset by peer"), "no longer answers"),
     ):
         with pytest.raises(SetupError, match=said):
             _found(lambda one=error: raising(one))

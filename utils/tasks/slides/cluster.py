@@ -124,6 +124,7 @@ def _submitted(client: "Client", job: Job, numbers: Sequence[int]):
 def _found(ask: Callable[[], Any]) -> Any:
     """What workers answer; SetupError where they cannot."""
     from distributed import KilledWorker
+    from distributed.comm import CommClosedError
 
     try:
         return ask()
@@ -137,7 +138,7 @@ def _found(ask: Callable[[], Any]) -> Any:
             "The same tiles ended several workers, one after the other: they may have too little memory, 2 GB for each "
             "are enough. Start workers with more, then run the cell again: what is done is kept."
         ) from error
-    except CancelledError as error:
+    except (CancelledError, CommClosedError) as error:
         raise SetupError(
             "The scheduler no longer answers. Start it and its workers again, then run the cell again: what is done is "
             "kept."
