@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 import tifffile
+from scipy.sparse import csr_array
 
 from utils import runtime
 from utils.errors import DataError
@@ -27,6 +28,7 @@ SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".scn", ".bif", ".btf")
 WHITE = 255  # what lies beside the slide
 AT_ONCE = 1 << 21  # pixels of a level that are decoded at a time
 LARGEST_PIECE = 1 << 26  # pixels that have to be decoded for any one of them
+PARTS = 64  # of a pixel: then sums are exact, and do not depend on where a region begins
 ENOUGH = 1.001  # a level this much coarser than what is asked for is as good: sizes of levels are rounded
 TELLS_ITSELF = ("aperio", "leica")  # their own notes know the size of a pixel, not the tags of TIFF
 REMEDY = "Write the width of its pixels in um (the scanner or QuPath knows it) into the field slide_pixel_size."
@@ -286,14 +288,19 @@ def _full(place: int, downsample: float) -> int:
 
 def _averaged(pixels: np.ndarray, edges: np.ndarray, axis: int) -> np.ndarray:
     """Means of `pixels` (uint8) between `edges` (n + 1,) along an axis, parts of pixels counted as such; uint8."""
-    step = (edges[-1] - edges[0]) / (len(edges) - 1)
-    first = round(edges[0])
-    if abs(step - 1) < 1e-6 and abs(edges[0] - first) < 1e-6:
-        return pixels.take(np.arange(first, first + len(edges) - 1), axis)
+    n, length = len(edges) - 1, pixels.shape[axis]
+    if edges[-1] - edges[0] > n / 2:
+        edges = np.rint(edges * PARTS) / PARTS
+    edges = np.clip(edges, 0, length)
+    first = np.minimum(np.floor(edges[:-1]).astype(int), length - 1)
+    many = np.maximum(np.ceil(edges[1:]).astype(int) - first, 1)
+    if many.max() == 1:
+        return pixels.take(first, axis)
+    rows, ends = np.repeat(np.arange(n), many), many.cumsum()
+    columns = np.arange(ends[-1]) - np.repeat(ends - many - first, many)
+    parts = np.minimum(columns + 1, edges[rows + 1]) - np.maximum(columns, edges[rows])
+    weights = csr_array((parts.astype(np.float32), columns, np.append(0, ends)), shape=(n, length))
     pixels = np.moveaxis(pixels, axis, 0)
-    sums = np.zeros((len(pixels) + 1, *pixels.shape[1:]), np.float64)
-    np.cumsum(pixels, axis=0, out=sums[1:])
-    edges = np.clip(edges, 0, len(pixels))
-    below = np.minimum(np.floor(edges).astype(int), len(pixels) - 1)
-    at = sums[below] + (edges - below).reshape(-1, *[1] * (pixels.ndim - 1)) * pixels[below]
-    return np.moveaxis(np.rint(np.diff(at, axis=0) / step).astype(np.uint8), 0, axis)
+    sums = weights @ pixels.reshape(length, -1).astype(np.float32)
+    means = np.rint(sums / np.diff(edges).astype(np.float32)[:, np.newaxis]).astype(np.uint8)
+    return np.moveaxis(means.reshape(n, *pixels.shape[1:]), 0, axis)

@@ -6,27 +6,29 @@ and what it answers does not depend on who else works.
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, reduce
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from utils.errors import ModelError
-from utils.images.normalise import TOGETHER, asked_by, normalisation_range, normalise
+from utils.images.normalise import TOGETHER, asked_by, normalisation_range
 from utils.images.slides import Slide, open_slide
 from utils.images.stains import EMPTY, collagen_mask, optical_density
 from utils.tasks.slides.tiles import NOT_TISSUE, Grid
 from utils.training.networks import input_multiple, reach
 
-LARGEST = 1024  # pixels of the side of what the network is given
+LARGEST, SMALLEST = 1024, 256  # pixels of the side of what an engine is given
+MEMORY = 300e6  # bytes that a network may need for it
 STEP = 32  # sides of tiles are multiples of it: smaller copies of the map are made of tiles, too
+PART = 128  # what is computed of a tile are the rows and columns that hold tissue, in multiples of it: few shapes
 AHEAD = 2  # tiles that are read while one is computed
 SURE = 0.7  # probability of the most probable class below which a pixel is uncertain
 
@@ -65,13 +67,19 @@ class Engine(ABC):
         Of the classes, by their ids.
     margin
         Pixels around a tile that it looks at.
+    step
+        Sides of what it is given are multiples of it.
     n_features
         How many numbers say what a tile looks like to it.
+    largest
+        Side of what it should be given, in pixels.
     """
 
     names: Sequence[str]
     margin: int
+    step: int
     n_features: int
+    largest: int
 
     @abstractmethod
     def look(self, region: np.ndarray, tissue: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -105,23 +113,39 @@ class Network(Engine):
             )
         settings, whole = predictor.description["network"], predictor.network
         levels = settings["pooling_steps"], settings["half_resolution"]
-        self.margin = -(-reach(*levels) // input_multiple(*levels)) * input_multiple(*levels)
+        self.step = input_multiple(*levels)
+        self.margin = -(-reach(*levels) // self.step) * self.step
+        self.largest = int(np.clip((MEMORY / memory_per_pixel(settings)) ** 0.5, SMALLEST + 2 * self.margin, LARGEST))
         deepest = next(one.input for one in whole.layers if isinstance(one, keras.layers.UpSampling2D))
         both = keras.Model(whole.input, [whole.output, deepest])
-        signature = [tf.TensorSpec((None, None, None, whole.input_shape[-1]), tf.float32)]
-        self._call = tf.function(lambda x: both(x, training=False), input_signature=signature)
+        low, high = normalisation_range(np.empty((1, 1, 1)), self.normalisation)
+
+        def look(region: tf.Tensor) -> list[tf.Tensor]:
+            """As `normalise` does, without a copy that has to be handed over."""
+            return both((tf.cast(region, tf.float32) - low) / (high - low), training=False)
+
+        signature = [tf.TensorSpec((None, None, None, whole.input_shape[-1]), tf.uint8)]
+        self._call = tf.function(look, input_signature=signature, autograph=False)
         self.n_features = 2 * whole.input_shape[-1] + deepest.shape[-1]
 
     def look(self, region: np.ndarray, tissue: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See `Engine`."""
-        given = normalise(region, *normalisation_range(region, self.normalisation))
-        probabilities, deepest = (one[0].numpy() for one in self._call(given[np.newaxis]))
-        inner = slice(self.margin, len(region) - self.margin)
-        probabilities = probabilities[inner, inner]
+        probabilities, deepest = (one[0].numpy() for one in self._call(region[np.newaxis]))
+        probabilities = probabilities[tuple(slice(self.margin, side - self.margin) for side in tissue.shape)]
         ids = probabilities.argmax(axis=-1).astype(np.uint8)
         if len(self.names) == 2:
             ids = (probabilities[..., 1] > self.threshold).astype(np.uint8)
-        return ids, probabilities.max(axis=-1) < SURE, features(region, deepest, tissue)
+        most = reduce(np.maximum, np.moveaxis(probabilities, -1, 0))  # many times faster than along the last axis
+        return ids, most < SURE, features(region, deepest, tissue)
+
+
+def memory_per_pixel(network: Mapping[str, Any]) -> float:
+    """About how many bytes a `utils.training.networks.unet` needs for a pixel where it needs most.
+
+    That is where it comes back to its highest resolution: what comes from below, what was kept, and both side by side.
+    """
+    filters = network["filters"]
+    return 4 * (3.5 * filters + 6 if network["half_resolution"] else 7 * filters)
 
 
 def features(region: np.ndarray, deepest: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -132,16 +156,25 @@ def features(region: np.ndarray, deepest: np.ndarray, mask: np.ndarray) -> np.nd
     """
     if not mask.any():
         return np.full(2 * region.shape[-1] + deepest.shape[-1], np.nan)
-    density, step = optical_density(region[mask]).astype(np.float64), len(mask) // len(deepest)
-    shares = mask.reshape(len(deepest), step, -1, step).mean(axis=(1, 3))
-    deep = np.average(deepest.reshape(-1, deepest.shape[-1]), axis=0, weights=shares.ravel())
-    return np.concatenate([density.mean(axis=0), density.std(axis=0), deep])
+    step = len(mask) // len(deepest)
+    shares = mask.reshape(len(deepest), step, -1, step).mean(axis=(1, 3), dtype=np.float32)
+    deep = np.tensordot(shares, deepest, 2) / shares.sum()
+    return np.concatenate([*density_of(region, mask), deep.astype(np.float64)])
+
+
+def density_of(region: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation (3,) of the optical density of each colour where `mask` says so, float64."""
+    levels = optical_density(np.arange(256, dtype=np.uint8)).astype(np.float64)
+    counts = np.stack([np.bincount(one[mask], minlength=256) for one in np.moveaxis(region, -1, 0)])
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    mean = shares @ levels
+    return mean, np.sqrt(np.einsum("ij,ij->i", shares, (levels - mean[:, np.newaxis]) ** 2))
 
 
 class Colour(Engine):
     """A threshold on the stain of collagen, without any network: glass, tissue, collagen."""
 
-    names, margin, n_features = ("glass", "tissue", "collagen"), 0, 6
+    names, margin, step, n_features, largest = ("glass", "tissue", "collagen"), 0, 1, 6, LARGEST
 
     def __init__(self, stain: str, threshold: float | None):
         self.stain, self.threshold = stain, threshold
@@ -151,8 +184,8 @@ class Colour(Engine):
         density = optical_density(region)
         collagen = collagen_mask(region, self.stain, self.threshold)
         ids = np.where(collagen, 2, density.mean(axis=-1) > EMPTY).astype(np.uint8)
-        known = density[tissue] if tissue.any() else np.full((1, 3), np.nan)
-        return ids, np.zeros(ids.shape, bool), np.concatenate([known.mean(axis=0), known.std(axis=0)])
+        known = np.concatenate(density_of(region, tissue)) if tissue.any() else np.full(self.n_features, np.nan)
+        return ids, np.zeros(ids.shape, bool), known
 
 
 @dataclass(frozen=True)
@@ -223,11 +256,19 @@ class Job:
     def grid(self) -> Grid:
         """Tiles of the whole slide."""
         shape = tuple(int(-(-length // self.downsample)) for length in (self.opened.height, self.opened.width))
-        return Grid(shape, self.side or (LARGEST - 2 * self.engine.margin) // STEP * STEP)
+        engine, step = self.engine, max(STEP, self.engine.step)
+        return Grid(shape, self.side or (engine.largest - 2 * engine.margin) // step * step)
 
     def tissue_of(self, number: int) -> np.ndarray:
         """Which pixels (side, side) of a tile are tissue."""
         return self.tissue.window(self.grid.corner(number), self.grid.side, self.downsample)
+
+
+def _part(wanted: np.ndarray) -> slice:
+    """The smallest piece of a line, in multiples of `PART`, that holds all that is wanted (n,) bool; one at least."""
+    places = np.flatnonzero(wanted)
+    first, last = (places[0], places[-1]) if len(places) else (0, 0)
+    return slice(first // PART * PART, min((last // PART + 1) * PART, len(wanted)))
 
 
 @lru_cache(maxsize=2)
@@ -259,30 +300,42 @@ class Answer:
     numbers: np.ndarray
 
 
+class _Piece(NamedTuple):
+    """What is computed of a tile: its rows and columns that hold tissue, which pixels of these do, and their colours.
+
+    The colours (height, width, 3), uint8, are also those of what the engine sees around it.
+    """
+
+    number: int
+    place: tuple[slice, slice]
+    tissue: np.ndarray
+    region: np.ndarray
+
+
 def answers(job: Job, numbers: Sequence[int]) -> Iterator[Answer]:
     """Compute tiles, one after the other."""
     waiting, following = deque(), iter(numbers)
     with ThreadPoolExecutor(1) as reader:  # one: a file is read by one at a time anyway
         while True:
-            for number in islice(following, AHEAD + 1 - len(waiting)):
-                waiting.append((number, reader.submit(_read, job, number)))
+            waiting += [reader.submit(_read, job, number) for number in islice(following, AHEAD + 1 - len(waiting))]
             if not waiting:
                 return
-            number, region = waiting.popleft()
-            yield _answer(job, number, region.result())
+            yield _answer(job, waiting.popleft().result())
 
 
-def _read(job: Job, number: int) -> np.ndarray:
-    """Colours (side + 2 margins, side + 2 margins, 3), uint8, of a tile and of what the engine sees around it."""
-    margin = job.engine.margin
-    y, x = ((place - margin) * job.downsample for place in job.grid.corner(number))
-    side = job.grid.side + 2 * margin
-    return job.opened.read(x, y, side, side, job.um_per_pixel)
+def _read(job: Job, number: int) -> _Piece:
+    tissue, margin = job.tissue_of(number), job.engine.margin
+    place = tuple(_part(tissue.any(axis=axis)) for axis in (1, 0))
+    corner = job.grid.corner(number)
+    y, x = ((start + part.start - margin) * job.downsample for start, part in zip(corner, place, strict=True))
+    height, width = (part.stop - part.start + 2 * margin for part in place)
+    return _Piece(number, place, tissue[place], job.opened.read(x, y, width, height, job.um_per_pixel))
 
 
-def _answer(job: Job, number: int, region: np.ndarray) -> Answer:
-    engine, tissue = job.engine, job.tissue_of(number)
-    ids, uncertain, looks = engine.look(region, np.pad(tissue, engine.margin))
+def _answer(job: Job, piece: _Piece) -> Answer:
+    engine, tissue = job.engine, piece.tissue
+    ids, uncertain, looks = engine.look(piece.region, np.pad(tissue, engine.margin))
     counts = np.bincount(ids[tissue], minlength=len(engine.names))
-    ids[~tissue] = NOT_TISSUE
-    return Answer(number, ids, np.concatenate([counts, [np.count_nonzero(uncertain & tissue)], looks]))
+    whole = np.full((job.grid.side,) * 2, NOT_TISSUE, np.uint8)
+    whole[piece.place] = np.where(tissue, ids, NOT_TISSUE)
+    return Answer(piece.number, whole, np.concatenate([counts, [np.count_nonzero(uncertain & tissue)], looks]))

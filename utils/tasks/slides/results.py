@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import shapely
 
 from utils.errors import DataError
 from utils.files import atomic, meaningful, write_csv
-from utils.images.annotations import mask_features
-from utils.images.geojson import write_geojson
+from utils.images.geojson import ANNOTATION, feature, write_geojson
 from utils.images.stains import H_AND_E
 from utils.images.tissue import TISSUE, Tissue, find_tissue
 from utils.pages.colours import class_colours
@@ -23,6 +23,7 @@ from utils.tasks.slides.cohort import Member
 from utils.tasks.slides.compute import FromModel, FromStain, Job, Where
 from utils.tasks.slides.figures import heat_map
 from utils.tasks.slides.measure import Share, blocks, tables
+from utils.tasks.slides.outlines import class_outline
 from utils.tasks.slides.predict import compute_slide
 from utils.tasks.slides.tiles import NOT_TISSUE, TileStore, write_class_map
 from utils.tasks.slides.unlike import FILE as LOOKS
@@ -240,16 +241,16 @@ def outlines(member: Member, order: Order, job: Job, store: TileStore, colours: 
     step = 1
     while 2 * step * order.um_per_pixel <= order.tolerance_um and store.grid.side % (2 * step) == 0:
         step *= 2
-    small = store.map(step)
-    known = [{**one, "colour": colours[one["id"]]} for one in order.classes[1:]]
-    full = job.downsample * step
-    tolerance = order.tolerance_um / member.slide.um
+    tolerance = order.tolerance_um / order.um_per_pixel / step
     counts = np.nansum(store.counts[:, : len(order.classes)], axis=0)
     area = (order.um_per_pixel / 1000) ** 2
-    by_name = {str(one["name"]): counts[one["id"]] * area for one in order.classes}
-    measured = {order.share.column: 100 * float(order.share.of(counts))}
-    for one in mask_features(small, known, full, identity=member.name, tolerance=tolerance):
-        name = one["properties"]["classification"]["name"]
-        numbers = {f"{name} [mm2]": by_name[name], **(measured if name == order.share.name else {})}
-        one["properties"]["measurements"] = {key: float(value) for key, value in numbers.items()}
-        yield one
+    for one in order.classes[1:]:
+        number, name = one["id"], str(one["name"])
+        found = class_outline(store, number, step, tolerance)
+        if found.is_empty:
+            continue
+        moved = shapely.transform(found, lambda points: points * (job.downsample * step))
+        measured = {f"{name} [mm2]": counts[number] * area}
+        if name == order.share.name:
+            measured[order.share.column] = 100 * float(order.share.of(counts))
+        yield feature(moved, ANNOTATION, f"{member.name} {name}", name, colours[number], measured)

@@ -108,10 +108,19 @@ class TileStore:
 
     def map(self, downsample: int = 1) -> np.ndarray:
         """Class map (Y, X), uint8, made smaller: every `downsample`-th pixel down and across."""
-        rows, columns = self.grid.size
-        small = [[self.small(row * columns + i, downsample) for i in range(columns)] for row in range(rows)]
-        height, width = (-(-length // downsample) for length in self.grid.shape)
-        return np.block(small)[:height, :width]
+        height = -(-self.grid.shape[0] // downsample)
+        return np.concatenate([self._row(row, downsample) for row in range(self.grid.size[0])])[:height]
+
+    def band(self, row: int, downsample: int = 1) -> np.ndarray:
+        """What of `map` lies in a row of tiles, and below it the first line of the next row where there is one."""
+        height = -(-self.grid.shape[0] // downsample) - row * (self.grid.side // downsample)
+        below = [self._row(row + 1, downsample)[:1]] if row + 1 < self.grid.size[0] else []
+        return np.concatenate([self._row(row, downsample), *below])[:height]
+
+    def _row(self, row: int, downsample: int) -> np.ndarray:
+        """A row of tiles, made smaller, as wide as the map."""
+        columns, width = self.grid.size[1], -(-self.grid.shape[1] // downsample)
+        return np.hstack([self.small(row * columns + i, downsample) for i in range(columns)])[:, :width]
 
     def small(self, number: int, downsample: int) -> np.ndarray:
         """Every `downsample`-th pixel, down and across, of a tile; `downsample` divides its side."""
