@@ -434,6 +434,10 @@ page.conclude(task, result, model_folder, project, checks)
 # classified: `object_classes.csv`, `object_class_counts.csv` (each class in each image), and pictures with the objects
 # in the colours of their classes.
 #
+# **A time-lapse of single cells**: name a table with the columns `file`, `track` (which cell) and `frame` in *Track
+# table* (under Advanced). In `classes_along_tracks.csv` the class of each image then follows from all images of its
+# cell, in the order in which phases of division can follow each other, so that one odd image is mended.
+#
 # It went well when the pictures of each class below look alike. With a model trained earlier this section alone will do
 # (Colab: sections 1, 2 and 6): *Model folder* lists the models that are there.
 
@@ -471,6 +475,9 @@ class Prediction(Form):
     qupath = Enum(
         ["automatic", "yes", "no"], help="outlines for QuPath; automatic = of images whose pixel size is known"
     ).tag(advanced=True)
+    track_table = Unicode("", help="CSV with file, track, frame of a time-lapse; empty = each image alone").tag(
+        path="file", advanced=True
+    )
 
 
 prediction = Prediction(**overrides.get("prediction", {}))
@@ -488,7 +495,8 @@ from utils.tasks import page
 from utils.tasks.classes.task import Classification
 
 given = {"axes": prediction.axes, "pixel_size": prediction.pixel_size, "qupath": prediction.qupath}
-page.show_prediction(Classification(), chosen, labels=chosen.labels, **given)
+tracks = resolve(prediction.track_table) if prediction.track_table else None
+page.show_prediction(Classification(), chosen, labels=chosen.labels, tracks=tracks, **given)
 
 # %% [markdown]
 # ## 7. Export

@@ -18,6 +18,7 @@ from utils.pages.pictures import file_stems, montage, thumbnail, write_png
 from utils.paths import set_aside
 from utils.tasks.classes.batches import prepared, seen_by_forest
 from utils.tasks.classes.forest import FOREST, Forest, load_forest, mixed, share_of
+from utils.tasks.classes.tracks import ALONG, along_tracks, read_track_table
 from utils.tasks.portable import Portable
 from utils.tasks.results import (
     Found,
@@ -150,12 +151,19 @@ class CropResults(Results):
 
     Images, in sub-folders too, are of one object each; for the columns of the table see `prediction_table`. A montage
     of each class shows at most 100 images, from the most to the least probable.
+
+    Parameters
+    ----------
+    tracks
+        CSV file that says which image shows which cell and when: classes_along_tracks.csv is written, too, see
+        `utils.tasks.classes.tracks`.
     """
 
     verb, recursive = "classified", True
 
-    def __init__(self, *given, **more):
+    def __init__(self, *given, tracks: Path | None = None, **more):
         super().__init__(*given, **more)
+        self.tracks = None if tracks is None else read_track_table(tracks)
         self.table, self.earlier = GrowingTable(self.folder / PREDICTIONS), []
 
     def files(self) -> list[Path]:
@@ -195,6 +203,7 @@ class CropResults(Results):
         """See `Results`."""
         write_csv(self.folder / REVIEW, review_table(table))
         write_csv(self.folder / SHARES, *self.remarked([counts_by_class(table, self.predictor.classes)]))
+        self._along_tracks(table)
         for path in self.earlier:
             path.unlink(missing_ok=True)
         for one, path in zip(self.predictor.classes, self._montages(), strict=True):
@@ -203,6 +212,15 @@ class CropResults(Results):
     def summary(self, table: pd.DataFrame) -> dict[str, pd.DataFrame]:
         """See `Results`."""
         return {HOW_MANY: counts_by_class(table, self.predictor.classes)}
+
+    def _along_tracks(self, table: pd.DataFrame) -> None:
+        """Write classes along tracks where these are known; those of an earlier prediction are of another one."""
+        if self.tracks is None:
+            (self.folder / ALONG).unlink(missing_ok=True)
+            return
+        found, told = along_tracks(table, self.tracks, [one["name"] for one in self.predictor.classes], PREFIX)
+        write_csv(self.folder / ALONG, *self.remarked([found]))
+        self.warnings += told
 
     def _name(self, file: Path) -> str:
         return file.relative_to(self.images).as_posix()

@@ -9,6 +9,7 @@ from utils.data.crops import CropSet, load_crops
 from utils.data.problems import raise_errors
 from utils.data.project import Project, open_crops
 from utils.data.splits import stratified_split
+from utils.errors import DataError
 from utils.images.normalise import asked_by
 from utils.paths import resolve
 from utils.samples import CLASSIFICATION, sample_of
@@ -64,9 +65,11 @@ class Classification(ClassTraining, ClassScoring, ClassMethods, ClassPage, Netwo
         groups, ids = [one.group for one in project.dataset.examples], self.class_ids(project)
         return stratified_split([groups[i] for i in chosen], [ids[i] for i in chosen], 0, percentage_validation, seed)
 
-    def results(self, *given, labels: Path | None = None, **more) -> Results:
-        """See `Task`; with `labels` every object of segmented images is classified."""
-        return CellResults(*given, labels=labels, **more) if labels else CropResults(*given, **more)
+    def results(self, *given, labels: Path | None = None, tracks: Path | None = None, **more) -> Results:
+        """See `Task`; with `labels` every object of segmented images is classified, `tracks` are of whole images."""
+        if labels and tracks:
+            raise DataError("A track table is of whole images. Leave the field track_table or label_folder empty.")
+        return CellResults(*given, labels=labels, **more) if labels else CropResults(*given, tracks=tracks, **more)
 
     def settings(self, training: Mapping, start: Start) -> dict:
         """See `NetworkTask`."""
