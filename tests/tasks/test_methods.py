@@ -279,6 +279,18 @@ def test_the_text_is_whole(task):
     assert not re.search(r"\b(excellent|powerful|state.of.the.art|novel|easy|robust|best performing)\b", text)
 
 
+@pytest.mark.parametrize("chosen", [None, 41])
+def test_several_classes_of_pixels(chosen):
+    given = content("unet")
+    given["description"]["classes"].append({"id": 2, "name": "fibrosis", "value": 2, "group": None})
+    given["description"]["share_images"] = chosen
+    text = told("unet", given)
+    assert ("cover the same shares" in text) == bool(chosen)
+    assert "was given its most probable class" in text
+    if chosen:
+        assert f"{chosen - given['roles']['validation']} of the training images" in text
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_models_of_earlier_versions_leave_out_what_they_do_not_say(task):
     given = content(task)

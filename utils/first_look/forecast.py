@@ -16,7 +16,7 @@ PRESETS = ("Try out", "Quick on a CPU", "Default")
 DEFAULT = PRESETS[-1]
 # Pixels that a network learns from in all, as the rules of the tasks say; "Default" has 100 rounds of all images.
 WORK = {
-    "unet_segmentation": {"Quick on a CPU": 125e6, "Try out": 16e6},
+    "unet_segmentation": {"Quick on a CPU": 150e6, "Try out": 16e6},
     "stardist_segmentation": {"Quick on a CPU": 500e6, "Try out": 40e6},
 }
 ROUNDS = {"Try out": 15, "Quick on a CPU": 120, DEFAULT: 100}  # of a classifier

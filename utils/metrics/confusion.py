@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 NOT_COUNTED = -1  # in true masks; `utils.images.masks.IGNORED`, which this room may not import
+OFFSET_ROUNDS = 30  # of an iteration that is done after ten, as a rule
+LARGEST_OFFSET = 1  # e times as likely: a class that a network does not know must not be strewn about at random
 THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(1, 20))
 
 
@@ -136,3 +138,38 @@ def best_threshold(
     mean = np.where(exists, iou, 0).sum(axis=0) / np.maximum(exists.sum(axis=0), 1)
     best = grid[np.isclose(mean, np.max(mean), rtol=0, atol=1e-12)]
     return float(best[np.argmin(np.abs(best - 0.5))])
+
+
+def offsets_for_shares(y_true: np.ndarray, log_p: np.ndarray) -> np.ndarray:
+    """What to add to each class's log-probability so that the most probable classes cover the shares of the true ones.
+
+    A loss that gives rare classes more weight makes them be predicted too large, and with them the shares that are read
+    off; with two classes a threshold puts this right.
+
+    Parameters
+    ----------
+    y_true
+        (n,) class ids; pixels whose class is -1 are not counted.
+    log_p
+        (n, classes) logarithms of probabilities, up to a number for each pixel: logits will do.
+
+    Returns
+    -------
+    (classes,) float64, -1 to 1; 0 for classes that occur nowhere in `y_true`.
+    """
+    log_p, y_true = log_p[y_true != NOT_COUNTED].astype(float), y_true[y_true != NOT_COUNTED]
+    n_classes = log_p.shape[1]
+    wanted = np.bincount(y_true, minlength=n_classes) / max(len(y_true), 1)
+    there, smallest = wanted > 0, 0.5 / max(len(y_true), 1)
+    if not there.any():
+        return np.zeros(n_classes)
+    offsets, best, least = np.zeros(n_classes), np.zeros(n_classes), np.inf
+    for _ in range(OFFSET_ROUNDS):
+        found = np.bincount((log_p + offsets).argmax(axis=1), minlength=n_classes) / len(y_true)
+        wrong = np.abs(found - wanted).sum()
+        if wrong < least:
+            best, least = offsets.copy(), wrong
+        offsets[there] -= np.log(np.maximum(found[there], smallest) / wanted[there])
+        offsets[there] -= offsets[there].mean()
+        offsets = offsets.clip(-LARGEST_OFFSET, LARGEST_OFFSET)
+    return best

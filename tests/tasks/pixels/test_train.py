@@ -124,6 +124,24 @@ def test_a_finished_folder_holds_the_model_and_nothing_else(trained):
     assert history["epoch"].tolist() == [1, 2, 3]
 
 
+def test_several_classes_are_shifted_by_what_their_shares_ask_for(tmp_path, monkeypatch):
+    source, offsets, asked = write_data(tmp_path / "data", classes=3), np.zeros(3), []
+    monkeypatch.setattr(train, "offsets_for_shares", lambda ids, log_p: asked.append((ids, log_p)) or offsets)
+    plain, _ = open_and_train(parameters(source, tmp_path / "plain", **EPOCHS))
+    offsets = np.array([0.5, -0.75, 0.25])
+    project, _ = open_and_train(parameters(source, tmp_path / "models", **EPOCHS))
+    before, after = UNET.load(plain.folder), UNET.load(project.folder)
+    (*_, kernel, bias), (*_, same, other) = (one.network.get_weights() for one in (after, before))
+    np.testing.assert_allclose(kernel, same, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(bias, other + offsets, rtol=1e-3, atol=1e-3)
+    images = project.examples("validation") + project.examples("training")
+    assert after.description["share_images"] == len(images)
+    ids, log_p = asked[0]
+    np.testing.assert_array_equal(ids, np.concatenate([one.mask.ravel() for one in images]))  # small: every pixel
+    found = [np.concatenate([p for _, p in before.probabilities(one.image.array)]).reshape(-1, 3) for one in images]
+    np.testing.assert_allclose(np.exp(log_p), np.concatenate(found), atol=1e-4)
+
+
 def test_a_second_run_uses_the_model_as_it_is(trained, source):
     project, _, given = trained
     before = tree(project.folder)

@@ -50,7 +50,7 @@ class PixelMethods:
 
     def _decision(self, run: Run, names: list[str]) -> str:
         if len(names) > 2:
-            return "Each pixel was given its most probable class."
+            return f"Each pixel was given its most probable class{_shares(run)}."
         chosen = run.description.get("threshold_images")
         helped = f" and {chosen - run.images('validation')} of the training images" if chosen else ""
         return (
@@ -58,6 +58,18 @@ class PixelMethods:
             f"threshold with the best mean intersection over union on the "
             f"{how_many(run.images('validation'), 'validation image')}{helped}. {_specks(run.description)}".strip()
         )
+
+
+def _shares(run: Run) -> str:
+    """How the classes were brought to the shares of the annotation; models of earlier versions were not."""
+    chosen = run.description.get("share_images")
+    if not chosen:
+        return ""
+    return (
+        ", after a constant had been added to the score of each class by which all classes cover the same shares of "
+        f"the {how_many(run.images('validation'), 'validation image')} and {chosen - run.images('validation')} of the "
+        "training images as they do in the annotation"
+    )
 
 
 def _specks(description: Mapping) -> str:

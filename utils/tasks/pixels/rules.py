@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from utils.tasks.automatic import Choice
 
-WORK = {"Quick on a CPU": 125e6, "Try out": 16e6}  # pixels that a network learns from in all, at half resolution
+WORK = {"Quick on a CPU": 150e6, "Try out": 16e6}  # pixels that a network learns from in all, at half resolution
 FULL = 0.4  # share of these at full resolution, which takes so much longer
 BESIDE = 8.0, 4.0  # seconds of a training without its steps: in any case, and for each million pixels of all images
 GENTLE_STEPS = 75  # batches for each image, where few of them go on from a model

@@ -9,7 +9,7 @@ from keras import ops
 from utils.data.project import Project, describe_images, described_masks
 from utils.errors import ModelError
 from utils.images.masks import counted, evenly_chosen, smallest_part
-from utils.metrics.confusion import best_threshold
+from utils.metrics.confusion import best_threshold, offsets_for_shares
 from utils.patching.augmentation import Augmentation
 from utils.patching.batches import TrainingPatches, ValidationPatches, automatic_steps, sources
 from utils.patching.patches import automatic_patch, check_patch
@@ -39,6 +39,8 @@ from utils.training.stages import Stage
 
 LOSSES = ["weighted cross-entropy + Dice", "cross-entropy + Dice", "weighted cross-entropy", "cross-entropy", "Dice"]
 FOR_THRESHOLD = 36  # training images that help to choose the threshold
+PIXELS = 20_000  # of each image by which the shares of several classes are compared
+TINY = 1e-7  # probability below which none is told from 0
 FIELDS = ("filters", "pooling_steps", "half_resolution")  # of the form, that are arguments of the network
 
 
@@ -179,20 +181,42 @@ class PixelTraining:
         )
 
     def _publish(self, project, network, description, history) -> None:
-        """Write the model folder from the trained network, with a threshold and a smallest part without test images.
+        """Write the model folder from the trained network, with what decides on a class, chosen without test images.
 
-        A handful of validation images would leave it to chance, so training images help to choose it.
+        That is a threshold and a smallest part, or with several classes the shares that they cover. A handful of
+        validation images would leave it to chance, so training images help to choose it.
         """
         plain = self.untrained(description)
         plain.set_weights(network.get_weights())
+        segmenter = Segmenter(plain, description)
+        training, validation = project.examples("training"), project.examples("validation")
+        images = validation + evenly_chosen(training, FOR_THRESHOLD)
         if len(description["classes"]) == 2:
-            segmenter = Segmenter(plain, description)
-            training, validation = project.examples("training"), project.examples("validation")
-            images = validation + evenly_chosen(training, FOR_THRESHOLD)
             pairs = ((one.mask, segmenter.foreground_probability(one.image.array)) for one in images)
             told = {"threshold_images": len(images), "smallest_part": smallest_part(one.mask for one in images)}
             description = description | {"threshold": best_threshold(pairs)} | told
+        elif not description.get("balanced"):  # what was drawn of each class says nothing of its share
+            shift_classes(plain, offsets_for_shares(*some_pixels(segmenter, images)))
+            description = description | {"share_images": len(images)}
         save_model(project.folder, plain, description, history)
+
+
+def some_pixels(segmenter: Segmenter, examples: Sequence) -> tuple[np.ndarray, np.ndarray]:
+    """Class ids (n,) and logarithms of probabilities (n, classes) of some pixels of each annotated image."""
+    ids, log_p = [], []
+    for one in examples:
+        step = max(1, one.mask.size // PIXELS) | 1  # odd: the sides of images seldom are a multiple of it
+        for rows, block in segmenter.probabilities(one.image.array):
+            ids.append(one.mask[rows].ravel()[::step])
+            log_p.append(np.log(np.maximum(block.reshape(-1, block.shape[-1])[::step], TINY)))
+    return np.concatenate(ids), np.concatenate(log_p)
+
+
+def shift_classes(network: keras.Model, offsets: np.ndarray) -> None:
+    """Add a number to the score of each class (classes,), before softmax."""
+    layer = network.get_layer("logits")
+    kernel, bias = layer.get_weights()
+    layer.set_weights([kernel, bias + offsets.astype(bias.dtype)])
 
 
 def pixel_class_weights(masks: Sequence[np.ndarray], n_classes: int) -> np.ndarray:
