@@ -439,7 +439,7 @@ page.conclude(task, result, model_folder, project, checks)
 # OME-TIFF), a heat map, outlines for QuPath, and a row in `slides.csv`; `patients.csv` has a row for each patient.
 # *Method* chooses the network, or a threshold on the colour of the stain, which needs no network and no annotations. It
 # went well when the heat maps are dark where you see fibrosis, and no sentence says that a slide is unlike the
-# training.
+# training. Slides that the model has learned from are measured, too: how exact a share is, only the others can show.
 #
 # With a model trained earlier this section alone will do (Colab: sections 1, 2 and 6): *Model folder* lists the models
 # that are there.
@@ -517,9 +517,9 @@ measured = slide_page.measure(prediction.values(), globals().get("trained"))
 # A table of the same patients (CSV, or AnnData of scanpy), patients in lines or in columns: which of its measurements
 # go with the share? Each is compared by ranks ([Spearman's correlation](../README.md#glossary)), and corrected for
 # their number ([false discovery rate](../README.md#glossary)). *Hold constant* names a column such as the hospital or
-# the batch, whose effect is taken out. Without a table nothing is compared; that of the sample is
-# `data_samples/slides/expression.csv`, its batches are called *site*. It went well when each patient of your slides was
-# found in the table.
+# the batch, whose effect is taken out; numbers in it count by their order, so write batches with a letter. Without a
+# table nothing is compared; that of the sample is `data_samples/slides/expression.csv`, its batches are called *site*.
+# It went well when each patient of your slides was found in the table.
 
 
 # %% cellView="form" jupyter={"source_hidden": true}

@@ -47,6 +47,15 @@ def test_a_batch_misleads_where_it_is_not_held_constant(tmp_path):
     assert {"batch0", "batch1"} & set(found_in(beside_omics(share, tmp_path / "t.csv")))
 
 
+def test_batches_that_are_called_by_numbers_are_told(tmp_path):
+    share = cohort(tmp_path / "t.csv", 0)
+    table = pd.read_csv(tmp_path / "t.csv", index_col=0)
+    table.assign(batch=table["hospital"].map({"A": 2, "B": 1})).to_csv(tmp_path / "t.csv")
+    told = " ".join(beside_omics(share, tmp_path / "t.csv", "batch").notes)
+    assert "batch holds numbers, whose order was held constant" in told
+    assert "whose order" not in " ".join(beside_omics(share, tmp_path / "t.csv", "hospital").notes)
+
+
 def test_what_is_written_opens_again(tmp_path):
     share = cohort(tmp_path / "t.csv", 1)
     beside = beside_omics(share, tmp_path / "t.csv")

@@ -1,9 +1,12 @@
 """What is written of a cohort: right areas, files that open, nothing twice, nothing stopped by one bad slide."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from shapely.geometry import shape
 
 from utils.errors import DataError
 from utils.files import write_json
@@ -125,6 +128,29 @@ def test_another_model_computes_anew_and_names_what_it_does_not_know(slides, tmp
     write_json(folder / "model.json", described | {"sha256": {"weights.h5": "another"}})
     measure_cohort(members, order, tmp_path / "out", progress=lambda tiles: counted.extend(tiles) or tiles)
     assert counted
+
+
+def test_what_tells_a_result_from_others_is_the_same_in_another_session(slides, tmp_path):
+    member = read_cohort(slides, None).members[0]
+    sources = [FromModel(load, tmp_path) for load in (UNET.load, lambda folder: UNET.load(folder))]  # loaded elsewhere
+    keys = {Order(one, Share("x", (1,), (1,)), [], 2.0).key(member, "") for one in sources}
+    assert len(keys) == 1
+
+
+def test_outlines_of_every_so_many_pixels_are_not_moved(slides, tmp_path):
+    """Of squares at all places against the pixels that are looked at, the centres lie where they are on average."""
+    store = TileStore(tmp_path / "tiles", Grid((256, 256), 256), 4)
+    off = []
+    for shift in range(4):
+        ids = np.zeros((256, 256), np.uint8)
+        ids[100 + shift : 164 + shift, 40 + shift : 104 + shift] = 2
+        store.put(0, ids, [0, 0, 64 * 64, 0])
+        order, job = by_colour(tolerance_um=8.0), SimpleNamespace(downsample=2.0)
+        member = read_cohort(slides, None).members[0]
+        drawn = list(results.outlines(member, order, job, store, {0: (0,), 1: (0,), 2: (0, 0, 0)}))
+        centre = shape(drawn[0]["geometry"]).centroid
+        off.append((centre.x / 2 - (72 + shift), centre.y / 2 - (132 + shift)))
+    np.testing.assert_allclose(np.mean(off, axis=0), 0, atol=1e-6)
 
 
 def classes_of(folder):

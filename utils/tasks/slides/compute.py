@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, reduce
 from itertools import islice
 from pathlib import Path
@@ -192,7 +192,7 @@ class Colour(Engine):
 class FromModel:
     """An engine that each process makes for itself: the U-Net in a model folder, which `load` reads."""
 
-    load: Callable[[Path], Any]
+    load: Callable[[Path], Any] = field(repr=False)  # where it lies in memory is another place in each session
     model: Path
 
     def make(self) -> Engine:

@@ -64,7 +64,15 @@ def beside_omics(shares: pd.Series, path: Path, constant: str = "") -> Beside:
     tested = patients.numbers.drop(columns=constant, errors="ignore")
     found = rank_correlations(shares.loc[tested.index].reset_index(drop=True), tested, _same_index(held))
     found = found.sort_values(["p", "column"], kind="stable", ignore_index=True)
-    return Beside(found, patients, [*patients.notes, *_notes(found, constant)])
+    ordered = constant in patients.numbers
+    return Beside(found, patients, [*patients.notes, *_notes(found, constant), *([_by_order(constant)] * ordered)])
+
+
+def _by_order(constant: str) -> str:
+    return (
+        f"{constant} holds numbers, whose order was held constant. If they are names of parts, such as batches, write "
+        "them with a letter (b1, b2)."
+    )
 
 
 def _same_index(held: pd.Series | None) -> pd.Series | None:

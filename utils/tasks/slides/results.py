@@ -15,6 +15,7 @@ import shapely
 from utils.errors import DataError
 from utils.files import atomic, meaningful, write_csv
 from utils.images.geojson import ANNOTATION, feature, write_geojson
+from utils.images.slides import Slide
 from utils.images.stains import H_AND_E
 from utils.images.tissue import TISSUE, Tissue, find_tissue
 from utils.pages.colours import class_colours
@@ -236,6 +237,12 @@ def _table(colours: Mapping[int, tuple]) -> np.ndarray:
     return table
 
 
+def _on_slide(points: np.ndarray, step: int, downsample: float, slide: Slide) -> np.ndarray:
+    """Points (n, 2), x then y, of every `step`-th pixel of a class map in full pixels: each is the first of `step`."""
+    whole = (slide.width, slide.height)
+    return np.clip((points * step - (step - 1) / 2) * downsample, 0, whole)
+
+
 def outlines(member: Member, order: Order, job: Job, store: TileStore, colours: Mapping[int, tuple]) -> Iterable[dict]:
     """Annotation of each class of a slide but the first, as QuPath reads it, with what was measured of it."""
     step = 1
@@ -249,7 +256,7 @@ def outlines(member: Member, order: Order, job: Job, store: TileStore, colours: 
         found = class_outline(store, number, step, tolerance)
         if found.is_empty:
             continue
-        moved = shapely.transform(found, lambda points: points * (job.downsample * step))
+        moved = shapely.transform(found, lambda points: _on_slide(points, step, job.downsample, member.slide))
         measured = {f"{name} [mm2]": counts[number] * area}
         if name == order.share.name:
             measured[order.share.column] = 100 * float(order.share.of(counts))
