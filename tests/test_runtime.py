@@ -16,6 +16,8 @@ from utils.errors import SetupError
 from utils.exchange import export as exchange
 from utils.exchange import package_model
 from utils.images import slides
+from utils.microscope import opening as microscopes
+from utils.microscope import page as microscope_page
 from utils.paths import ROOT
 from utils.tasks.slides import cluster
 
@@ -109,7 +111,8 @@ def test_every_package_that_a_room_imports_is_one_that_is_asked_for():
     at_hand = set(sys.stdlib_module_names) | {"utils", "data_samples", "google", "IPython"}
     # By tensorflow, keras, scikit-image, ipywidgets, matplotlib, ipykernel and the Jupyter server.
     brought = {"keras", "h5py", "numpy", "scipy", "PIL", "traitlets", "packaging", "mpl_toolkits", "psutil", "yaml"}
-    needed = (*exchange.NEEDED_FOR.values(), package_model.NEEDED, slides.NEEDED, cluster.NEEDED)
+    needed = [*exchange.NEEDED_FOR.values(), package_model.NEEDED, slides.NEEDED, cluster.NEEDED]
+    needed += [microscopes.NEEDED, microscope_page.NEEDED]
     late = {name.partition(".")[0] for one in needed for name in one}
     assert names - at_hand - brought - late == runtime.NEEDED.keys() & names
     assert runtime.NEEDED.keys() - names <= {"tensorflow", "tqdm", "ipywidgets", "matplotlib"}

@@ -59,6 +59,12 @@ class SetupError(UserError):
     title = "Please check the set-up"
 
 
+class MicroscopeError(UserError):
+    """Something about a microscope: a part that is missing, does not answer or refuses."""
+
+    title = "Please check the microscope"
+
+
 class Interrupted(UserError):
     """The person stopped it: nothing went wrong, so there is nothing for the log."""
 

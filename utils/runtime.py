@@ -167,12 +167,15 @@ def suitable_preset() -> str:
     return "Default" if graphics_card() and card_is_usable() else "Quick on a CPU"
 
 
-def describe() -> str:
-    """One sentence on the processor that will be used, one on the preset that follows from it."""
+def describe(trains: bool = True) -> str:
+    """One sentence on the processor that will be used, one on the preset that follows from it if the page `trains`."""
     card = graphics_card()
     if card and card_is_usable():
-        return f"Training will use the graphics card ({card}), in mixed precision."
+        used = "Training will use" if trains else "Models will use"
+        return f"{used} the graphics card ({card}){', in mixed precision' if trains else ''}."
     found = f"The graphics card ({card}) cannot be used{_REMEDY}" if card else "No graphics card was found"
+    if not trains:
+        return f"{found}: models will use the processor ({os.cpu_count()} cores)."
     return (
         f"{found}: training will use the processor ({os.cpu_count()} cores). "
         'The field "Preset" therefore stands at "Quick on a CPU", until you choose another.'
