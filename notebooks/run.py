@@ -26,6 +26,7 @@ from utils.paths import ROOT
 NOTEBOOKS = ROOT / "notebooks"
 RESULTS = ROOT / "results"
 FIRST = "start_here"  # the page that leads to the others, and trains nothing
+WATCHES = "smart_microscopy"  # the page that uses models, and trains at most an example
 LOG = ROOT / "logs" / "run.log"
 AT_ONCE = 2  # notebooks; more would need more memory than a laptop has
 THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
@@ -35,6 +36,7 @@ SECONDS = {
     "classification": {"3.2": 1, "4": 6, "5": 31, "6": 35, "": 39},
     "fine_tuning": {"3.2": 1, "4": 31, "4.2": 38, "4.3": 58, "5": 96, "6": 99, "": 103},
     "slide_fibrosis": {"3.2": 1, "4": 33, "5": 58, "6": 126, "": 262},
+    "smart_microscopy": {"3.4": 2, "3.5": 30, "4": 35, "5": 55, "": 60},
     "stardist_segmentation": {"3.2": 1, "4": 8, "5": 64, "6": 76, "": 81},
     "unet_segmentation": {"3.2": 1, "4": 6, "5": 21, "6": 27, "": 30},
 }
@@ -44,8 +46,13 @@ WIDGET = re.compile(r"[A-Z]\w+\(children=")  # how a box of widgets is printed
 
 
 def names() -> list[str]:
-    """Notebooks that train a model, in the order in which they are offered."""
+    """Notebooks that can be run on their sample, in the order in which they are offered."""
     return sorted(path.stem for path in (NOTEBOOKS / "src").glob("*.py") if path.stem != FIRST)
+
+
+def training() -> list[str]:
+    """Those of `names` that train a model of one's own."""
+    return [name for name in names() if name != WATCHES]
 
 
 def pages() -> list[str]:
@@ -58,6 +65,9 @@ def overrides(name: str, preset: str) -> dict:
     if name == FIRST:
         return {"look": {"folder": "data_samples/nuclei"}}
     folder = f"results/{name}"
+    if name == WATCHES:
+        hours = 0.5 if preset == "Try out" else 8
+        return {"limits": {"result_folder": folder, "experiment": f"{hours:g}_hours", "duration": hours}}
     own = {}
     if name == "slide_fibrosis":
         own = {"omics": {"patient_table": "data_samples/slides/expression.csv"}}

@@ -18,10 +18,10 @@ def default_values(notebook: str, overrides: dict | None = None) -> dict[str, di
         Name without ending.
     overrides
         {form: {field: value}} to set; presets fill the other fields as they do on the page; without one
-        "Default", whatever the machine.
+        the usual one, whatever the machine.
     """
     forms = {one.form_name: one for one in declared(notebook)}
-    given = {name: {"preset": "Default"} if "preset" in one.fields else {} for name, one in forms.items()}
+    given = {name: {"preset": one.usual_preset()} if "preset" in one.fields else {} for name, one in forms.items()}
     return {name: one(**given[name] | (overrides or {}).get(name, {})).values() for name, one in forms.items()}
 
 

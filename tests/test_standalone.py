@@ -158,7 +158,7 @@ def test_make_standalone_writes_all(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", run.training())
 def test_it_runs_in_an_empty_folder_with_the_versions_of_the_lock(name, tmp_path):
     notebook = execute(alone(name, tmp_path), settings(name))
     check_run(notebook, tmp_path / "nocodedl4bio")
@@ -227,7 +227,7 @@ def versions(colab: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", run.training())
 def test_it_runs_in_colab_and_replaces_nothing_there(name, colab, session):
     content, kept = session
     before = versions(colab)

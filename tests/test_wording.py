@@ -54,7 +54,7 @@ def fields(name: str) -> dict[str, object]:
     """Name "form.field" -> trait, of every field of a notebook."""
     space: dict = {"Form": Form}
     head = "from traitlets import *\nfrom utils.forms.fields import *\nfrom utils.images.axes import STACK_AXES\n"
-    exec(head + "from utils.exchange.targets import reasons", space)
+    exec(head + "from utils import samples\nfrom utils.exchange.targets import reasons", space)
     for cell in cells(name):
         declared = re.search(r"^class .*?(?=\n\n+\w|\Z)", cell.source, flags=re.MULTILINE | re.DOTALL)
         if cell.cell_type == "code" and declared:

@@ -53,7 +53,7 @@ def fill_in(notebook) -> None:
         notebook.form(form).fill(**texts)
 
 
-@pytest.fixture(scope="module", params=run.names())
+@pytest.fixture(scope="module", params=run.training())
 def visited(visit, request):
     """What a person saw who opened a notebook, filled in the first forms and ran everything."""
     seen = SimpleNamespace(name=request.param, cut_off=[], faint=[], errors=[], warnings=[])

@@ -28,6 +28,7 @@ from utils.fine_tuning.start import open_start
 from utils.fine_tuning.tuning import FROM_SCRATCH, fingerprint, open_tuning, train_from_scratch, tune
 from utils.images.image import write_tiff
 from utils.images.normalise import normalisation_of
+from utils.tasks.example import EXAMPLE
 from utils.tasks.held_out import find_test_set
 from utils.tasks.objects import network as objects_network
 from utils.tasks.objects import train
@@ -252,7 +253,7 @@ def test_one_image_of_a_class_is_refused(classifier, crops, tmp_path):
 
 
 def test_the_example_is_what_try_out_of_the_classification_notebook_makes():
-    given = {"data": {"model_name": start.EXAMPLE}, "training": {"preset": "Try out"}}
+    given = {"data": {"model_name": EXAMPLE}, "training": {"preset": "Try out"}}
     values = default_values("classification", given)
     assert start.example_values() == {name: values[name] for name in ("data", "augmentation", "training")}
 

@@ -586,6 +586,20 @@ def test_mistakes_in_a_declaration_are_told():
         type("Wrong", (Form,), {"a": List()})(a=1)
 
 
+def test_a_preset_may_be_called_by_what_it_is_for():
+    class Event(Form):
+        presets = {"count only": {"classes": ""}}
+        preset = Enum(["mitosis entry", "count only"], help="what is waited for")
+        classes = Unicode("metaphase", help="names of classes")
+
+    assert Event().values() == {"preset": "mitosis entry", "classes": "metaphase"}
+    assert Event(preset="count only").classes == ""
+    form = Event()
+    form.preset = "count only"
+    form.back_to_defaults()
+    assert form.values() == {"preset": "mitosis entry", "classes": "metaphase"}
+
+
 def test_notebook_shows_the_form_as_widget_and_as_text():
     cells = [
         f"import sys; sys.path.insert(0, {str(paths.ROOT)!r})",

@@ -284,7 +284,7 @@ class TestFilling:
         assert (Training().preset, Training().batch_size) == ("Try out", 16)
 
 
-@pytest.mark.parametrize("name", run.names())
+@pytest.mark.parametrize("name", run.training())
 def test_the_forms_of_each_notebook_ask_again_for_what_was_asked(page, name, monkeypatch):
     """So that the training goes on: what is asked for is compared with what the folder says."""
     monkeypatch.setitem(settings._notebook, "name", name)

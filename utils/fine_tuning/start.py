@@ -6,17 +6,13 @@ from pathlib import Path
 
 import keras
 
-from utils.forms.fields import AUTOMATIC, STOP
-from utils.groups import ASK
 from utils.paths import resolve, shown_path
-from utils.samples import CLASSIFICATION
+from utils.tasks.example import example_values, train_example
 from utils.tasks.objects.network import PUBLISHED, described, published
 from utils.tasks.objects.predict import ObjectSegmenter
 from utils.tasks.registry import CLASSIFIER, STARDIST, read_task
 from utils.tasks.task import NetworkTask, Start
 from utils.training import model_folder
-
-EXAMPLE, EXAMPLE_SAMPLE = "mitosis_try_out", "mitosis"  # name of the model that is trained where none is given
 
 
 def open_start(name: str) -> tuple[NetworkTask, Start]:
@@ -63,41 +59,4 @@ def example_model(model_path: str, callbacks: Sequence[keras.callbacks.Callback]
     callbacks
         For display.
     """
-    values = example_values(model_path)
-    project = CLASSIFIER.open(values["data"], values["training"]["seed"])
-    CLASSIFIER.train(project, {"overrides": values}, callbacks)
-    return project.folder
-
-
-def example_values(model_path: str = "models") -> dict[str, dict]:
-    """Values of the classification notebook: the preset "Try out" with the sample mitosis."""
-    data = {
-        "training_source": CLASSIFICATION[EXAMPLE_SAMPLE]["training_source"],
-        "class_groups": "",
-        "label_review": "",
-        "model_name": EXAMPLE,
-        "starting_model": "",
-        "percentage_test": 20,
-        "percentage_validation": AUTOMATIC,
-        "test_in_turn": AUTOMATIC,
-        "group_rule": ASK,
-        "axes": "automatic",
-        "pixel_size": 0.0,
-        "data_origin": "",
-        "data_licence": "",
-        "model_path": model_path,
-        "if_model_exists": STOP,
-    }
-    chosen = ("flip", "rotate_90", "rotation", "shift", "zoom", "intensity")
-    augmentation = dict.fromkeys(chosen, AUTOMATIC) | {"blur": 0.0, "noise": 0}
-    left = ("class_weights", "decides", "half_resolution", "levels", "time_for_training", "number_of_epochs")
-    left += ("number_of_steps", "batch_size", "initial_learning_rate", "patch_height", "patch_width", "fit")
-    training = dict.fromkeys((*left, "normalisation"), AUTOMATIC) | {
-        "learning_rate_schedule": "cosine",
-        "patience": 0,
-        "filters": 16,
-        "seed": 0,
-        "preset": "Try out",
-        "network": "small CNN",
-    }
-    return {"data": data, "augmentation": augmentation, "training": training}
+    return train_example(CLASSIFIER, example_values(model_path), callbacks)

@@ -227,10 +227,10 @@ def _bounds(trait: Int | Float) -> str:
 class Declaration(HasTraits):
     """Fields and presets of a form class; `utils.forms.state.Form` says how to write one.
 
-    `presets` are values by preset and field; "Default" is not among them, it always stands for the defaults. `fields`
-    are in order of declaration, those of a parent class first. `is_kept`: whether its values are kept with settings and
-    models, and so can be loaded from there. `form_name` is the name of the class in lower case: the
-    key of the form in overrides and settings.
+    `presets` are values by preset and field; the default of the field `preset`, usually "Default", is not among them,
+    it always stands for the defaults. `fields` are in order of declaration, those of a parent class first. `is_kept`:
+    whether its values are kept with settings and models, and so can be loaded from there. `form_name` is the name of
+    the class in lower case: the key of the form in overrides and settings.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
@@ -260,8 +260,9 @@ class Declaration(HasTraits):
 
     @classmethod
     def _check_presets(cls) -> None:
-        if "preset" in cls.fields and {"Default", *cls.presets} != set(cls.fields["preset"].values):
-            raise TypeError(f"{cls.__name__}: the field preset must offer Default and the names in presets")
+        usual = cls.usual_preset()
+        if "preset" in cls.fields and {usual, *cls.presets} != set(cls.fields["preset"].values):
+            raise TypeError(f"{cls.__name__}: the field preset must offer {usual} and the names in presets")
         for preset in cls.presets:
             cls.preset_texts(preset)
 
@@ -294,8 +295,13 @@ class Declaration(HasTraits):
             raise refusal(cls.form_name, {name: value}, {name: str(error)}) from None
 
     @classmethod
+    def usual_preset(cls) -> str:
+        """The preset that stands for the defaults."""
+        return cls.fields["preset"].default_value if "preset" in cls.fields else "Default"
+
+    @classmethod
     def preset_texts(cls, preset: str) -> dict[str, str]:
-        """Texts that `preset` puts into fields; none for "Default"."""
+        """Texts that `preset` puts into fields; none for `usual_preset`."""
         return {name: cls.text_of(name, value) for name, value in cls.presets.get(preset, {}).items()}
 
     def start_texts(self, preset: str) -> dict[str, str]:

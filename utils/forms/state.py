@@ -58,7 +58,7 @@ class Form(Declaration):
     settled : dict of str to (value, str)
         What was chosen from the data and why, see `settle`.
     suitable : str
-        The preset that suits this machine; "Default" for forms that do not ask.
+        The preset that suits this machine; the usual one for forms that do not ask.
     filled : str
         Sentences on values of `fill_all` that do not fit here.
     meant : dict of str to str
@@ -74,7 +74,7 @@ class Form(Declaration):
         super().__init__()
         self.headless = bool(overrides)
         by_machine = "preset" in self.fields and self.fields["preset"].metadata.get("by_machine")
-        self.suitable = runtime.suitable_preset() if by_machine else "Default"
+        self.suitable = runtime.suitable_preset() if by_machine else self.usual_preset()
         self.shown: dict[str, str] = {}
         self.wrong: dict[str, str] = {}
         self.settled: dict[str, tuple[Any, str]] = {}
@@ -220,7 +220,8 @@ class Form(Declaration):
 
     def _first_texts(self) -> dict[str, str]:
         kept = remembered_texts(self)
-        suitable = "Default" if self.headless else self.suitable  # a script must not run otherwise on another machine
+        # A script must not run otherwise on another machine.
+        suitable = self.usual_preset() if self.headless else self.suitable
         preset = (kept | self._overridden).get("preset", suitable)
         return self.start_texts(preset) | kept | self._overridden
 
