@@ -161,7 +161,7 @@ def error_map(
         add_legend(figure, paint_binary_errors(errors, y_true > 0, y_pred > 0, counted(y_true)))
     else:
         mistakes = paint_class_errors(errors, y_true, y_pred, [str(one["name"]) for one in classes])
-        add_legend(figure, class_entries(classes) | not_counted_entry([y_true]), "left", "Classes")
+        add_legend(figure, class_entries(classes) | not_counted_entry([y_true]), "left", "Classes", columns=2)
         add_legend(figure, mistakes, "right", "Mistakes (share of the image)", columns=2)
     add_picture(axes[0, 1], overlay(image, y_true, classes, brighten=True), "annotation (truth)")
     add_picture(axes[0, 2], overlay(image, y_pred, classes, brighten=True), "prediction of the model")

@@ -35,7 +35,7 @@ def volcano(found: pd.DataFrame, share: str) -> Figure:
         ax.annotate(text, (rho, high), fontsize=8, textcoords="offset points", **places)
     ax.set(xlim=(-1.05, 1.05), xlabel=f"Spearman's correlation with {share}", ylabel="$-\\log_{10}$ p")
     ax.axvline(0, color="0.85", zorder=0)
-    ax.legend(frameon=False, loc="upper left" if len(tested) and tested["rho"].iloc[0] > 0 else "upper right")
+    ax.legend(frameon=False, loc="lower right")  # no column goes strongly with the share and is chance
     return figure
 
 

@@ -220,7 +220,9 @@ def show_omics(omics: Mapping, found: Measured, order: Order, folder: Path) -> N
     write_beside(folder, shares, beside, order.share.column)
     for sentence in beside.notes:
         note(sentence)
-    show_tables({"What goes with the share, the surest first": beside.table.head(20)})
+    first = beside.table.head(20)
+    small = {name: first[name].map("{:.2g}".format).replace("nan", "") for name in ("p", "q")}  # 0.00 would say nothing
+    show_tables({"What goes with the share, the surest first": first.assign(**small)})
     show(volcano(beside.table, order.share.column))
     show(scatter_plots(beside.table, beside.patients.numbers, shares[order.share.column]))
     note(f"All columns, the picture, and an AnnData file for scanpy are in {folder}", folder)
