@@ -61,6 +61,10 @@ class TestAlone:
 
     def test_the_section_that_is_needed_is_named(self, alone):
         texts = {title: text for when, title, _, text in alone if when == "after set-up"}
+        if "# Check the protocol" in texts:  # the microscope reads no folder of data
+            assert "2. Microscope" in texts["# Check the protocol"]
+            assert "4. Run" in texts["# List the files"]
+            return
         assert "3.1 Fill in the form" in texts["# Read and show the data"]
         predict = texts.get("# Predict") or texts["# Measure"]
         assert re.search('"Form: (new images|slides to measure)" of this section', predict)

@@ -392,9 +392,9 @@ class TestStart:
         ("n", "preset", "start", "rounds", "rate"),
         [
             (5, "Quick on a CPU", None, 6, 0.001),  # 4 to learn from, 50 batches of 4 patches of 128 x 128
-            (5, "Quick on a CPU", "", 15, None),
+            (5, "Quick on a CPU", "", 18, None),
             (5, "Try out", None, 5, 0.001),  # shorter anyway
-            (24, "Quick on a CPU", None, 15, None),
+            (24, "Quick on a CPU", None, 18, None),
         ],
     )
     def test_few_images_learn_gently_from_a_model_so_that_it_forgets_nothing(
