@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 from skimage.filters import threshold_otsu
-from skimage.morphology import disk, remove_small_holes, remove_small_objects
+from skimage.morphology import disk
 
 from utils.images.slides import Slide
 from utils.images.stains import H_AND_E, PICROSIRIUS_RED, TRICHROME, optical_density
@@ -112,7 +112,7 @@ def tissue_mask(rgb: np.ndarray, um_per_pixel: float, stain: str = H_AND_E) -> n
     dark = ndimage.gaussian_filter(density.mean(axis=-1), 1.0)
     limit = _faintest(dark[~ink])
     tissue = ndimage.binary_closing(np.pad(dark > limit, 3), disk(2))[3:-3, 3:-3]
-    tissue = remove_small_holes(tissue, max_size=round(LARGEST_HOLE_UM2 * pixels))
+    tissue = ~_large(~tissue, round(LARGEST_HOLE_UM2 * pixels) + 1)
     tissue = _large(tissue & ~ink, SMALLEST_TISSUE_UM2 * pixels)
     classes = np.where(tissue, TISSUE, GLASS).astype(np.uint8)
     if stain in FOLDS_SEEN:
@@ -194,8 +194,13 @@ def _out_of_focus(tissue: np.ndarray, sharp: np.ndarray, um_per_pixel: float) ->
 
 
 def _large(mask: np.ndarray, pixels: float) -> np.ndarray:
-    """A mask without its connected parts of fewer pixels."""
-    return remove_small_objects(mask, max_size=max(0, round(pixels) - 1))
+    """A mask without its connected parts of fewer pixels.
+
+    Arguments of scikit-image's own changed their names in 0.26, and Colab has an earlier one.
+    """
+    numbers, n_parts = ndimage.label(mask)
+    large = np.bincount(numbers.ravel(), minlength=n_parts + 1) >= round(pixels)
+    return mask & large[numbers]
 
 
 def _grown(mask: np.ndarray, pixels: float) -> np.ndarray:
