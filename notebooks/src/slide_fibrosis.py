@@ -145,7 +145,7 @@ class Pieces(Form):
     training_target = Unicode("", help="their masks; leave empty, 3.2 fills it in").tag(path=True, advanced=True)
     group_rule = Unicode("", help="how patients are named; leave empty, 3.2 fills it in").tag(advanced=True)
     mask_type = Enum(["classes", "automatic"], help="what numbers in masks mean; leave it").tag(advanced=True)
-    class_names = Unicode("", help="names of the classes; leave empty, 3.2 fills it in").tag(advanced=True)
+    class_names = Unicode("", help="names of the classes; leave empty, 3.2 fills it in").tag(advanced=True, wide=True)
     ignore_value = Unicode("", help="what was not annotated; leave empty, 3.2 fills it in").tag(advanced=True)
     axes = Enum(["automatic"], help="leave at automatic").tag(advanced=True)
     pixel_size = Float(0, min=0, max=1000, help="[um] leave at 0; 3.2 knows it").tag(advanced=True)

@@ -264,7 +264,8 @@ def _control(trait: TraitType, text: str) -> DOMWidget:
     if trait.metadata.get("path"):
         layout = Layout(width="auto", flex="1 1 200px", min_width="0")
     else:
-        layout = Layout(width="120px" if isinstance(trait, (Int, Float, Automatic)) else "240px")
+        words = "320px" if trait.metadata.get("wide") else "240px"
+        layout = Layout(width="120px" if isinstance(trait, (Int, Float, Automatic)) else words)
     # Sent on Enter or on leaving the field: a half-typed number is no mistake yet.
     return Text(value=text, continuous_update=False, layout=layout)
 
