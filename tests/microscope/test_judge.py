@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from utils.microscope.judge import cells_at, judge, marked, reference_dose, share, spans
+from utils.microscope.judge import cells_at, judge, marked, share, spans
+from utils.microscope.light import Light
 from utils.microscope.protocol import Acting, Channel, Looking, Position, Protocol
+from utils.microscope.scope import Scope
 
 BEFORE = ("prophase", "prometaphase", "metaphase")
 HERE = Position("A", 100.0, 200.0)
@@ -130,6 +132,9 @@ def test_marks_of_a_person():
 
 
 def test_dose_of_filming_everything():
-    assert reference_dose(PROTOCOL, 600.0) == 11 * 3 * 100
-    assert reference_dose(PROTOCOL, 600.0, {"H2B": 0.5}) == 11 * 3 * 50
+    scope = Scope()
+    scope.moves = True
+    assert Light(PROTOCOL, scope, {}).reference(600.0) == 11 * 3 * 100
+    scope.power = {"H2B": 0.5}
+    assert Light(PROTOCOL, scope, {}).reference(600.0) == 11 * 3 * 50
     assert np.isnan(share("x", 0, 0)["low"])

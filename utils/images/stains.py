@@ -88,6 +88,12 @@ def collagen_mask(
     )
 
 
+def by_colour(rgb: np.ndarray, stain: str, threshold: float | None = None) -> np.ndarray:
+    """What each pixel is, by colour alone, uint8 (Y, X): 0 nothing, 1 tissue, 2 collagen; see `collagen_mask`."""
+    there = optical_density(rgb).mean(axis=-1) > EMPTY
+    return np.where(collagen_mask(rgb, stain, threshold), 2, there).astype(np.uint8)
+
+
 def collagen_area(
     rgb: np.ndarray,
     stain: str,

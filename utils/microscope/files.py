@@ -25,7 +25,7 @@ from utils.errors import DataError, MicroscopeError
 from utils.files import atomic, write_csv, write_json
 from utils.microscope.protocol import Channel, Event, Position, Protocol
 
-PROTOCOL, STATE, MICROSCOPE = "protocol.json", "state.json", "microscope.json"
+PROTOCOL, STATE = "protocol.json", "state.json"
 SURVEYS, EVENTS, NOTES = "surveys.csv", "events.csv", "notes.csv"
 EVENT_COLUMNS = [
     *("event", "cell", "survey", "time_s", "position", "x_um", "y_um", "class", "probability"),

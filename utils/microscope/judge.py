@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
+from utils.metrics.intervals import wilson
 from utils.microscope.protocol import Protocol
 
 NEAR_UM = 9.0  # that a cell may lie off the place of its event: its two halves part in anaphase
@@ -52,11 +52,11 @@ class Judged:
 
 
 def share(name: str, hits: int, n: int) -> dict:
-    """A share with its 95 % interval (Wilson EB (1927) J Am Stat Assoc 22:209), as a row of a table; NaN of none."""
+    """A share with its 95 % interval of Wilson, as a row of a table; NaN of none."""
     if not n:
         return {"what": name, "value": np.nan, "low": np.nan, "high": np.nan, "counts": "0 of 0"}
-    interval = binomtest(hits, n).proportion_ci(method="wilson")
-    return {"what": name, "value": hits / n, "low": interval.low, "high": interval.high, "counts": f"{hits} of {n}"}
+    low, high = (float(end) for end in wilson(hits / n, n))
+    return {"what": name, "value": hits / n, "low": low, "high": high, "counts": f"{hits} of {n}"}
 
 
 def spans(truth: pd.DataFrame, phases: Sequence[str]) -> pd.DataFrame:
@@ -182,11 +182,3 @@ def marked(events: pd.DataFrame, wrong: Sequence[int], shown: Sequence[int] | No
         bursts = bursts[bursts["event"].isin(list(shown))]
     right = len(bursts) - int(bursts["event"].isin(list(wrong)).sum())
     return pd.DataFrame([share("bursts that show an event (precision)", right, len(bursts))])
-
-
-def reference_dose(protocol: Protocol, seconds: float, power: dict[str, float] | None = None) -> float:
-    """Light, in ms of full power, of filming every position the whole time as a burst does, for `seconds`."""
-    action, power = protocol.action, power or {}
-    frames = np.floor(seconds / action.interval_s) + 1 if action.interval_s else 0.0
-    stack = sum(one.exposure_ms * power.get(one.name, 1.0) for one in action.channels) * action.z_slices
-    return float(frames * stack * len(protocol.survey.positions))

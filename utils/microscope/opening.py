@@ -8,11 +8,11 @@ from utils import runtime
 from utils.errors import MicroscopeError
 from utils.microscope.protocol import Limits
 from utils.microscope.replay import Replay
-from utils.microscope.scope import Microscope, Scope
+from utils.microscope.scope import SIMULATED, Microscope, Scope
 from utils.paths import resolve
 
 NEEDED = {"pymmcore_plus": "pymmcore-plus", "mm_test_adapters": "mm-test-adapters"}  # module -> package
-SIMULATED, DEMO = "simulated culture", "Micro-Manager demo"
+DEMO = "Micro-Manager demo"
 
 
 def open_microscope(

@@ -33,7 +33,7 @@ from utils.pages.page import show_figures, show_tables, tidy
 from utils.pages.report import write_report
 from utils.paths import resolve, shown_path
 from utils.tasks.example import example_values, train_example
-from utils.tasks.phase_order import likeliest_path, moves_within
+from utils.tasks.phase_order import along_each_track, moves_within
 from utils.training.progress import with_progress
 
 DOSE, REPORT, TRACKS_DONE = "dose.csv", "report.html", "tracks.csv"
@@ -442,7 +442,9 @@ def list_files(folder: Path, watcher: Watcher) -> None:
     if (folder / TRACKS).is_file():
         tracks = read_tracks(folder / TRACKS)
         if watcher.names and len(tracks):
-            tracks[WHOLE_TRACK] = along_tracks(tracks, watcher.names, watcher.protocol.survey.interval_s)
+            p = tracks[[PREFIX + name for name in watcher.names]].to_numpy(float)
+            moves = moves_within(watcher.names, watcher.protocol.survey.interval_s)
+            tracks[WHOLE_TRACK] = along_each_track(tracks["track"].to_numpy(), p, watcher.names, moves)
         write_csv(folder / TRACKS_DONE, tracks)
     rows = [
         (name, how_many(len(list(folder.glob(pattern))), noun), what)
@@ -456,12 +458,3 @@ def list_files(folder: Path, watcher: Watcher) -> None:
     ]
     show_tables({f"Files in {shown_path(folder)}": pd.DataFrame(rows, columns=["name", "number", "what it holds"])})
     note(f"All of it lies in {folder}", folder)
-
-
-def along_tracks(tracks: pd.DataFrame, names: Sequence[str], interval_s: float) -> np.ndarray:
-    """Likeliest class of each row by all that was seen of its track, before and after."""
-    moves, found = moves_within(names, interval_s), np.empty(len(tracks), object)
-    p = tracks[[PREFIX + name for name in names]].to_numpy(float)
-    for mine in tracks.groupby("track").indices.values():
-        found[mine] = np.array(names, object)[likeliest_path(p[mine], moves)]
-    return found

@@ -10,6 +10,7 @@ import tifffile
 
 from utils.data.folders import find_images
 from utils.errors import DataError, FormError
+from utils.forms.folders import natural_key
 from utils.images.stacks import Planes, read_planes
 from utils.microscope.protocol import Channel, Limits, Position
 from utils.microscope.scope import FrameError, Scope, StageError
@@ -118,13 +119,7 @@ def _film(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise DataError(f"There is no film {path}. Check its name for a typing error.")
-    return sorted(
-        find_images(path), key=lambda one: [(not t.isdigit(), int(t) if t.isdigit() else 0, t) for t in _parts(one)]
-    )
-
-
-def _parts(path: Path) -> list[str]:
-    return re.findall(r"\d+|\D+", path.name.lower())
+    return sorted(find_images(path), key=lambda one: natural_key(one.name))
 
 
 def _planes(path: Path, pixel_size_um: float) -> Planes:

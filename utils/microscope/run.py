@@ -17,10 +17,10 @@ from utils.errors import Interrupted, MicroscopeError, UserError, how_many
 from utils.files import write_csv
 from utils.locks import Holder, hold
 from utils.microscope.clock import Clock, Stop
-from utils.microscope.files import EVENTS, MICROSCOPE, DiskFull, ExperimentFolder, Taken, read_json, safe
+from utils.microscope.files import EVENTS, DiskFull, ExperimentFolder, Taken, read_json, safe
 from utils.microscope.light import Light
 from utils.microscope.protocol import Channel, Event, Position, Protocol, Survey
-from utils.microscope.scope import FrameError, Microscope, StageError
+from utils.microscope.scope import KEPT, FrameError, Microscope, StageError
 
 FAILURES = 3  # of camera or stage in a row, after which the experiment ends
 SHARE_OF_TIME = 0.8  # of the time between two frames of a burst that all bursts together may take
@@ -197,7 +197,7 @@ class Experiment:
         if state:
             self.clock.restore(state["clock"])
             self.watcher.restore(state["watcher"])
-            self.microscope.restore(read_json(self.files.path / MICROSCOPE), self.files.path)
+            self.microscope.restore(read_json(self.files.path / KEPT), self.files.path)
         self.watching = self.watcher.state()
         self.resumed_s = self.clock.now()
         self.microscope.begin(self.clock.now)

@@ -23,6 +23,8 @@ from utils.microscope.protocol import Channel, Limits, Position
 ANSWER_S = 20.0  # after the exposure, until a camera or a stage is taken for dead
 ARRIVED_UM = 2.0  # a stage that stays further away than this has refused
 FULL_SHARE, SOME_SHARE = 0.5, 0.005  # pixels at the camera's highest value: nothing to be seen; worth a remark
+KEPT = "microscope.json"  # what `Microscope.keep` writes
+SIMULATED = "simulated culture"  # name of the microscope whose sample is simulated
 ONLY = "as it stands"  # channel of a microscope that has none to choose from
 _open: "weakref.WeakSet[Microscope]" = weakref.WeakSet()
 
@@ -251,7 +253,7 @@ class Microscope(Scope):
 
     def keep(self, folder: Path) -> None:
         """Write what a continued experiment needs to know of this microscope into `folder`."""
-        write_json(folder / "microscope.json", {"name": self.name, "origin": self.origin})
+        write_json(folder / KEPT, {"name": self.name, "origin": self.origin})
 
     def restore(self, saved: Mapping[str, Any], folder: Path) -> None:
         """Go on as `keep` wrote it: positions are counted from where they were.

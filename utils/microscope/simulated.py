@@ -21,7 +21,7 @@ from pymmcore_plus.experimental.unicore import (
 from data_samples.culture import Culture
 from data_samples.culture_pictures import CHANNELS, OFFSET, PIXEL_SIZE_UM, READ_NOISE, SHAPE
 from utils.microscope.protocol import Limits
-from utils.microscope.scope import Microscope
+from utils.microscope.scope import SIMULATED, Microscope
 
 CULTURE = "culture.npz"
 DENSITY = 300.0  # cells per square millimetre: about 40 in a field, two of which divide in an hour
@@ -154,7 +154,7 @@ class SimulatedMicroscope(Microscope):
     """Microscope over a simulated culture, whose time is that of the experiment."""
 
     def __init__(self, core: Any, eye: Eye, limits: Limits | None):
-        super().__init__(core, limits, "simulated culture")
+        super().__init__(core, limits, SIMULATED)
         self.eye = eye
 
     @property

@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 
 CYCLE = {
     "interphase": ("interphase", "inter", "g1", "resting"),
@@ -177,3 +178,23 @@ def likeliest_path(p: np.ndarray, moves: np.ndarray) -> np.ndarray:
     for row in came_from[:0:-1]:
         path.append(int(row[path[-1]]))
     return np.array(path[::-1])
+
+
+def along_each_track(tracks: np.ndarray, p: np.ndarray, names: Sequence[str], moves: np.ndarray) -> np.ndarray:
+    """Name of the likeliest class of each row by all rows of its track, str (rows,): `likeliest_path` of each track.
+
+    Parameters
+    ----------
+    tracks
+        Track of each row (rows,); the rows of a track are in the order of time.
+    p
+        What the classifier says of each row, (rows, classes).
+    names
+        Classes of the model, in its order.
+    moves
+        From `transitions`.
+    """
+    found = np.empty(len(p), object)
+    for mine in pd.Series(tracks).groupby(tracks).indices.values():
+        found[mine] = np.array(names, object)[likeliest_path(p[mine], moves)]
+    return found

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from utils.errors import DataError, how_many
 from utils.files import read_entries
-from utils.tasks.phase_order import allowed_moves, likeliest_path, phase_order, transitions
+from utils.tasks.phase_order import allowed_moves, along_each_track, phase_order, transitions
 
 ALONG = "classes_along_tracks.csv"
 COLUMNS = ("file", "track", "frame")
@@ -68,10 +67,8 @@ def along_tracks(
             f"{tracks['file'].iloc[0]!r}. Write paths below the folder of images, such as "
             f"{predicted['file'].iloc[0]!r}."
         )
-    moves = transitions(allowed_moves(names))
-    found, p = np.empty(len(table), object), table[[prefix + name for name in names]].to_numpy(float)
-    for mine in table.groupby("track").indices.values():
-        found[mine] = np.array(names, object)[likeliest_path(p[mine], moves)]
+    p = table[[prefix + name for name in names]].to_numpy(float)
+    found = along_each_track(table["track"].to_numpy(), p, names, transitions(allowed_moves(names)))
     result = table[list(COLUMNS)].assign(**{SINGLE: table["class"], SMOOTHED: found})
     changed, n_tracks = int((result[SINGLE] != result[SMOOTHED]).sum()), result["track"].nunique()
     order = phase_order(names)

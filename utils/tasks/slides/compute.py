@@ -21,7 +21,7 @@ import tensorflow as tf
 from utils.errors import ModelError
 from utils.images.normalise import TOGETHER, asked_by, normalisation_range
 from utils.images.slides import Slide, open_slide
-from utils.images.stains import EMPTY, collagen_mask, optical_density
+from utils.images.stains import by_colour, optical_density
 from utils.tasks.slides.tiles import NOT_TISSUE, Grid
 from utils.training.networks import input_multiple, reach
 
@@ -181,9 +181,7 @@ class Colour(Engine):
 
     def look(self, region: np.ndarray, tissue: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See `Engine`; a threshold is never uncertain."""
-        density = optical_density(region)
-        collagen = collagen_mask(region, self.stain, self.threshold)
-        ids = np.where(collagen, 2, density.mean(axis=-1) > EMPTY).astype(np.uint8)
+        ids = by_colour(region, self.stain, self.threshold)
         known = np.concatenate(density_of(region, tissue)) if tissue.any() else np.full(self.n_features, np.nan)
         return ids, np.zeros(ids.shape, bool), known
 

@@ -29,6 +29,7 @@ from utils.tasks.slides.predict import compute_slide
 from utils.tasks.slides.tiles import NOT_TISSUE, TileStore, write_class_map
 from utils.tasks.slides.unlike import FILE as LOOKS
 from utils.tasks.slides.unlike import Known, read_known
+from utils.training.model_folder import DESCRIPTION
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -152,7 +153,7 @@ def measure_cohort(
 def _weights(source: FromModel | FromStain) -> str:
     if isinstance(source, FromStain):
         return ""
-    return json.dumps(json.loads((source.model / "model.json").read_text(encoding="utf-8")).get("sha256", {}))
+    return json.dumps(json.loads((source.model / DESCRIPTION).read_text(encoding="utf-8")).get("sha256", {}))
 
 
 def _doubts(member: Member, own: _OfSlide) -> list[str]:

@@ -14,7 +14,7 @@ from utils.data.project import Project
 from utils.data.uneven import image_features, outliers
 from utils.images.masks import counted
 from utils.images.normalise import EACH_IMAGE, TOGETHER
-from utils.images.stains import EMPTY, amounts, collagen_mask, optical_density
+from utils.images.stains import amounts, by_colour, collagen_mask
 from utils.metrics.pixels import PixelScores
 from utils.patching.batches import PREVIEWS
 from utils.tasks.fingerprint import fingerprint
@@ -136,10 +136,7 @@ class ColourThreshold:
 
     def class_ids(self, array: np.ndarray) -> np.ndarray:
         """Class of each pixel of a picture (Y, X, 3), uint8 (Y, X)."""
-        empty, other, measured = self.ids
-        ids = np.where(optical_density(array).mean(axis=-1) > EMPTY, other, empty)
-        ids[collagen_mask(array, self.stain, self.threshold)] = measured
-        return ids.astype(np.uint8)
+        return np.array(self.ids, np.uint8)[by_colour(array, self.stain, self.threshold)]
 
 
 def fit_colour_threshold(
