@@ -6,19 +6,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy import ndimage
-from skimage.feature import peak_local_max
 from skimage.measure import block_reduce
-from skimage.segmentation import relabel_sequential, watershed
+from skimage.segmentation import relabel_sequential
 from skimage.transform import resize
 
 from utils.errors import DataError, ModelError
 from utils.microscope.protocol import Survey
 from utils.tasks.otsu import threshold_of
+from utils.tasks.watershed import SMOOTHING, USUAL_APART, cut_at_waists, without_specks
 
 DIAMETER_UM = 12.0  # of a nucleus
 COARSE = 8  # pixels of the image that are one of the background's
 WIDE = 4  # diameters: what is as dark as this neighbourhood's darker part is background
-APART, SMOOTHING, SMALLEST = 0.55, 0.05, 0.1  # see `utils.tasks.objects.classical`
 MOST_UNLIKE = 2.0  # times the classifier's pixel size: further apart it knows nothing of such cells
 SAME_SIZE = 0.05  # so little apart pixels are alike
 FAINTEST = 5.0  # times the noise: fainter is none
@@ -67,19 +66,13 @@ def find_nuclei(plane: np.ndarray, diameter: float) -> np.ndarray:
         return np.zeros(plane.shape, np.int32)
     mask = signal > max(threshold_of(signal), np.log1p(FAINTEST))
     labels = _parted(ndimage.binary_fill_holes(ndimage.binary_opening(mask)), diameter)
-    labels = _without_halo(labels, np.expm1(signal))
-    small = np.bincount(labels.ravel()) < SMALLEST * np.pi / 4 * diameter**2
-    return relabel_sequential(np.where(small[labels], 0, labels))[0].astype(np.int32)
+    return without_specks(_without_halo(labels, np.expm1(signal)), diameter)
 
 
 def _parted(mask: np.ndarray, diameter: float) -> np.ndarray:
     """Labels (Y, X) of what is in a mask, cut at its waists."""
     distance = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask).astype(np.float32), SMOOTHING * diameter)
-    gap = max(1, round(APART * diameter))
-    places = peak_local_max(distance * mask, min_distance=gap, threshold_abs=0, exclude_border=False)
-    seeds = np.zeros(mask.shape, np.int32)
-    seeds[tuple(places.T)] = np.arange(1, len(places) + 1)
-    return watershed(-distance, seeds, mask=mask)
+    return cut_at_waists(mask, distance, USUAL_APART * diameter)[0]
 
 
 def _without_halo(labels: np.ndarray, signal: np.ndarray) -> np.ndarray:

@@ -5,9 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
-from skimage.feature import peak_local_max
 from skimage.measure import label
-from skimage.segmentation import relabel_sequential, watershed
 from stardist.matching import matching
 
 from utils.data.examples import Example
@@ -16,11 +14,10 @@ from utils.metrics.confusion import ratio
 from utils.metrics.objects import IOU_THRESHOLD, where_counted
 from utils.tasks.objects.measure import Objects
 from utils.tasks.otsu import OFFSETS, Otsu, fit_otsu, middle, sample
+from utils.tasks.watershed import SMOOTHING, USUAL_APART, cut_at_waists, without_specks
 
 MOST_IMAGES, MOST_PIXELS = 20, 400  # that the choice of seeds looks at: images, and the side of the middle of each
 APART = (0.25, 0.4, 0.55, 0.7, 1.0)  # distance of the seeds, in diameters of the median object
-SMALLEST = 0.1  # of the median object's area
-SMOOTHING = 0.05  # of the distance to the border, in the same diameters: a ragged border makes seeds of its own
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ class Watershed:
 
     otsu: Otsu
     diameter: float
-    apart: float = 0.55
+    apart: float = USUAL_APART
 
     @property
     def classes(self) -> Sequence[dict]:
@@ -47,22 +44,13 @@ class Watershed:
         return self.otsu.classes
 
     def labels(self, foreground: np.ndarray) -> np.ndarray:
-        """Objects, int32 (Y, X) from 1, of a bool mask (Y, X).
-
-        Seeds are the peaks of the distance to the background, from which the watershed floods. Vincent L, Soille P
-        (1991) Watersheds in digital spaces, IEEE Trans Pattern Anal Mach Intell 13:583, doi:10.1109/34.87344
-        """
+        """Objects, int32 (Y, X) from 1, of a bool mask (Y, X); see `utils.tasks.watershed`."""
         filled = ndimage.binary_fill_holes(foreground)
         distance = ndimage.gaussian_filter(ndimage.distance_transform_edt(filled), SMOOTHING * self.diameter)
-        gap = max(1, round(self.apart * self.diameter))
-        seeds = np.zeros(filled.shape, np.int32)
-        peaks = peak_local_max(distance * filled, min_distance=gap, threshold_abs=0, exclude_border=False)
-        seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
-        found = watershed(-distance, seeds, mask=filled)
+        found, n_seeds = cut_at_waists(filled, distance, self.apart * self.diameter)
         lonely = label(filled & (found == 0))  # beside a larger object, nearer than two seeds may be
-        found[lonely > 0] = lonely[lonely > 0] + len(peaks)
-        small = np.bincount(found.ravel()) < SMALLEST * np.pi / 4 * self.diameter**2
-        return relabel_sequential(np.where(small[found], 0, found))[0].astype(np.int32)
+        found[lonely > 0] = lonely[lonely > 0] + n_seeds
+        return without_specks(found, self.diameter)
 
     def find(self, array: np.ndarray) -> Objects:
         """Objects of an image (Y, X, C); they have labels only, no outlines and no classes."""
