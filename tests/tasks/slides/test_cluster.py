@@ -1,5 +1,6 @@
 """Who computes the tiles, and who dies meanwhile, changes nothing."""
 
+import gc
 import json
 import os
 import signal
@@ -27,6 +28,15 @@ def test_a_scheduler_that_is_not_there_is_said(monkeypatch):
         pass
     with pytest.raises(SetupError, match="No scheduler answers at somewhere"), connected("somewhere"):
         pass
+
+
+@pytest.mark.parametrize("address", ["somewhere", "tcp://127.0.0.1:1"])
+def test_an_address_that_failed_leaves_nothing_that_the_next_try_could_wait_for(address, monkeypatch):
+    """A client that was not closed stopped its loop when it was collected: in a lock that the next one held by then."""
+    monkeypatch.setattr("utils.tasks.slides.cluster.PATIENCE", "1s")
+    with pytest.raises(SetupError), connected(address):
+        pass
+    assert not [one for one in gc.get_objects() if isinstance(one, Client)]
 
 
 def test_a_scheduler_without_workers_is_said():

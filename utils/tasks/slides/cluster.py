@@ -1,5 +1,6 @@
 """Tiles computed here, or by the workers of dask.distributed: the same work, the same answers."""
 
+import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
@@ -43,23 +44,31 @@ def connected(address: str, n_workers: int | None = None) -> Iterator["Client | 
         yield None
         return
     ensure(NEEDED)
-    from distributed import Client, LocalCluster
-
     if address == LOCAL:
+        from distributed import Client, LocalCluster
+
         one_core = {"threads_per_worker": 1, "dashboard_address": None}
         with LocalCluster(n_workers=n_workers, **one_core) as cluster, Client(cluster) as client:
             yield client
         return
-    try:
-        client = Client(address, timeout=PATIENCE)
-    except (OSError, ValueError) as error:
-        raise SetupError(
-            f"No scheduler answers at {address} ({error}). Check the address, and that this computer may reach it; or "
-            "leave the field empty to compute here."
-        ) from error
-    with client:
+    with _client(address) as client:
         _check(client, address)
         yield client
+
+
+def _client(address: str) -> "Client":
+    """A way to the scheduler at an address; SetupError where none answers."""
+    from distributed import Client
+
+    try:
+        return Client(address, timeout=PATIENCE)
+    except (OSError, ValueError) as error:
+        told = str(error)
+    gc.collect()  # now one that failed closes itself; while another starts, both would wait for each other for ever
+    raise SetupError(
+        f"No scheduler answers at {address} ({told}). Check the address, and that this computer may reach it; or "
+        "leave the field empty to compute here."
+    )
 
 
 def _check(client: "Client", address: str) -> None:
