@@ -27,6 +27,10 @@ NAMES = run.names()
 built = cache(standalone.standalone)  # every test reads the same ones
 KEPT_BY_COLAB = ("tensorflow-cpu", "keras", "numpy", "scikit-image", "ipywidgets", "traitlets", "ipython", "pandas")
 SHORT = {"training": {"preset": "Try out", "number_of_epochs": 1}}
+SHORTER = {
+    "fine_tuning": {"curve": {"sizes": "3", "repeats": 1}},
+    "slide_fibrosis": {"slides": {"um_per_pixel": 2.0}, "data": {"test_in_turn": False}},
+}
 STAND_IN = '''
 """In place of Colab's own module: a Drive that is an ordinary folder, or a reader who declines."""
 import os
@@ -166,8 +170,8 @@ def test_it_runs_in_an_empty_folder_with_the_versions_of_the_lock(name, tmp_path
 
 
 def settings(name: str) -> dict:
-    """Nothing filled in but a short training."""
-    return SHORT | ({"curve": {"sizes": "3", "repeats": 1}} if name == "fine_tuning" else {})
+    """Nothing filled in but what makes the run short."""
+    return SHORT | SHORTER.get(name, {})
 
 
 def check_run(notebook, folder: Path) -> None:

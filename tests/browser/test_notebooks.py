@@ -24,7 +24,7 @@ TRAINING = {"fine_tuning": "4.1"}  # section, where it is not 4
 TYPED = {
     "classification": {"training": {"number_of_epochs": 1}},
     "fine_tuning": {"training": {"number_of_epochs": 1}, "curve": {"sizes": ""}},
-    "slide_fibrosis": {"slides": {"um_per_pixel": 1.0}},
+    "slide_fibrosis": {"slides": {"um_per_pixel": 2.0}},
     "stardist_segmentation": {"training": {"number_of_epochs": 1}},
     "unet_segmentation": {},
 }

@@ -92,28 +92,3 @@ def by_colour(rgb: np.ndarray, stain: str, threshold: float | None = None) -> np
     """What each pixel is, by colour alone, uint8 (Y, X): 0 nothing, 1 tissue, 2 collagen; see `collagen_mask`."""
     there = optical_density(rgb).mean(axis=-1) > EMPTY
     return np.where(collagen_mask(rgb, stain, threshold), 2, there).astype(np.uint8)
-
-
-def collagen_area(
-    rgb: np.ndarray,
-    stain: str,
-    um_per_pixel: float,
-    threshold: float | None = None,
-    white: np.ndarray | float = 255.0,
-    counted: np.ndarray | None = None,
-) -> tuple[float, float]:
-    """Area of collagen and of all tissue in a region, in mm2, by colour alone.
-
-    Parameters
-    ----------
-    rgb, stain, threshold, white
-        As in `collagen_mask`.
-    um_per_pixel
-        Width of a pixel.
-    counted
-        (Y, X) bool, where given: other pixels do not count.
-    """
-    tissue = optical_density(rgb, white).mean(axis=-1) > EMPTY
-    tissue = tissue if counted is None else tissue & counted
-    collagen = collagen_mask(rgb, stain, threshold, white) & tissue
-    return tuple(float(mask.sum()) * um_per_pixel**2 / 1e6 for mask in (collagen, tissue))
