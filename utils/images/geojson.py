@@ -13,7 +13,7 @@ from uuid import NAMESPACE_URL, uuid5
 import numpy as np
 import pandas as pd
 import shapely
-from scipy.ndimage import find_objects, label
+from scipy.ndimage import find_objects
 from shapely.affinity import translate
 from skimage.measure import find_contours
 from skimage.segmentation import relabel_sequential
@@ -32,31 +32,50 @@ def outline(mask: np.ndarray, tolerance: float = 0) -> shapely.Geometry:
     pixels again; pixels that touch at a corner only belong to two polygons. With a `tolerance` in pixels lines are
     made simpler, never further than that from where they were.
     """
-    parts = [translate(_connected(part), x, y) for part, y, x in _parts(mask)]
-    whole = shapely.MultiPolygon(parts) if len(parts) != 1 else parts[0]
+    whole = polygons([line - 1 for line in borders(np.pad(mask, 1))])
+    whole = whole.geoms[0] if len(whole.geoms) == 1 else whole
     return shapely.simplify(whole, tolerance) if tolerance else whole
 
 
-def _parts(mask: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:
-    """Pixels of each connected part within its bounding box, and the place of that: row and column."""
-    numbers, _ = label(mask)  # neighbours share a side, not only a corner
-    for number, place in enumerate(find_objects(numbers), start=1):
-        yield numbers[place] == number, *(one.start for one in place)
+def borders(mask: np.ndarray) -> list[np.ndarray]:
+    """Lines (n, 2), x then y, between the True pixels of a mask (Y, X) bool and others; the True ones on their right.
+
+    They are closed, or end at the centre of the first or last pixels of a row or column.
+    """
+    return [_corners(line[:, ::-1] + MIDDLE) for line in find_contours(mask.astype(np.float32), 0.5)]
 
 
-def _connected(mask: np.ndarray) -> shapely.Polygon:
-    """Polygon of a mask whose pixels are connected: one line outside, the others round holes."""
-    rings = [_corners(ring[:, ::-1]) - 1 + MIDDLE for ring in find_contours(np.pad(mask, 1).astype(np.float32), 0.5)]
-    outer = min(range(len(rings)), key=lambda one: tuple(rings[one].min(axis=0)))  # none reaches further left
-    return shapely.Polygon(rings.pop(outer), rings)
-
-
-def _corners(ring: np.ndarray) -> np.ndarray:
-    """Points of a closed line (n, 2), the first again at its end, without those on a straight line."""
-    points = ring[:-1]
+def _corners(line: np.ndarray) -> np.ndarray:
+    """Points of a line (n, 2) without those on a straight line; of a closed one the first again at its end."""
+    closed = (line[0] == line[-1]).all()
+    points = line[:-1] if closed else line
     before, after = points - np.roll(points, 1, axis=0), np.roll(points, -1, axis=0) - points
-    turns = points[(before != after).any(axis=1)]
-    return np.concatenate([turns, turns[:1]])
+    turns = (before != after).any(axis=1)
+    if not closed:
+        turns[[0, -1]] = True
+    return np.concatenate([points[turns], points[turns][: int(closed)]])
+
+
+def polygons(rings: Sequence[np.ndarray]) -> shapely.MultiPolygon:
+    """Polygons of closed lines (n, 2) as `borders` has them: each hole in the smallest polygon that it lies in."""
+    if not len(rings):
+        return shapely.MultiPolygon()
+    lines = shapely.linearrings(np.concatenate(rings), indices=np.repeat(np.arange(len(rings)), [*map(len, rings)]))
+    is_hole = np.array([signed_area(ring) < 0 for ring in rings])
+    shells, holes = lines[~is_hole], lines[is_hole]
+    filled = shapely.polygons(shells)
+    around, hole = shapely.STRtree(shapely.get_point(holes, 0)).query(filled, predicate="contains")
+    order = np.argsort(shapely.area(filled)[around], kind="stable")
+    _, first = np.unique(hole[order], return_index=True)
+    owners = np.concatenate([np.arange(len(shells)), around[order][first]])
+    order = np.argsort(owners, kind="stable")  # each shell before its holes
+    return shapely.MultiPolygon(shapely.polygons(np.concatenate([shells, holes])[order], indices=owners[order]))
+
+
+def signed_area(ring: np.ndarray) -> float:
+    """Area that a closed line (n, 2) as `borders` has it goes round; negative for a hole."""
+    x, y = (ring - ring[0]).T
+    return float(x[:-1] @ y[1:] - x[1:] @ y[:-1]) / 2
 
 
 def inside(geometry: shapely.Geometry, shape: tuple[int, int], downsample: float = 1) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Outlines made row by row of tiles are those of the whole map."""
+"""Outlines made of bands of a map are those of the whole map."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ from scipy.ndimage import gaussian_filter
 
 from tests.tasks.slides.test_tiles import filled
 from utils.images.geojson import inside, outline
+from utils.tasks.slides import outlines
 from utils.tasks.slides.outlines import class_outline
 
 
@@ -18,8 +19,13 @@ def blobs(seed):
     return np.digitize(smooth, np.quantile(smooth, [0.3, 0.8])).astype(np.uint8), 16 * int(rng.integers(1, 5))
 
 
+@pytest.fixture(autouse=True)
+def _several_bands(monkeypatch):
+    monkeypatch.setattr(outlines, "HIGHEST", 13)
+
+
 @pytest.mark.parametrize("seed", range(12))
-def test_rows_of_tiles_give_the_outlines_of_the_whole(tmp_path, seed):
+def test_bands_of_a_map_give_the_outlines_of_the_whole(tmp_path, seed):
     ids, side = blobs(seed)
     store = filled(tmp_path, ids, side)
     for step in (1, 4):
@@ -32,22 +38,27 @@ def test_rows_of_tiles_give_the_outlines_of_the_whole(tmp_path, seed):
             assert len(shapely.get_parts(found)) == len(shapely.get_parts(outline(small == number)))
 
 
+@pytest.mark.parametrize("highest", [1, 5, 60])
 @pytest.mark.parametrize("seed", range(6))
-def test_what_is_smaller_than_the_tolerance_vanishes_wherever_tiles_end(tmp_path, seed):
+def test_simpler_lines_stay_near_do_not_cross_and_are_the_same_for_all_tiles(tmp_path, monkeypatch, seed, highest):
+    monkeypatch.setattr(outlines, "HIGHEST", highest)
     ids, side = blobs(seed)
     found = [class_outline(filled(tmp_path / str(one), ids, one), 1, 1, 2.0) for one in (side, 512)]
-    assert all(one.is_valid for one in found)
-    assert found[0].symmetric_difference(found[1]).area < 1e-6
-    drawn = outline(ids == 1)
-    changed = found[1].symmetric_difference(drawn)
-    assert changed.difference(drawn.boundary.buffer(2 * 2.0)).area < 1e-6
+    assert found[0].is_valid
+    assert found[0].equals_exact(found[1], 0)
+    drawn = outline(ids == 1).boundary
+    shapely.prepare(drawn)
+    points = shapely.points(shapely.get_coordinates(shapely.segmentize(found[0].boundary, 0.25)))
+    assert shapely.dwithin(drawn, points, 2.0 + 1e-6).all()
+    y, x = np.nonzero(inside(found[0], ids.shape) != (ids == 1))
+    assert shapely.dwithin(drawn, shapely.points(x + 0.5, y + 0.5), 2 * 2.0).all()
 
 
 def test_specks_and_pinholes_go_and_the_rest_stays(tmp_path):
     ids = np.zeros((64, 64), np.uint8)
     ids[10:40, 10:40] = 1
-    ids[20, 20] = ids[31:33, 15] = 0  # holes of one and two pixels, one of them where tiles meet
-    ids[50, 50] = ids[47:49, 5] = 1  # specks, one of them where tiles meet
+    ids[20, 20] = ids[31:33, 15] = 0  # holes of one and two pixels, one of them where bands meet
+    ids[50, 50] = ids[47:49, 5] = 1  # specks, one of them where bands meet
     ids[25:30, 30:35] = 0
     found = class_outline(filled(tmp_path, ids, 16), 1, 1, 1.0)
     assert found.area == pytest.approx(900 - 25, abs=40)

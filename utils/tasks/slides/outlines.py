@@ -1,14 +1,19 @@
-"""Outlines of the classes of a slide, a row of tiles at a time: memory does not grow with the area of the slide."""
+"""Outlines of the classes of a slide, some lines of its map at a time: memory does not grow with the area of the slide.
 
-from collections.abc import Iterator
+Where tiles end changes nothing: the bands that are looked at do not follow them.
+"""
+
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import shapely
 from scipy.ndimage import label
 
-from utils.images.geojson import MIDDLE, outline
+from utils.images.geojson import borders, polygons, signed_area
 from utils.tasks.slides.tiles import TileStore
 
+AT_ONCE = 1 << 20  # pixels of a band, at most
+HIGHEST = 128  # lines of it: the time that it takes to make long lines simpler grows with the square of their length
 PINHOLE = 7  # pixels: a hole of more may go round a part that is no spot
 
 
@@ -30,45 +35,43 @@ def class_outline(store: TileStore, number: int, step: int = 1, tolerance: float
     shapely.MultiPolygon
         In the pixels that are looked at, x then y, from the upper left corner of the map.
     """
-    whole, cut = [], []
-    for inside, across in _rows(store, number, step, tolerance):
-        whole.extend(inside)
-        cut.extend(across)
-    joined = shapely.get_parts(shapely.union_all(cut)) if cut else ()
+    lines = [line for band in _bands(store, number, step, tolerance) for line in band]
     spot = np.pi * tolerance**2
-    kept = [_filled(one, spot) for one in (*whole, *joined) if one.area >= spot]
-    return _polygons(shapely.simplify(shapely.normalize(shapely.MultiPolygon(kept)), tolerance))
+    return polygons([ring for ring in _closed(lines) if abs(signed_area(ring)) >= spot])
 
 
-def _filled(polygon: shapely.Polygon, spot: float) -> shapely.Polygon:
-    """A polygon without holes of less area than a spot."""
-    rings = np.array(polygon.interiors, object)
-    kept = rings[shapely.area(shapely.polygons(rings)) >= spot] if len(rings) else rings
-    return shapely.Polygon(polygon.exterior, kept) if len(kept) < len(rings) else polygon
+def _bands(store: TileStore, number: int, step: int, tolerance: float) -> Iterator[list[np.ndarray]]:
+    """Lines round the pixels of a class in each band; they end where bands meet, and go on in the next from there.
 
-
-def _rows(store: TileStore, number: int, step: int, tolerance: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Polygons of each row of tiles: those that lie inside it, and those that go on in the next, cut where they do.
-
-    The cut runs through the centres of the first pixels of a row: a line between pixels depends on the four round it
-    alone, so that both sides of a cut fit.
+    Bands meet in the centres of the first pixels of a line: a border depends on the four pixels round it alone, so that
+    both sides fit. Simpler lines do not cross there either, as they stay in their band and their ends do not move.
     """
-    n_rows, side = store.grid.size[0], store.grid.side // step
-    for row in range(n_rows):
-        mask = _without_spots(store.band(row, step) == number, np.pi * tolerance**2, row > 0, row < n_rows - 1)
-        low = row * side + MIDDLE if row else -np.inf
-        high = (row + 1) * side + MIDDLE if row < n_rows - 1 else np.inf
-        polygons = shapely.get_parts(outline(mask))
-        polygons = shapely.transform(polygons, lambda points, top=row * side: points + (0, top))
-        _, first, _, last = shapely.bounds(polygons).T
-        inside = (first > low) & (last < high)
-        ends = np.nan_to_num([low, high], neginf=-1.0, posinf=store.grid.shape[0] + 1.0)
-        cut = shapely.intersection(polygons[~inside], shapely.box(-1, ends[0], store.grid.shape[1] + 1, ends[1]))
-        yield polygons[inside], shapely.get_parts(_polygons(cut))
+    height, width = (-(-length // step) for length in store.grid.shape)
+    n_lines = max(1, min(HIGHEST, AT_ONCE // width))
+    for top in range(0, height, n_lines):
+        first, last = top == 0, top + n_lines >= height
+        mask = store.lines(top, top + n_lines + 1, step) == number
+        mask = _without_spots(mask, np.pi * tolerance**2, not first, not last)
+        found = [line + (-1, top - first) for line in borders(np.pad(mask, ((first, last), (1, 1))))]
+        if tolerance and found:
+            simple = shapely.simplify(shapely.MultiLineString(found), tolerance)
+            found = [shapely.get_coordinates(line) for line in shapely.get_parts(simple)]
+        yield found
+
+
+def _closed(lines: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+    """Lines put together where one goes on at the end of another, all of them then closed."""
+    starts = {tuple(line[0]): line for line in lines}
+    while starts:
+        _, line = starts.popitem()
+        parts = [line]
+        while (line := starts.pop(tuple(line[-1]), None)) is not None:
+            parts.append(line)
+        yield np.concatenate([parts[0][:1], *(part[1:] for part in parts)])
 
 
 def _without_spots(mask: np.ndarray, pixels: float, goes_up: bool, goes_on: bool) -> np.ndarray:
-    """A mask without parts, and without holes, of so few pixels; what may go on in the next row or the last one stays.
+    """A mask without parts, and without holes, of so few pixels; what may go on above or below stays.
 
     Saves the time for outlines of spots, which a network that is not sure makes by the thousand.
     """
@@ -84,9 +87,3 @@ def _without_spots(mask: np.ndarray, pixels: float, goes_up: bool, goes_on: bool
     numbers, _ = label(np.pad(~mask, 1, constant_values=True), np.ones((3, 3)))  # the first surrounds all
     small = np.bincount(numbers.ravel()) <= min(pixels, PINHOLE)
     return mask | small[numbers[1:-1, 1:-1]] & ~mask
-
-
-def _polygons(geometries: shapely.Geometry | np.ndarray) -> shapely.MultiPolygon:
-    """What of geometries is area."""
-    parts = shapely.get_parts(shapely.get_parts(geometries))
-    return shapely.MultiPolygon(parts[shapely.area(parts) > 0])

@@ -108,14 +108,14 @@ class TileStore:
 
     def map(self, downsample: int = 1) -> np.ndarray:
         """Class map (Y, X), uint8, made smaller: every `downsample`-th pixel down and across."""
-        height = -(-self.grid.shape[0] // downsample)
-        return np.concatenate([self._row(row, downsample) for row in range(self.grid.size[0])])[:height]
+        return self.lines(0, self.grid.shape[0], downsample)
 
-    def band(self, row: int, downsample: int = 1) -> np.ndarray:
-        """What of `map` lies in a row of tiles, and below it the first line of the next row where there is one."""
-        height = -(-self.grid.shape[0] // downsample) - row * (self.grid.side // downsample)
-        below = [self._row(row + 1, downsample)[:1]] if row + 1 < self.grid.size[0] else []
-        return np.concatenate([self._row(row, downsample), *below])[:height]
+    def lines(self, first: int, last: int, downsample: int = 1) -> np.ndarray:
+        """Lines of `map` from the first to before the last, as far as there are any."""
+        side, height = self.grid.side // downsample, -(-self.grid.shape[0] // downsample)
+        rows = range(first // side, -(-min(last, height) // side))
+        top = rows.start * side
+        return np.concatenate([self._row(row, downsample) for row in rows])[first - top : min(last, height) - top]
 
     def _row(self, row: int, downsample: int) -> np.ndarray:
         """A row of tiles, made smaller, as wide as the map."""
