@@ -27,11 +27,30 @@ def test_another_patient_is_alike_and_another_stain_is_not(seed):
 
 def test_what_is_kept_of_many_features_is_small(tmp_path):
     """As many as a network has, of fewer pieces than that."""
-    features, patients = cohort(np.random.default_rng(3), 3, n_features=134)
+    features, patients = cohort(np.random.default_rng(3), 3, n_features=262)
     known = learn(features, patients)
     known.save(tmp_path)
     assert (tmp_path / "looks.json").stat().st_size < 120_000
     np.testing.assert_allclose(read_known(tmp_path).distances(features), known.distances(features), rtol=1e-3)
+
+
+def test_a_file_of_the_first_version_is_read(tmp_path):
+    text = '{"mean": [5, 5], "scale": [2, 1],\n "covariance": [1, 0.5, 2],\n "limit": [3]}'
+    (tmp_path / "looks.json").write_text(text, encoding="utf-8")
+    known = read_known(tmp_path)
+    np.testing.assert_array_equal(known.covariance, [[1, 0.5], [0.5, 2]])
+    assert known.limit == 3
+
+
+@pytest.mark.parametrize("spread", [0.0, 3.5])
+def test_features_that_go_together_closely_or_never_change_are_kept(tmp_path, spread):
+    """Variances from 1 down to a tenth of a millionth, or none at all."""
+    rng = np.random.default_rng(0)
+    axes = np.linalg.qr(rng.normal(size=(60, 60)))[0]
+    features = rng.normal(size=(4000, 60)) * np.logspace(0, -spread, 60) @ axes if spread else np.ones((40, 60))
+    known = learn(features, np.repeat(["a", "b", "c", "d"], len(features) // 4))
+    known.save(tmp_path)
+    np.testing.assert_allclose(read_known(tmp_path).distances(features), known.distances(features), rtol=2e-3)
 
 
 def test_few_patients_and_features_that_never_change():

@@ -11,6 +11,7 @@ References
 """
 
 import json
+from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ WITHIN = 0.99  # share of the tiles of a patient left out that are nearer than t
 FEWEST = 3  # patients, below which nothing can be left out
 MARGIN = 1.5  # times the largest distance seen, where there are fewer
 DIGITS = 5  # significant ones that are kept
+HALF = "<f2"
+LEAST = 1e-8  # is added to each variance: pieces may be all the same
 
 
 @dataclass(frozen=True)
@@ -52,21 +55,30 @@ class Known:
         return np.sqrt(np.einsum("ij,jk,ik->i", apart, precision, apart) / len(self.mean))
 
     def save(self, folder: Path) -> None:
-        """Write it into a model folder; of the covariance one half, row by row."""
-        half = self.covariance[np.tril_indices(len(self.mean))]
-        told = {"mean": self.mean, "scale": self.scale, "covariance": half, "limit": [self.limit]}
-        lines = (f'"{name}": [{", ".join(f"{one:.{DIGITS}g}" for one in values)}]' for name, values in told.items())
-        write_text(folder / FILE, "{" + ",\n ".join(lines) + "}\n")
+        """Write it into a model folder; of the covariance the Cholesky factor, for which half as many digits do.
+
+        Of that the lower half, row by row, as little-endian float16 in base64.
+        """
+        lower = np.linalg.cholesky(self.covariance + LEAST * np.eye(len(self.mean)))
+        packed = b64encode(lower[np.tril_indices(len(lower))].astype(HALF).tobytes()).decode()
+        told = {"mean": self.mean, "scale": self.scale, "limit": [self.limit]}
+        lines = [f'"{name}": [{", ".join(f"{one:.{DIGITS}g}" for one in values)}]' for name, values in told.items()]
+        write_text(folder / FILE, "{" + ",\n ".join([*lines, f'"cholesky": "{packed}"']) + "}\n")
 
 
 def read_known(folder: Path) -> Known | None:
     """What the pieces that a model has learned from look like; None where that is not known."""
     try:
         told = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        mean, scale, half = (np.array(told[one]) for one in ("mean", "scale", "covariance"))
-        covariance = np.zeros((len(mean), len(mean)))
-        covariance[np.tril_indices(len(mean))] = half
-        return Known(mean, scale, covariance + np.tril(covariance, -1).T, float(told["limit"][0]))
+        mean, scale = (np.array(told[one]) for one in ("mean", "scale"))
+        lower = np.zeros((len(mean), len(mean)))
+        if "covariance" in told:  # models of the first version
+            lower[np.tril_indices(len(mean))] = told["covariance"]
+            covariance = lower + np.tril(lower, -1).T
+        else:
+            lower[np.tril_indices(len(mean))] = np.frombuffer(b64decode(told["cholesky"]), HALF)
+            covariance = lower @ lower.T
+        return Known(mean, scale, covariance, float(told["limit"][0]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
