@@ -13,7 +13,7 @@ from skimage.transform import downscale_local_mean
 
 from data_samples.slides import write_slide
 from utils.errors import DataError
-from utils.images.slides import WHITE, Slide, open_slide
+from utils.images.slides import WHITE, Slide, _averaged, open_slide
 
 HEIGHT, WIDTH = 1203, 1605  # no multiples of the factors between levels
 LEVELS = (1, 4, 16)
@@ -109,6 +109,18 @@ def test_a_region_is_exact_where_pixels_fit(tmp_path, rgb, downsample):
         found = opened.read(downsample * 16, downsample * 32, 30, 20, 0.5 * downsample)
     expected = smaller(rgb, downsample)[32:52, 16:46]
     assert np.abs(found.astype(int) - expected).max() <= 1  # rounded half up or to even
+
+
+@pytest.mark.parametrize("many", [2, 3, 8, 300])
+def test_means_of_whole_pixels_are_those_of_a_hand(many):
+    """Each axis is rounded by itself, halves to even, as for pixels that do not fit."""
+    pixels = np.random.default_rng(many).integers(0, 256, (many * 5 + 3, many * 4, 3), dtype=np.uint8)
+    pixels[2 : 2 + many] = WHITE  # the largest sum
+    edges = 2.0 + many * np.arange(6)
+    expected = np.rint(pixels[2 : 2 + 5 * many].reshape(5, many, -1, 3).mean(axis=1)).astype(np.uint8)
+    np.testing.assert_array_equal(_averaged(pixels, edges, 0), expected)
+    turned = _averaged(np.swapaxes(pixels, 0, 1), edges, 1)
+    np.testing.assert_array_equal(np.swapaxes(turned, 0, 1), expected)
 
 
 @pytest.mark.parametrize("seed", range(6))
