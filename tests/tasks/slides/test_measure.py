@@ -16,7 +16,7 @@ def test_a_slide_by_hand():
     assert row["fibrosis [% of tissue]"] == pytest.approx(100 * 50 / 140)
     assert row["fibrosis [mm2]"] == pytest.approx(50 * 4e-6)
     assert row["vessel [mm2]"] == pytest.approx(10 * 4e-6)
-    assert row["uncertain [% of tissue]"] == pytest.approx(100 * 10 / 150)
+    assert row["uncertain [% of what was measured]"] == pytest.approx(100 * 10 / 150)  # the vessel was measured, too
     assert row["tiles"] == 3
     assert 0 <= row["low [%]"] < row["fibrosis [% of tissue]"] < row["high [%]"] <= 100
 
@@ -24,7 +24,7 @@ def test_a_slide_by_hand():
 def test_a_slide_without_tissue_has_no_share():
     row = measured(np.zeros((3, 4)), ["a", "b", "c"], NAMES, FIBROSIS, 1)
     assert np.isnan(row["fibrosis [% of tissue]"])
-    assert row["uncertain [% of tissue]"] == 0
+    assert np.isnan(row["uncertain [% of what was measured]"])
 
 
 def test_tiles_of_one_square_count_as_one():

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from utils.metrics.confusion import ratio
 from utils.metrics.intervals import estimate
 from utils.tasks.slides.tiles import Grid
 
@@ -66,8 +67,8 @@ def measured(
     -------
     dict
         The share in % with its 95 % interval (from the squares of tissue: what another part of the same tissue would
-        have given, not another patient), area of each class in mm2, number of tiles, and the share of tissue in % in
-        which the network was not sure.
+        have given, not another patient), area of each class in mm2, number of tiles, and the share in % of all that was
+        measured, of whatever class, in which the network was not sure.
     """
     pixels, area = counts[:, :-1], (um_per_pixel / 1000) ** 2
     low, high = estimate(pixels, share.of, groups).ends if len(pixels) else ([np.nan], [np.nan])
@@ -78,7 +79,7 @@ def measured(
         "high [%]": 100 * float(high[0]),
         **{f"{name} [mm2]": float(one * area) for name, one in zip(names, total, strict=True)},
         "tiles": len(counts),
-        "uncertain [% of tissue]": 100 * float(counts[:, -1].sum() / max(1, total.sum())),
+        "uncertain [% of what was measured]": 100 * float(ratio(counts[:, -1].sum(), total.sum())),
     }
 
 
