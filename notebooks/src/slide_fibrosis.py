@@ -439,7 +439,8 @@ page.conclude(task, result, model_folder, project, checks)
 # OME-TIFF), a heat map, outlines for QuPath, and a row in `slides.csv`; `patients.csv` has a row for each patient.
 # *Method* chooses the network, or a threshold on the colour of the stain, which needs no network and no annotations. It
 # went well when the heat maps are dark where you see fibrosis, and no sentence says that a slide is unlike the
-# training. Slides that the model has learned from are measured, too: how exact a share is, only the others can show.
+# training. Slides that the model has learned from are measured, too (the column *in training* says which, and which are
+# of the same patients): how exact a share is, only the others can show.
 #
 # With a model trained earlier this section alone will do (Colab: sections 1, 2 and 6): *Model folder* lists the models
 # that are there.

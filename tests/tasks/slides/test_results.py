@@ -8,6 +8,7 @@ import pytest
 import tifffile
 from shapely.geometry import shape
 
+from utils.data.splits import write_split
 from utils.errors import DataError
 from utils.files import write_json
 from utils.images.annotations import read_annotations
@@ -128,6 +129,27 @@ def test_another_model_computes_anew_and_names_what_it_does_not_know(slides, tmp
     write_json(folder / "model.json", described | {"sha256": {"weights.h5": "another"}})
     measure_cohort(members, order, tmp_path / "out", progress=lambda tiles: counted.extend(tiles) or tiles)
     assert counted
+
+
+def test_slides_that_were_learned_from_are_told_from_others(slides, tmp_path, slide_model):
+    """What another slide of the same patient gives is no honest test either; slides of the same name are told apart."""
+    folder, roles = slide_model(), {"P1__P1_a_0_512": "training", "P2__P2_b_0_0": "validation", "P3__P3_a_0_0": "test"}
+    split = pd.DataFrame({"file": [f"{one}.tif" for one in roles], "sha256": "", "group": "", "role": roles.values()})
+    order = Order(FromModel(UNET.load, folder), Share("class 2", (2,), (0, 1, 2)), classes_of(folder), 2.0)
+    members = read_cohort(slides, None, "{group}_*").members
+    for table, expected in (
+        (None, ["", "", "", ""]),
+        (split, ["yes", "its patient", "its patient", "no"]),
+        (split.replace({"file": {"P1__": "P9__"}}, regex=True), ["no", "no", "its patient", "no"]),
+        (split.assign(file="image.tif"), ["", "", "", ""]),
+    ):
+        if table is not None:
+            write_split(folder / "split.csv", table)
+        found = measure_cohort(members, order, tmp_path / "out")
+        assert found.slides["in training"].tolist() == expected
+        table = pd.read_csv(tmp_path / "out" / "slides.csv", keep_default_na=False)
+        assert table["in training"].tolist() == expected
+    assert measure(slides, by_colour(), tmp_path / "colour").slides["in training"].tolist() == ["no"] * 4
 
 
 def test_what_tells_a_result_from_others_is_the_same_in_another_session(slides, tmp_path):

@@ -230,7 +230,7 @@ def cut_pieces(
         downsample = um_per_pixel / member.slide.um
         for x, y in chosen_places(member, ids, downsample):
             mask = class_mask(member.annotations, ids, (PIECE, PIECE), downsample, (x, y))
-            name = f"{member.patient.replace(BETWEEN, '_')}{BETWEEN}{member.name}_{x:.0f}_{y:.0f}.tif"
+            name = f"{BETWEEN.join(named(member.patient, member.name))}_{x:.0f}_{y:.0f}.tif"
             image = member.slide.read(x, y, PIECE, PIECE, um_per_pixel)
             write_tiff(folder / "images" / name, image, um_per_pixel)
             write_tiff(folder / "masks" / name, np.where(mask == IGNORED, UNSET, mask).astype(np.uint8), um_per_pixel)
@@ -240,6 +240,17 @@ def cut_pieces(
     table = pd.DataFrame(rows)
     write_csv(folder / PIECES, table)
     return table
+
+
+def named(patient: str, slide: str) -> tuple[str, str]:
+    """Patient and slide as they are called in the name of a piece."""
+    return patient.replace(BETWEEN, "_"), slide
+
+
+def shown_by(piece: str) -> tuple[str, str]:
+    """Patient and slide, see `named`, that the file of a piece shows; both "" where it has another kind of name."""
+    patient, between, rest = Path(piece).stem.partition(BETWEEN)
+    return (patient, rest.rsplit("_", 2)[0]) if between else ("", "")
 
 
 def chosen_places(member: Member, ids: Mapping[str, int], downsample: float) -> list[tuple[float, float]]:

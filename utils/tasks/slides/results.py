@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import shapely
 
+from utils.data.splits import read_split
 from utils.errors import DataError
 from utils.files import atomic, meaningful, write_csv
 from utils.images.geojson import ANNOTATION, feature, write_geojson
@@ -20,7 +21,7 @@ from utils.images.stains import H_AND_E
 from utils.images.tissue import TISSUE, Tissue, find_tissue
 from utils.pages.colours import class_colours
 from utils.pages.figures import png
-from utils.tasks.slides.cohort import Member
+from utils.tasks.slides.cohort import Member, named, shown_by
 from utils.tasks.slides.compute import FromModel, FromStain, Job, Where
 from utils.tasks.slides.figures import heat_map
 from utils.tasks.slides.measure import Share, blocks, tables
@@ -29,7 +30,7 @@ from utils.tasks.slides.predict import compute_slide
 from utils.tasks.slides.tiles import NOT_TISSUE, TileStore, write_class_map
 from utils.tasks.slides.unlike import FILE as LOOKS
 from utils.tasks.slides.unlike import Known, read_known
-from utils.training.model_folder import DESCRIPTION
+from utils.training.model_folder import DESCRIPTION, SPLIT
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -41,6 +42,7 @@ LEAST_TISSUE = 0.2  # share of a tile that must be tissue for it to be called un
 SQUARE = 50.0  # um: side of the squares that a heat map is made of
 SEEN = 16  # every so many pixels of a class map are counted for it, down and across; sides of tiles are multiples of it
 UNLIKE = "unlike the training [% of tiles]"
+LEARNED, YES, RELATED, NO = "in training", "yes", "its patient", "no"  # a column, and what stands in it
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,7 @@ def measure_cohort(
     names = [str(one["name"]) for one in order.classes]
     slides, patients = tables(rows, names, order.share, order.um_per_pixel)
     slides[UNLIKE] = [100 * unlike[name] for name in slides["slide"]]
+    slides[LEARNED] = _learned(order.source, list(zip(slides["patient"], slides["slide"], strict=True)))
     write_csv(folder / SLIDES, meaningful(slides))
     write_csv(folder / PATIENTS, meaningful(patients))
     return Measured(slides, patients, warnings)
@@ -154,6 +157,25 @@ def _weights(source: FromModel | FromStain) -> str:
     if isinstance(source, FromStain):
         return ""
     return json.dumps(json.loads((source.model / DESCRIPTION).read_text(encoding="utf-8")).get("sha256", {}))
+
+
+def _learned(source: FromModel | FromStain, slides: Sequence[tuple[str, str]]) -> list[str]:
+    """Whether the model has seen each slide, told by patient and slide, or another one of its patient, in training.
+
+    "" where nobody knows: a model that was made on another page, or whose table of the split is missing.
+    """
+    if isinstance(source, FromStain):
+        return [NO] * len(slides)
+    try:
+        split = read_split(source.model / SPLIT)
+    except DataError:
+        return [""] * len(slides)
+    seen = {shown_by(file) for file in split.loc[split["role"] != "test", "file"]}
+    if ("", "") in seen:
+        return [""] * len(slides)
+    patients = {patient for patient, _ in seen}
+    slides = [named(*one) for one in slides]
+    return [YES if one in seen else RELATED if one[0] in patients else NO for one in slides]
 
 
 def _doubts(member: Member, own: _OfSlide) -> list[str]:
