@@ -4,8 +4,8 @@
     python -m tests.benchmarks.watching MODEL_FOLDER [--seeds 1 2 3] [--apart 100] [--hours 6] [--positions 2]
 
 An event is a cell that enters mitosis; it is caught if a burst on it begins before anaphase, and a burst is right if
-its cell is between prophase and metaphase. The probability from which a cell counts as an event is chosen on a culture
-set apart (--apart), then used for --seeds. Bursts are lit, but not drawn.
+its cell was seen, and its filming began, between prophase and metaphase. The probability from which a cell counts as
+an event is chosen on a culture set apart (--apart), then used for --seeds. Bursts are lit, but not drawn.
 The clock is a fake one; CPU time is that of one process.
 """
 
@@ -137,7 +137,7 @@ def chosen(asked, tracks: pd.DataFrame, truth: pd.DataFrame, classes: list[dict]
         for least in LEAST:
             one = replace(asked, event=replace(asked.event, probability=least, n_frames=n_frames))
             table = replayed(one, tracks, truth, classes).table()
-            caught, right = table["value"].fillna(0)
+            caught, right = table["value"].fillna(0)[:2]
             print(f"  {n_frames} surveys of {least:.2f}: caught {caught:.2f}, precision {right:.2f}")
             if best is None or min(caught, right) > best[0] + 1e-9:
                 best = min(caught, right), one
@@ -218,6 +218,16 @@ def speed(finder, cells: int = 200, repeats: int = 5) -> None:
         print(f"1,024 x 1,024 with {n} cells {name}: {cpu:.2f} s CPU ({1000 * cpu / n:.1f} ms a cell), {wall:.2f} s")
 
 
+def together(judged: list) -> None:
+    """Print the shares of all cultures together, with their intervals."""
+    from utils.microscope.judge import share
+
+    rows = [one.table() for one in judged]
+    for i, what in enumerate(rows[0]["what"]):
+        hits, n = (sum(int(row.loc[i, "counts"].split(" of ")[k]) for row in rows) for k in (0, 1))
+        print(pd.DataFrame([share(what, hits, n)]).to_string(index=False, header=False))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
@@ -228,7 +238,6 @@ def main() -> None:
     parser.add_argument("--least", type=float, help="probability that was chosen before; nothing is set apart then")
     given = parser.parse_args()
     load_tensorflow()
-    from utils.microscope.judge import share
     from utils.microscope.page import load_finder
 
     finder = load_finder(["H2B"], given.model, None)
@@ -253,10 +262,7 @@ def main() -> None:
             )
             print(found.table().to_string(index=False))
             print(found.told.loc[~found.told["right"], "phase"].value_counts().to_dict())
-    rows = [one.table() for one in judged]
-    for i in range(2):
-        hits, n = (sum(int(row.loc[i, "counts"].split(" of ")[k]) for row in rows) for k in (0, 1))
-        print(pd.DataFrame([share(rows[0].loc[i, "what"], hits, n)]).to_string(index=False, header=False))
+    together(judged)
     for column, name in (("smoothed_class", "up to each survey"), ("whole", "over whole tracks (Viterbi)")):
         print(f"phases {name}: {gain(pd.concat(seen, ignore_index=True), column)}")
 

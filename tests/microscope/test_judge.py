@@ -1,5 +1,7 @@
 """Events caught, missed and false, by hand-made truths."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -58,10 +60,11 @@ def test_caught_missed_and_false():
     found = judged(truth, told)
     assert found.true["outcome"].tolist() == ["caught", "missed", "missed"]
     assert found.told["right"].tolist() == [True, True, False, False]
+    assert found.told["late"].tolist() == [False, True, False, False]
     assert found.told["phase"].tolist() == ["prophase", "metaphase", "interphase", "no cell"]
     assert found.delay_min.tolist() == pytest.approx([310 / 60])
     table = found.table()
-    assert table["counts"].tolist() == ["1 of 3", "2 of 4"]
+    assert table["counts"].tolist() == ["1 of 3", "1 of 4", "1 of 4"]
     assert (table["low"] < table["value"]).all()
     assert (table["value"] < table["high"]).all()
 
@@ -73,7 +76,15 @@ def test_precision_is_that_of_what_was_filmed():
         (1300, "A", 150, 200, np.nan, np.nan),  # no burst: a limit of light
         (5000, "A", 20, 200, 5000, 10),
     )
-    assert judged(truth, told).table()["counts"].tolist() == ["1 of 2", "1 of 2"]
+    assert judged(truth, told).table()["counts"].tolist() == ["1 of 2", "1 of 2", "0 of 2"]
+
+
+def test_a_burst_of_an_event_that_had_begun_before_or_goes_on_is_not_late():
+    truth = [cell(1, 0).iloc[1:], cell(2, 2000, x=150).iloc[:4], quiet(3, 20)]
+    told = events((100, "A", 100, 200, 900, 10), (3000, "A", 150, 200, 9000, 10), (2650, "A", 100, 200, 2710, 10))
+    found = judged(truth, told)
+    assert found.told["late"].tolist() == [False, False, True]
+    assert found.table()["counts"].tolist() == ["0 of 0", "2 of 3", "1 of 3"]
 
 
 def test_what_was_not_in_view_or_not_in_time_does_not_count():
@@ -138,3 +149,12 @@ def test_dose_of_filming_everything():
     scope.power = {"H2B": 0.5}
     assert Light(PROTOCOL, scope, {}).reference(600.0) == 11 * 3 * 50
     assert np.isnan(share("x", 0, 0)["low"])
+
+
+def test_filming_everything_takes_no_more_exposures_than_fit_into_the_time():
+    """300 fields of three slices of 100 ms take 90 s, although a frame is due after 60 s."""
+    scope = Scope()
+    scope.moves = True
+    survey = replace(PROTOCOL.survey, positions=tuple(Position(str(i), 0, 0) for i in range(300)))
+    for ran_s, frames in ((0.0, 1), (89.0, 1), (90.0, 2), (900.0, 11)):
+        assert Light(replace(PROTOCOL, survey=survey), scope, {}).reference(ran_s) == frames * 300 * 3 * 100

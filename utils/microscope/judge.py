@@ -27,7 +27,8 @@ class Judged:
         A row for each event that happened in view: cell, position, start_s, end_s, outcome (caught, missed),
         burst_start_s, delay_min.
     told
-        The rows of events.csv with the columns right (bool) and phase, what the cell really was.
+        The rows of events.csv with the columns phase, what the cell really was when it was seen; right (bool), whether
+        that was waited for; late (bool), whether it was over when the burst began.
     """
 
     true: pd.DataFrame
@@ -36,12 +37,13 @@ class Judged:
     def table(self) -> pd.DataFrame:
         """Scores with their 95 % intervals: what, value, low, high, counts."""
         caught, n_true = int((self.true["outcome"] == CAUGHT).sum()), len(self.true)
-        filmed = self.told["burst_start_s"].notna()
-        right, n_told = int((self.told["right"] & filmed).sum()), int(filmed.sum())
+        filmed, late = self.told["burst_start_s"].notna(), self.told["late"]
+        right, n_told = int((self.told["right"] & filmed & ~late).sum()), int(filmed.sum())
         return pd.DataFrame(
             [
                 share("events caught", caught, n_true),
                 share("bursts that show an event (precision)", right, n_told),
+                share("bursts of an event that began after its end", int(late.sum()), n_told),
             ]
         )
 
@@ -133,8 +135,8 @@ def judge(
     field_um
         Height and width of what is seen.
     """
-    told = _told(phases, truth, events)
     true = spans(truth, phases)
+    told = _told(phases, truth, events, true)
     true = true[(true["start_s"] >= since_s) & (true["end_s"] <= until_s)]
     true = true.assign(position=[_in_view(protocol, row, field_um) for row in true.to_dict("records")])
     true = true[true["position"] != ""].reset_index(drop=True)
@@ -150,8 +152,8 @@ def judge(
     return Judged(true[columns], told)
 
 
-def _told(phases: Sequence[str], truth: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
-    """Events with the cell of the truth that each is about (-1: none), its phase, and whether it was waited for."""
+def _told(phases: Sequence[str], truth: pd.DataFrame, events: pd.DataFrame, true: pd.DataFrame) -> pd.DataFrame:
+    """Events with the cell of the truth that each is about (-1: none), its phase, right and late: see `Judged`."""
     cells, names = [], []
     for row in events.to_dict("records"):
         now = cells_at(truth, row["time_s"])
@@ -160,7 +162,16 @@ def _told(phases: Sequence[str], truth: pd.DataFrame, events: pd.DataFrame) -> p
         cells.append(int(distance.idxmin()) if near else -1)
         names.append(str(now["phase"].loc[cells[-1]]) if near else "no cell")
     told = events.assign(true_cell=np.array(cells, int), phase=np.array(names, object))
-    return told.assign(right=told["phase"].isin(list(phases)).astype(bool))
+    told["right"] = told["phase"].isin(list(phases)).astype(bool)
+    started = zip(told["true_cell"], told["burst_start_s"], told["right"], strict=True)
+    late = [right and start_s > _end_s(true, cell, start_s) for cell, start_s, right in started]
+    return told.assign(late=np.array(late, bool))
+
+
+def _end_s(true: pd.DataFrame, cell: int, before_s: float) -> float:
+    """When the last event of a cell that began before a time was over; infinite where it goes on."""
+    mine = true[(true["cell"] == cell) & ~(true["start_s"] > before_s)]
+    return float(mine["end_s"].fillna(np.inf).max())
 
 
 def _in_view(protocol: Protocol, row: dict, field_um: tuple[float, float]) -> str:

@@ -45,6 +45,11 @@ class Light:
         return any(self.allows(one.name, self.of_survey) for one in self.protocol.survey.positions)
 
     def reference(self, ran_s: float) -> float:
-        """Dose of filming every field as in a burst for `ran_s` seconds, all fields together."""
-        frames = 1 + ran_s // max(1e-3, self.protocol.action.interval_s, self.scope.step_s)
-        return len(self.protocol.survey.positions) * frames * self.of_frame
+        """Dose of filming every field as in a burst for `ran_s` seconds, all fields together.
+
+        One camera films one field after the other: where there are many, their exposures fill the time.
+        """
+        fields, action = len(self.protocol.survey.positions), self.protocol.action
+        turn_s = fields * self.slices * sum(one.exposure_ms for one in action.channels) / 1000
+        frames = 1 + ran_s // max(1e-3, turn_s, action.interval_s, self.scope.step_s)
+        return fields * frames * self.of_frame
