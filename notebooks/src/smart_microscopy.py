@@ -235,7 +235,7 @@ limits
 asked = forms.parameters(microscope, survey, event, action, limits)["overrides"]
 protocol = page.plan(scope, asked)
 folder = resolve(limits.result_folder) / limits.experiment
-finder = page.find_with(protocol, event.values())
+finder = page.find_with(scope, protocol, event.values())
 
 # %% [markdown]
 # ### 3.5 Dry run
@@ -283,9 +283,9 @@ finished = page.observe(scope, protocol, watcher, folder, limits.when_full)
 # ## 5. Judge
 #
 # How good were the decisions? With the **simulated culture** the truth is known: how many events were caught before
-# they were over, how many films show none, and how late they began, each with its [95 %
-# interval](../README.md#glossary). With **real cells** nobody knows what was missed; but look at the films below and
-# fill in the numbers of those that show no event in *Wrong bursts*, or *none*: the share that is right
+# they were over, how many films show one, how many began when it was over already, and how late the others began, each
+# with its [95 % interval](../README.md#glossary). With **real cells** nobody knows what was missed; but look at the
+# films below and fill in the numbers of those that show no event in *Wrong bursts*, or *none*: the share that is right
 # ([precision](../README.md#glossary)) follows. For how many events were missed, mark some surveys by hand. A classifier
 # that errs often does better with more and more varied training images, nuclei of all ages among them. It went well
 # when most films show what you waited for.

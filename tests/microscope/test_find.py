@@ -164,15 +164,44 @@ def test_a_channel_that_the_survey_lacks():
         Finder("GFP")(looked_at(np.zeros((64, 64), np.uint16)))
 
 
-def test_a_model_of_nuclei_can_find_them():
-    class Detector:
-        def find(self, array):
-            labels = np.zeros(array.shape[:2], int)
-            labels[10:20, 10:20] = 7
-            return type("Objects", (), {"labels": labels})
+class FakeDetector:
+    """Finds what is bright; remembers what it was shown."""
 
-    cells, _ = Finder("H2B", detector=Detector())(looked_at(np.zeros((64, 64), np.uint16)))
-    assert cells[["label", "y_px"]].to_numpy().tolist() == [[1, 14.5]]
+    def __init__(self, pixel_size_um=0.5, channels=1):
+        self.description = {"channels": ["red", "green", "blue"][:channels], "pixel_size_um": pixel_size_um}
+
+    def find(self, array):
+        self.shape = array.shape
+        return type("Objects", (), {"labels": 7 * (array[..., 0] > 400).astype(np.int32)})
+
+
+@pytest.mark.parametrize("known", [None, 0.25, 0.36, 0.5, 0.7, 1.0])
+def test_a_model_of_nuclei_finds_them_in_pixels_of_its_own(known):
+    image, detector = np.full((80, 100), 100, np.uint16), FakeDetector(known)
+    image[20:40, 50:80] = 700
+    cells, labels = Finder("H2B", detector=detector)(looked_at(image))
+    scale = (known or 0.5) / 0.5
+    assert detector.shape == (round(80 / scale), round(100 / scale), 1)
+    assert labels.shape == image.shape
+    assert np.abs(cells[["label", "y_px", "x_px"]].to_numpy() - [[1, 29.5, 64.5]]).max() <= 1
+    assert cells.loc[0, "area_um2"] == pytest.approx(600 / 4, rel=0.12)
+
+
+def test_a_detector_for_other_pixels_or_for_colours_is_refused():
+    with pytest.raises(ModelError, match="detector learned from pixels of 0.2 um.*0.5 um"):
+        Finder("H2B", detector=FakeDetector(0.2))(looked_at(np.zeros((64, 64), np.uint16)))
+    with pytest.raises(ModelError, match="detector was trained on 3 channels.*grey"):
+        Finder("H2B", detector=FakeDetector(channels=3))
+
+
+def test_what_is_rescaled_and_what_nobody_knows_is_said():
+    assert Finder("H2B").remarks(0.5) == []
+    assert Finder("H2B", FakeClassifier(0.5), FakeDetector(0.51)).remarks(0.5) == []
+    first, second = Finder("H2B", FakeClassifier(0.36), FakeDetector(None)).remarks(0.5)
+    assert "classifier learned from pixels of 0.36 um, those of the microscope are 0.5 um" in first
+    assert "how wide the pixels were that the detector learned from" in second
+    with pytest.raises(ModelError, match="The detector learned from pixels of 0.1 um"):
+        Finder("H2B", FakeClassifier(), FakeDetector(0.1)).remarks(0.5)
 
 
 def test_names_of_classes_and_of_broad_classes():

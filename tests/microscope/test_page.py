@@ -1,6 +1,7 @@
 """What the sections of the notebook do, on a small film of bright and dim discs, without a trained model."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -164,7 +165,7 @@ def test_a_dry_run_without_light(ran, shown, capsys, monkeypatch, tmp_path):
 def test_counting_only_takes_no_model(asked, tmp_path):
     asked["event"]["event_classes"] = ""
     scope, protocol, _ = opened(asked)
-    finder = page.find_with(protocol, asked["event"] | {"cell_diameter": 10.0})
+    finder = page.find_with(scope, protocol, asked["event"] | {"cell_diameter": 10.0})
     watcher = page.dry_run(scope, protocol, finder, 20.0, True, tmp_path / "none")
     folder = page.observe(scope, protocol, watcher, tmp_path / "counted", "stop")
     tracks = read_tracks(folder / TRACKS)
@@ -178,6 +179,19 @@ def test_what_the_film_lacks_is_said_before_anything_is_looked_at(asked):
     asked["survey"] |= {"survey_channels": "GFP", "grid_columns": 2}
     with pytest.raises(FormError, match="no channel 'GFP'.*one place only"):
         page.plan(scope, asked)
+
+
+def test_that_films_light_the_next_field_too_is_said(asked):
+    _, protocol, _ = opened(asked)
+
+    def told(centre, positions):
+        action, limits = replace(protocol.action, centre=centre), replace(protocol.limits, dose_ms=20_000.0)
+        survey = replace(protocol.survey, positions=protocol.survey.positions * positions)
+        words = page._in_words(replace(protocol, survey=survey, action=action, limits=limits)).set_index("what")
+        return words.loc["Light on a field", "how"]
+
+    assert told(False, 2) == told(True, 1) == "20 s"
+    assert "20 s, plus what films centred on cells" in told(True, 2)
 
 
 def test_nuclei_are_looked_at_where_no_channel_is_chosen():

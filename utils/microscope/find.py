@@ -18,7 +18,7 @@ from utils.tasks.watershed import SMOOTHING, USUAL_APART, cut_at_waists, without
 DIAMETER_UM = 12.0  # of a nucleus
 COARSE = 8  # pixels of the image that are one of the background's
 WIDE = 4  # diameters: what is as dark as this neighbourhood's darker part is background
-MOST_UNLIKE = 2.0  # times the classifier's pixel size: further apart it knows nothing of such cells
+MOST_UNLIKE = 2.0  # times a model's pixel size: further apart it knows nothing of such cells
 SAME_SIZE = 0.05  # so little apart pixels are alike
 FAINTEST = 5.0  # times the noise: fainter is none
 HALO = 0.25  # of the brightest pixel of a cell, below which a pixel is no part of it
@@ -142,7 +142,7 @@ class Finder:
     classifier
         Model from `utils.tasks.registry`: has `classes`, `description` and `probabilities`; None: cells are only found.
     detector
-        StarDist model, has `find`; None: threshold and watershed.
+        StarDist model of one channel, has `find` and `description`; None: threshold and watershed.
     diameter_um
         Of a cell, for the latter.
     seen_by_classifier
@@ -166,6 +166,12 @@ class Finder:
                 f"{len(self.shown)} ({', '.join(self.shown)}). Choose as many in the field survey_channels, or another "
                 "model."
             )
+        if detector is not None and len(detector.description["channels"]) != 1:
+            raise ModelError(
+                f"The detector was trained on {len(detector.description['channels'])} channels "
+                f"({', '.join(map(str, detector.description['channels']))}), but cells are looked for in one. Choose a "
+                "model of grey images, or leave the field detector empty."
+            )
 
     @property
     def classes(self) -> list[dict]:
@@ -177,25 +183,28 @@ class Finder:
         """Classes of the classifier, in its order."""
         return [str(one["name"]) for one in self.classes]
 
-    def scale(self, pixel_size_um: float) -> float:
-        """Pixels of the survey that are one of the classifier's; ModelError where it knows no cells of that size."""
-        known = self.classifier.description.get("pixel_size_um")
-        if not known or not pixel_size_um:
-            return 1.0
-        scale = known / pixel_size_um
-        if not 1 / MOST_UNLIKE <= scale <= MOST_UNLIKE:
-            raise ModelError(
-                f"The classifier learned from pixels of {known:.3g} um, but those of the microscope are "
-                f"{pixel_size_um:.3g} um. Choose another objective, or a model that was trained on such images."
-            )
-        return 1.0 if abs(scale - 1) < SAME_SIZE else scale
+    def remarks(self, pixel_size_um: float) -> list[str]:
+        """What the models make of pixels of this width, in sentences; ModelError where one knows no cells of the kind.
+
+        None where they learned from such pixels.
+        """
+        models = (("classifier", self.classifier), ("detector", self.detector))
+        return [one for noun, model in models if model is not None and (one := _remark(noun, model, pixel_size_um))]
 
     def labels(self, survey: Survey) -> np.ndarray:
         """Cells of a survey, int32 (Y, X) from 1; DataError where it lacks the channel."""
         plane = self._plane(survey, self.channel)
         if self.detector is None:
             return find_nuclei(plane, self.diameter_um / survey.pixel_size_um)
-        return relabel_sequential(self.detector.find(plane[..., None]).labels)[0].astype(np.int32)
+        scale = scale_of("detector", self.detector, survey.pixel_size_um)
+        if scale == 1.0:
+            found = self.detector.find(plane[..., None]).labels
+        else:
+            shape = [max(1, round(n / scale)) for n in plane.shape]
+            shown = resize(plane, shape, order=1, preserve_range=True, anti_aliasing=scale > 1).astype(np.float32)
+            coarse = self.detector.find(shown[..., None]).labels
+            found = resize(coarse, plane.shape, order=0, preserve_range=True, anti_aliasing=False)
+        return relabel_sequential(found.astype(np.int32))[0].astype(np.int32)
 
     def __call__(self, survey: Survey) -> tuple[pd.DataFrame, np.ndarray]:
         """Cells of a survey, and their labels (Y, X).
@@ -209,7 +218,7 @@ class Finder:
             return cells, labels
         image = np.stack([self._plane(survey, name) for name in self.shown], axis=-1)
         size = tuple(self.classifier.description["input"]["size"])
-        crops = crops_at(image, cells, size, self.scale(survey.pixel_size_um))
+        crops = crops_at(image, cells, size, scale_of("classifier", self.classifier, survey.pixel_size_um))
         p = np.asarray(self.classifier.probabilities(crops)).reshape(len(cells), len(self.names))
         columns = {PREFIX + name: p[:, i] for i, name in enumerate(self.names)}
         likeliest = np.array(self.names, object)[p.argmax(axis=1)] if len(cells) else np.zeros(0, object)
@@ -222,6 +231,39 @@ class Finder:
                 "survey_channels."
             )
         return survey.images[name]
+
+
+def scale_of(noun: str, model: Any, pixel_size_um: float) -> float:
+    """Pixels of this width that are one of a model's; ModelError where it knows no cells of that size.
+
+    1 where nothing says how wide one of both is.
+    """
+    known = model.description.get("pixel_size_um")
+    if not known or not pixel_size_um:
+        return 1.0
+    scale = known / pixel_size_um
+    if not 1 / MOST_UNLIKE <= scale <= MOST_UNLIKE:
+        raise ModelError(
+            f"The {noun} learned from pixels of {known:.3g} um, but those of the microscope are "
+            f"{pixel_size_um:.3g} um. Choose another objective, or a model that was trained on such images."
+        )
+    return 1.0 if abs(scale - 1) < SAME_SIZE else scale
+
+
+def _remark(noun: str, model: Any, pixel_size_um: float) -> str:
+    """What is done about the pixels of a model, "" where nothing needs to be."""
+    known = model.description.get("pixel_size_um")
+    if not known:
+        return (
+            f"Nothing says how wide the pixels were that the {noun} learned from: it is good for cells as many pixels "
+            "wide as those were."
+        )
+    if scale_of(noun, model, pixel_size_um) == 1.0:
+        return ""
+    return (
+        f"The {noun} learned from pixels of {known:.3g} um, those of the microscope are {pixel_size_um:.3g} um: images "
+        "are rescaled for it."
+    )
 
 
 def wanted_classes(classes: Sequence[Mapping], asked: Sequence[str]) -> list[str]:

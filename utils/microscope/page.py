@@ -67,7 +67,7 @@ def field_um(scope: Scope) -> tuple[float, float]:
 
 
 def plan(scope: Scope, forms: Mapping[str, Mapping[str, Any]]) -> Protocol:
-    """Section 3.2: the protocol, shown in words; FormError that says all that the microscope lacks for it."""
+    """Section 3.4: the protocol, shown in words; FormError that says all that the microscope lacks for it."""
     protocol = protocol_of(forms, _nuclei_first(scope.channels), field_um(scope))
     if scope.step_s > protocol.survey.interval_s:  # a film has nothing between its frames
         protocol = replace(protocol, survey=replace(protocol.survey, interval_s=scope.step_s))
@@ -97,19 +97,21 @@ def _in_words(protocol: Protocol) -> pd.DataFrame:
         rows.append(("Burst", f"{action.frames} frames, one every {action.interval_s:g} s{slices}: {filmed}"))
     else:
         rows.append(("Event", "none: cells are only counted"))
-    none = "no limit"
+    none, is_shared = "no limit", action.frames and action.centre and len(survey.positions) > 1
+    on_top = ", plus what films centred on cells of the next field light of it" if is_shared else ""
     rows += [
         ("Time", f"{limits.duration_s / 3600:g} h" if np.isfinite(limits.duration_s) else none),
-        ("Light on a field", f"{limits.dose_ms / 1000:g} s" if np.isfinite(limits.dose_ms) else none),
+        ("Light on a field", f"{limits.dose_ms / 1000:g} s{on_top}" if np.isfinite(limits.dose_ms) else none),
         ("Disk", f"{limits.disk_mb:g} MB" if np.isfinite(limits.disk_mb) else none),
     ]
     return pd.DataFrame(rows, columns=["what", "how"])
 
 
-def find_with(protocol: Protocol, event: Mapping[str, Any], model_path: str = "models") -> Finder:
-    """Section 3.3: what finds cells and says what they are, by values of the form event.
+def find_with(scope: Scope, protocol: Protocol, event: Mapping[str, Any], model_path: str = "models") -> Finder:
+    """Section 3.4: what finds cells and says what they are, by values of the form event.
 
-    Without a classifier an example is trained on the sample mitosis, unless cells are only counted.
+    Without a classifier an example is trained on the sample mitosis, unless cells are only counted. ModelError where a
+    model knows no cells as this microscope shows them.
     """
     classifier = resolve(event["classifier"]) if event["classifier"] else None
     if classifier is None and protocol.event.classes:
@@ -119,7 +121,10 @@ def find_with(protocol: Protocol, event: Mapping[str, Any], model_path: str = "m
         classifier = with_progress(_example, model_path)
     detector = resolve(event["detector"]) if event["detector"] else None
     channels = [one.name for one in protocol.survey.channels]
-    return load_finder(channels, classifier, detector, event["cell_diameter"])
+    finder = load_finder(channels, classifier, detector, event["cell_diameter"])
+    for remark in finder.remarks(scope.pixel_size_um):
+        note(remark)
+    return finder
 
 
 def load_finder(
@@ -148,7 +153,7 @@ def _example(model_path: str, callbacks: Sequence) -> Path:
 
 
 def dry_run(scope: Scope, protocol: Protocol, finder: Finder, most_um: float, look: bool, folder: Path) -> Watcher:
-    """Section 3.3: what would be filmed now. Lights the sample once where `look` says so, else nothing.
+    """Section 3.5: what would be filmed now. Lights the sample once where `look` says so, else nothing.
 
     A simulated culture is another one than that of the experiment.
     """
@@ -351,7 +356,8 @@ def _outcome(
     tables, drawn, verdicts = {}, {}, dict.fromkeys(wrong or (), "marked as wrong")
     if found is not None:
         tables["How well events were caught"] = _late(found)
-        verdicts = dict(zip(found.told["event"], found.told["phase"].map("really: {}".format), strict=True))
+        really = found.told["phase"].map("really: {}".format) + np.where(found.told["late"], ", begun late", "")
+        verdicts = dict(zip(found.told["event"], really, strict=True))
     elif watcher.wanted and wrong is not None:
         shown = figures.shown_bursts(folder, events)["event"].tolist()
         tables["How many bursts show an event, by your marks"] = marked(events, wrong, shown)
