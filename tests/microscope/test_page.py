@@ -7,15 +7,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from scipy.ndimage import gaussian_filter
 
-from tests.microscope.fake_finder import NAMES
+from tests.microscope.fake_finder import CLASSES, NAMES
 from tests.microscope.test_find import FakeClassifier
 from tests.notebook_forms import default_values
 from utils.errors import DataError, FormError, ModelError
 from utils.microscope import figures, page
 from utils.microscope.files import EVENT_COLUMNS
 from utils.microscope.find import Finder
+from utils.microscope.protocol import Position, Survey
 from utils.microscope.tracks import TRACKS, read_tracks
 
 FRAMES, SIDE, PIXEL = 10, 128, 0.5
@@ -213,6 +215,20 @@ def test_a_film_whose_pixels_nobody_knows(tmp_path, asked):
     with pytest.raises(FormError, match="pixel_size"):
         page.open_scope(asked["microscope"] | {"microscope": str(path)})
     assert page.open_scope(asked["microscope"] | {"microscope": str(path), "pixel_size": 0.5}).pixel_size_um == 0.5
+
+
+def test_the_legend_of_a_survey_with_every_class_lies_within_the_figure():
+    labels = np.arange(1, 101).repeat(64).reshape(80, 80)
+    cells = pd.DataFrame({"label": np.arange(1, 101), "smoothed_class": np.resize(NAMES, 100)})
+    image = np.random.default_rng(0).integers(0, 999, (80, 80)).astype(np.uint16)
+    survey = Survey(0, 0.0, Position("A", 0, 0), PIXEL, {"H2B": image})
+    figure = figures.survey_figure(survey, cells, labels, CLASSES)
+    FigureCanvasAgg(figure).draw()
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert len(legend.get_texts()) == len(NAMES)
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+    assert 0 <= box.y0 < box.y1 < figure.axes[0].get_window_extent().y0
 
 
 def test_bursts_are_cut_around_the_cell(tmp_path):

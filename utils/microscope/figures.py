@@ -53,7 +53,8 @@ def survey_figure(
         axes[0, 0].add_patch(Circle((x, y), radius, fill=False, edgecolor="yellow", linewidth=2))
     found = [name for name in colours if SMOOTHED in cells and (cells[SMOOTHED] == name).any()]
     if found:
-        add_legend(figure, {f"{name} ({(cells[SMOOTHED] == name).sum()})": colours[name] for name in found})
+        counted = {f"{name} ({(cells[SMOOTHED] == name).sum()})": colours[name] for name in found}
+        add_legend(figure, counted, columns=3)  # four names do not fit beside each other
     return figure
 
 
