@@ -66,10 +66,11 @@ note(storage.prepare())
 # ## 2. Microscope
 #
 # What looks at the cells. Leave *simulated culture*, or choose *Micro-Manager demo* (Micro-Manager's own imaginary
-# devices), the configuration file (`.cfg`) of your microscope, or a recorded film (a TIFF stack, or a folder of images
-# in the order of their names), on which a protocol can be tuned before anything real is lit. Bring the sample into view
-# and into focus first: positions are counted from where the stage stands now. **Stage range** and **focus range** are
-# limits that the program never leaves, whatever the protocol asks for.
+# devices, which show stripes and no cells: take the preset *count only* with it), the configuration file (`.cfg`) of
+# your microscope, or a recorded film (a TIFF stack, or a folder of images in the order of their names), on which a
+# protocol can be tuned before anything real is lit. Bring the sample into view and into focus first: positions are
+# counted from where the stage stands now. **Stage range** and **focus range** are limits that the program never leaves,
+# whatever the protocol asks for.
 #
 # It went well when the table below lists your camera, stage, channels and the width of a pixel.
 

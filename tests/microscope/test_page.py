@@ -18,7 +18,8 @@ from utils.microscope import figures, page
 from utils.microscope.files import EVENT_COLUMNS
 from utils.microscope.find import Finder
 from utils.microscope.protocol import Position, Survey
-from utils.microscope.tracks import TRACKS, read_tracks
+from utils.microscope.scope import Scope
+from utils.microscope.tracks import TRACKS, append_rows, read_tracks
 
 FRAMES, SIDE, PIXEL = 10, 128, 0.5
 
@@ -99,11 +100,13 @@ def test_an_experiment_from_the_forms_to_the_report(ran, shown, capsys):
     report = page.conclude(scope, protocol, watcher, folder, "none", asked).read_text(encoding="utf-8")
     assert "1 of 1" in report
     assert "A film was replayed" in report
+    said = " ".join(capsys.readouterr().out.split())
+    assert "1 event and 0 divisions in 0 h" in said
+    assert "light was neither spent nor saved" in said
     page.list_files(folder, watcher)
     tracks = pd.read_csv(folder / "tracks.csv")
     assert len(tracks) == 4 * tracks["survey"].nunique()
     assert set(tracks["class_of_track"]) == {"interphase", "metaphase"}
-    assert "1 event in 0 h" in capsys.readouterr().out
     assert any(caption.startswith("Files in") for caption in shown)
 
 
@@ -135,6 +138,15 @@ def test_no_event_no_burst(tmp_path):
     nothing = pd.DataFrame(columns=EVENT_COLUMNS)
     assert figures.shown_bursts(tmp_path, nothing)["event"].tolist() == []
     assert "no burst" in str([one.get_text() for one in figures.burst_montage(tmp_path, nothing).texts])
+
+
+def test_divisions_are_cells_that_are_parents_however_often_their_daughters_were_seen(tmp_path):
+    assert page._divided(tmp_path) == 0
+    parents = [0, 0, 0, 1, 1, 1, 1, 2]
+    rows = pd.DataFrame({"parent": parents, "track": [1, 2, 3, 4, 5, 4, 5, 6], "label": [1, 2, 3, 1, 2, 1, 2, 3]})
+    survey = [0, 0, 0, 1, 1, 2, 2, 2]
+    append_rows(tmp_path / TRACKS, rows.assign(survey=survey, time_s=0.0, position="A", beside=0))
+    assert page._divided(tmp_path) == 2
 
 
 def test_marks_say_which_bursts_are_wrong(ran, shown):
@@ -229,6 +241,20 @@ def test_the_legend_of_a_survey_with_every_class_lies_within_the_figure():
     assert len(legend.get_texts()) == len(NAMES)
     assert 0 <= box.x0 < box.x1 <= figure.bbox.width
     assert 0 <= box.y0 < box.y1 < figure.axes[0].get_window_extent().y0
+
+
+def test_the_width_of_a_pixel_that_is_typed_is_that_of_the_microscope_but_not_of_the_culture(asked, monkeypatch, shown):
+    class Told(Scope):
+        def describe(self):
+            return pd.DataFrame()
+
+    monkeypatch.setattr(page, "open_microscope", lambda *_, **__: Told())
+    values = asked["microscope"] | {"microscope": "Micro-Manager demo"}
+    for says, typed, expected in ((1.0, 0.0, 1.0), (1.0, 0.5, 0.5), (0.0, 0.5, 0.5)):
+        monkeypatch.setattr(Told, "pixel_size_um", says)
+        assert page.open_scope(values | {"pixel_size": typed}).pixel_size_um == expected
+    monkeypatch.setattr(Told, "pixel_size_um", 0.36)
+    assert page.open_scope(values | {"microscope": "", "pixel_size": 0.5}).pixel_size_um == 0.36
 
 
 def test_bursts_are_cut_around_the_cell(tmp_path):

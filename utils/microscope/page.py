@@ -53,11 +53,11 @@ def open_scope(values: Mapping[str, Any]) -> Scope:
     more = culture if source == SIMULATED else {}
     step_s, size = 60 * values["time_step"], values["pixel_size"]
     scope = open_microscope(source, stage_limits(values), step_s, size, **more)
+    if size and source != SIMULATED:  # whose pixels are those of its truth
+        scope.pixel_size_um = size
     show_tables({"What was found": scope.describe()})
     if not scope.pixel_size_um:
-        if not values["pixel_size"]:
-            raise FormError("Nothing says how wide a pixel is. Write it in micrometres into the field pixel_size.")
-        scope.pixel_size_um = values["pixel_size"]
+        raise FormError("Nothing says how wide a pixel is. Write it in micrometres into the field pixel_size.")
     return scope
 
 
@@ -330,7 +330,8 @@ def conclude(scope: Scope, protocol: Protocol, watcher: Watcher, folder: Path, w
     """
     events = _table(folder / EVENTS)
     outcome = _outcome(scope, protocol, watcher, folder, events, _numbers(wrong, events))
-    note(outcome.summary)
+    for one in (outcome.summary, *_warnings(scope)):
+        note(one)
     show_tables(outcome.tables)
     show_figures(outcome.figures)
     path = folder / REPORT
@@ -371,8 +372,8 @@ def _outcome(
     if (folder / NOTES).is_file():
         tables["What went wrong or was left out"] = _table(folder / NOTES)
     whole = f", {100 * light[0] / light[1]:.0f} % of what filming everything would have taken" if light[1] else ""
-    seen = f"{how_many(len(events), 'event')} in {figures.in_hours(until_s)}"
-    summary = f"{seen}; {light[0] / 1000:.1f} s of light in all{whole}."
+    seen = f"{how_many(len(events), 'event')} and {how_many(_divided(folder), 'division')}"
+    summary = f"{seen} in {figures.in_hours(until_s)}; {light[0] / 1000:.1f} s of light in all{whole}."
     return Outcome(tables, drawn, summary)
 
 
@@ -425,6 +426,14 @@ def _light(folder: Path) -> tuple[tuple[float, float], float]:
         return (0.0, 0.0), 0.0
     last = pd.read_csv(folder / DOSE).iloc[-1]
     return (float(last["dose_ms"]), float(last["reference_ms"])), float(last["time_s"])
+
+
+def _divided(folder: Path) -> int:
+    """How many cells divided, as far as tracks.csv tells: those that others have for their parent."""
+    if not (folder / TRACKS).is_file():
+        return 0
+    tracks = read_tracks(folder / TRACKS)
+    return int(tracks.loc[tracks["parent"] > 0, "parent"].nunique())
 
 
 def _warnings(scope: Scope) -> list[str]:
