@@ -15,7 +15,7 @@ from tests.microscope.test_find import FakeClassifier
 from tests.notebook_forms import default_values
 from utils.errors import DataError, FormError, ModelError
 from utils.microscope import figures, page
-from utils.microscope.files import EVENT_COLUMNS
+from utils.microscope.files import EVENT_COLUMNS, SURVEYS
 from utils.microscope.find import Finder
 from utils.microscope.protocol import Position, Survey
 from utils.microscope.scope import Scope
@@ -149,6 +149,15 @@ def test_divisions_are_cells_that_are_parents_however_often_their_daughters_were
     assert page._divided(tmp_path) == 2
 
 
+def test_cells_are_counted_also_where_there_were_none(tmp_path):
+    looked = [(0, "1"), (0, "B"), (1, "1"), (1, "B"), (2, "1")]
+    pd.DataFrame(looked, columns=["survey", "position"]).to_csv(tmp_path / SURVEYS, index=False)
+    assert page._counted(tmp_path, ["1", "B", "C"])["most"].tolist() == [0, 0]
+    rows = pd.DataFrame({"survey": [0, 0, 2], "position": "1", "track": [1, 2, 1], "label": [1, 2, 1]})
+    append_rows(tmp_path / TRACKS, rows.assign(time_s=0.0, parent=0, beside=0))
+    assert page._counted(tmp_path, ["1", "B", "C"]).to_numpy().tolist() == [["1", 3, 2, 1, 0, 2], ["B", 2, 0, 0, 0, 0]]
+
+
 def test_marks_say_which_bursts_are_wrong(ran, shown):
     asked, scope, protocol, watcher, folder = ran
     page.conclude(scope, protocol, watcher, folder, "1", asked)
@@ -176,7 +185,7 @@ def test_a_dry_run_without_light(ran, shown, capsys, monkeypatch, tmp_path):
     assert shown == ["How many cells would be filmed, by the least probability that is asked for"]
 
 
-def test_counting_only_takes_no_model(asked, tmp_path):
+def test_counting_only_takes_no_model(asked, tmp_path, shown):
     asked["event"]["event_classes"] = ""
     scope, protocol, _ = opened(asked)
     finder = page.find_with(scope, protocol, asked["event"] | {"cell_diameter": 10.0})
@@ -186,6 +195,7 @@ def test_counting_only_takes_no_model(asked, tmp_path):
     assert len(tracks) == 4 * tracks["survey"].nunique() >= 4 * FRAMES
     page.conclude(scope, protocol, watcher, folder, "", asked)
     page.list_files(folder, watcher)
+    assert {"How many cells were found", "How many cells were counted"} <= set(shown)
 
 
 def test_what_the_film_lacks_is_said_before_anything_is_looked_at(asked):

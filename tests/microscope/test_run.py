@@ -256,6 +256,14 @@ def test_an_event_in_every_cell_is_no_more_than_can_be_filmed(tmp_path):
     assert found["events"].file.nunique() == 20  # a film of each position for each survey, not one of each cell
 
 
+def test_no_time_is_left_rather_than_less_where_the_last_exposure_took_longer(tmp_path):
+    moments, asked = [], tiny_protocol(limits=replace(tiny_protocol().limits, duration_s=7.0))
+    looked = replace(asked.survey, channels=(Channel("green", 10_000.0),))
+    experiment(tmp_path / "e", show=moments.append, protocol=replace(asked, survey=looked))
+    assert moments[-1].time_s > 7
+    assert moments[-1].remaining_s == 0
+
+
 def test_moments_tell_what_a_page_shows(tmp_path):
     moments = []
     experiment(tmp_path / "e", show=moments.append)

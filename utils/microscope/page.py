@@ -168,7 +168,8 @@ def dry_run(scope: Scope, protocol: Protocol, finder: Finder, most_um: float, lo
         show(figures.survey_figure(one, cells, labels, finder.classes, protocol.event.probability))
         rows.append(_would(one, cells))
     total = pd.concat(rows, ignore_index=True).fillna(0)
-    show_tables({"How many cells would be filmed, by the least probability that is asked for": total})
+    filmed = "How many cells would be filmed, by the least probability that is asked for"
+    show_tables({filmed if watcher.wanted else "How many cells were found": total})
     return watcher
 
 
@@ -363,10 +364,12 @@ def _outcome(
         shown = figures.shown_bursts(folder, events)["event"].tolist()
         tables["How many bursts show an event, by your marks"] = marked(events, wrong, shown)
     names = [one.name for one in protocol.survey.positions]
-    drawn["When events were seen and filmed"] = figures.time_line(
-        events, names, until_s, None if found is None else found.true
-    )
-    drawn["The bursts"] = figures.burst_montage(folder, events, verdicts)
+    if watcher.wanted:
+        true = None if found is None else found.true
+        drawn["When events were seen and filmed"] = figures.time_line(events, names, until_s, true)
+        drawn["The bursts"] = figures.burst_montage(folder, events, verdicts)
+    else:
+        tables["How many cells were counted"] = _counted(folder, names)
     if (folder / DOSE).is_file():
         drawn["Light"] = figures.dose_figure(pd.read_csv(folder / DOSE))
     if (folder / NOTES).is_file():
@@ -426,6 +429,16 @@ def _light(folder: Path) -> tuple[tuple[float, float], float]:
         return (0.0, 0.0), 0.0
     last = pd.read_csv(folder / DOSE).iloc[-1]
     return (float(last["dose_ms"]), float(last["reference_ms"])), float(last["time_s"])
+
+
+def _counted(folder: Path, names: Sequence[str]) -> pd.DataFrame:
+    """Cells in the first and the last survey of each position, and the fewest and the most in any."""
+    looked = _table(folder / SURVEYS).set_index(["survey", "position"]).index
+    tracks = read_tracks(folder / TRACKS) if (folder / TRACKS).is_file() else pd.DataFrame(columns=looked.names)
+    cells = tracks.groupby(looked.names).size().reindex(looked, fill_value=0)
+    rows = [(name, cells.xs(name, level="position")) for name in names if name in looked.get_level_values("position")]
+    columns = ["position", "surveys", "cells at first", "cells at last", "fewest", "most"]
+    return pd.DataFrame([(name, len(n), n.iloc[0], n.iloc[-1], n.min(), n.max()) for name, n in rows], columns=columns)
 
 
 def _divided(folder: Path) -> int:

@@ -417,7 +417,7 @@ class Experiment:
     def _tell(self, text: str) -> None:
         if self.show is None:
             return
-        events, left_s = self.files.table(EVENTS), self.protocol.limits.duration_s - self._ran()
+        events, left_s = self.files.table(EVENTS), max(0.0, self.protocol.limits.duration_s - self._ran())
         now, bursts = self.clock.now(), len(self.bursts)
         self.show(
             Moment(
