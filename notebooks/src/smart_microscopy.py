@@ -135,12 +135,13 @@ survey
 # %% [markdown]
 # ### 3.2 Event
 #
-# What is waited for. The [preset](../README.md#glossary) fills in the classes; they may be classes or broad classes of
-# your classifier. **Classifier**: a model of the classification notebook, trained on crops of such cells, from the same
-# microscope at about the same magnification. Without one an example is trained on the sample *mitosis*; it shows how
-# the page works and is no model for your cells. **Detector**: a model of the StarDist notebook; without one cells are
-# found by a threshold, which is enough where nuclei are bright and not crowded. *Mitosis entry* waits for prometaphase
-# and metaphase, well before anaphase: a prophase looks much like a nucleus at rest. A cell counts when its
+# What is waited for. The [preset](../README.md#glossary) fills in the classes; they may be classes or broad classes
+# of your classifier. **Classifier**: a model of the classification notebook, trained on crops of such cells, from the
+# same microscope at about the same magnification. Without one an example is trained on the sample *mitosis*; it shows
+# how the page works and is no model for your cells. **Detector**: a model of the StarDist notebook; without one cells
+# are found by a threshold, which is enough where nuclei are bright and not crowded. A detector that never saw
+# dividing nuclei overlooks them: the dry run (3.5) shows it. *Mitosis entry* waits for prometaphase and metaphase,
+# well before anaphase: a prophase looks much like a nucleus at rest. A cell counts when its
 # [probability](../README.md#glossary) is high enough, all its earlier surveys taken together: one odd image does not
 # start a film. It went well when no field is marked in red.
 
