@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
+from PIL import Image
 
 from utils.images.tissue import FOLD, NAMES, OUT_OF_FOCUS, PEN, TISSUE, Tissue
 from utils.tasks.slides.compute import Job
@@ -14,6 +15,7 @@ from utils.tasks.slides.compute import Job
 LEVEL = 0.05
 NAMED = 12  # columns whose names are written into the picture
 WIDTH = 11.0  # inches
+DRAWN = 625  # pixels of the longer side of a slide's picture, about: more would be drawn into the same place
 LEFT_OUT = {PEN: "tab:green", FOLD: "tab:orange", OUT_OF_FOCUS: "tab:blue"}
 
 
@@ -75,10 +77,11 @@ def heat_map(
     height, width = tissue.classes.shape
     figure = Figure(figsize=(1.5 * WIDTH, 0.75 * WIDTH * height / width + 1), layout="constrained")
     plain, ax = figure.subplots(1, 2)
-    plain.imshow(tissue.thumbnail, extent=(0, width, height, 0))
+    small = Image.fromarray(tissue.thumbnail).reduce(max(1, round(max(height, width) / DRAWN)))
+    plain.imshow(small, extent=(0, width, height, 0))
     legend = _left_out(plain, tissue)
     pale = {"cmap": "gray", "vmin": -170, "vmax": 255}  # from 40 % of white on; one channel takes a third of the memory
-    ax.imshow(tissue.thumbnail.mean(axis=-1, dtype=np.float32), extent=(0, width, height, 0), **pale)
+    ax.imshow(small.convert("L"), extent=(0, width, height, 0), **pale)
     (rows, columns), drawn_side = shares.shape, side / tissue.downsample
     place = (0, columns * drawn_side, rows * drawn_side, 0)
     drawn = ax.imshow(100 * shares, "inferno_r", alpha=0.75, vmin=0, vmax=100, extent=place, interpolation="nearest")
