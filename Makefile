@@ -4,11 +4,9 @@ BIN = .venv/bin
 NOTEBOOKS = $(patsubst notebooks/src/%.py,notebooks/%.ipynb,$(wildcard notebooks/src/*.py))
 # Two at once, each with one thread. A file stays in one process: its tests share what its fixtures train.
 PYTEST = $(BIN)/python -m pytest
-TWO = -n 2 --dist loadfile
+ONE_THREAD = TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1
+TWO = $(ONE_THREAD) $(PYTEST) -n 2 --dist loadfile
 export TF_CPP_MIN_LOG_LEVEL = 3
-test test-slow: export TF_NUM_INTRAOP_THREADS = 1
-test test-slow: export TF_NUM_INTEROP_THREADS = 1
-test test-slow: export OMP_NUM_THREADS = 1
 
 .PHONY: run test test-slow lab standalone notebooks samples lint format lock
 .DELETE_ON_ERROR:
@@ -17,10 +15,10 @@ run: .venv/installed
 	$(BIN)/python -m notebooks.run $(if $(FULL),--preset "Quick on a CPU") $(NOTEBOOK)
 
 test: .venv/installed lint
-	$(PYTEST) $(TWO)
+	$(TWO)
 
 test-slow: .venv/installed
-	$(PYTEST) $(TWO) -m slow --ignore tests/browser
+	$(TWO) -m slow --ignore tests/browser
 	$(PYTEST) -m slow tests/browser
 
 lab: .venv/installed

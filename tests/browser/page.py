@@ -12,6 +12,7 @@ SCREENSHOTS = ROOT / "results" / "screenshots"
 WIDTH, HEIGHT = 1300, 1000  # pixels of a small laptop
 MARGIN = 220  # pixels that JupyterLab's bars take above and below the notebook
 TALLEST = 4000  # pixels of a screenshot
+PATIENCE = 600  # seconds, for what takes one minute: machines that run tests may be very slow for a while
 CELLS = "window.jupyterapp.shell.currentWidget.content.widgets"
 
 
@@ -83,11 +84,11 @@ class NotebookPage:
         """End the notebook's kernel, so that the next test begins with a fresh one."""
         self.page.evaluate(f"() => {SESSION}.shutdown()")
 
-    def wait(self, seconds: float = 60) -> None:
+    def wait(self) -> None:
         """Wait until nothing runs any more."""
         at_rest = f"{CELLS}.every(c => !['running', 'scheduled'].includes(c.model.executionState))"
         self.page.wait_for_timeout(300)  # until the click has arrived
-        self.page.wait_for_function(f"() => {KERNEL_IS_IDLE} && {at_rest}", timeout=1000 * seconds)
+        self.page.wait_for_function(f"() => {KERNEL_IS_IDLE} && {at_rest}", timeout=1000 * PATIENCE)
 
     # reading
 
@@ -110,10 +111,15 @@ class NotebookPage:
         """Text of these outputs."""
         return "\n".join(self.output(*sections).all_inner_texts())
 
-    def wait_for_text(self, pattern: str, section: str, seconds: float = 60) -> None:
-        """Wait until the last output of a section holds what the pattern describes."""
+    def wait_for_text(self, pattern: str, section: str) -> None:
+        """Wait until the last output of a section holds what the pattern describes, else say what it holds."""
+        from playwright.sync_api import TimeoutError as TooLate  # here, as tests are collected without playwright, too
+
         found = self.output(section).last.get_by_text(re.compile(pattern)).first
-        found.wait_for(state="attached", timeout=1000 * seconds)
+        try:
+            found.wait_for(state="attached", timeout=1000 * PATIENCE)
+        except TooLate as error:
+            raise AssertionError(f"No {pattern} after {PATIENCE} s, but: {self.text(section)}") from error
 
     def errors(self) -> list[str]:
         """Text of every error on the page."""

@@ -43,7 +43,7 @@ def test_what_is_typed_is_what_runs_also_after_run_all(notebook, project):
         notebook.form("data").fill(model_name=name)
         notebook.form("training").fill(number_of_epochs=epochs)
         notebook.run_all()
-        notebook.wait(120)
+        notebook.wait()
         assert notebook.errors() == []
         assert notebook.form("training").shown("number_of_epochs") == {"number_of_epochs": str(epochs)}
         assert used(project, name)["training"].items() >= (SHORT | {"number_of_epochs": epochs, "filters": 4}).items()
@@ -85,7 +85,7 @@ def test_a_folder_is_picked_in_the_file_chooser(notebook, project):
     form.field("training_target").get_by_text("my_data/masks").wait_for()
     assert form.shown(*OWN) == OWN
     notebook.run_section("3.2", "3.3", "3.4", "4")
-    notebook.wait(120)
+    notebook.wait()
     assert notebook.errors() == []
     split = pd.read_csv(project / "models" / "picked" / "split.csv")
     files = {path.name for path in (project / "my_data" / "images").iterdir()}
@@ -116,7 +116,7 @@ def test_a_stopped_training_goes_on_where_it_was(notebook, project):
     notebook.screenshot("training_stopped", notebook.output("4").last)
     unfinished = json.loads((project / "models" / "stopped" / "training" / "state.json").read_text(encoding="utf-8"))
     notebook.run_section("4")
-    notebook.wait(120)
+    notebook.wait()
     assert notebook.errors() == []
     assert "went on" in notebook.text("4")
     notebook.screenshot("training_continued", notebook.output("4").last)
@@ -131,7 +131,7 @@ def test_the_settings_of_a_model_are_loaded_back(visit):
         notebook.form("data").fill(**OWN, model_name="kept")
         notebook.form("training").fill(**training)
         notebook.run_section("3.2", "3.3", "3.4", "4")
-        notebook.wait(120)
+        notebook.wait()
         assert notebook.errors() == []
     with first_forms(visit) as notebook:
         assert notebook.form("training").shown("batch_size") == {"batch_size": "4"}

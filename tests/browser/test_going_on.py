@@ -35,7 +35,7 @@ def test_after_a_restart_the_first_form_offers_to_go_on_and_fills_all_forms(visi
         notebook.wait()
         assert notebook.form("training").shown("number_of_steps") == {"number_of_steps": "30"}
         notebook.run_section("3.2", "3.3", "3.4", "4")
-        notebook.wait(120)
+        notebook.wait()
         assert "It went on where it had been stopped" in notebook.text("4")
 
 
@@ -73,6 +73,6 @@ def test_section_6_alone_lists_the_models_and_predicts(visit, project):
         form.fill(data_folder="my_data/images", result_folder="results/alone")
         notebook.screenshot("section_6_alone", form.box)
         notebook.run_cell(max(i for i, section in enumerate(notebook.sections) if section == "6"))
-        notebook.wait(120)
+        notebook.wait()
         assert notebook.errors() == []
         assert (project / "results" / "alone" / "measurements.csv").is_file()
