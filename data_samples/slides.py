@@ -6,6 +6,7 @@
 import argparse
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ SEED = 20_261
 SIZE = (5000, 6000)  # height and width in pixels
 UM_PER_PIXEL = 0.5
 LEVELS = (1, 4, 16)
+AT_ONCE = 2  # slides that are drawn: each needs half a gigabyte
 PATIENTS = 8
 TWICE = (1, 2, 3, 4)  # patients with a second slide, which nobody annotated
 PROTOCOL = Protocol(spread=0.10)
@@ -70,24 +72,28 @@ def shares(seed: int = SEED) -> dict[tuple[int, int], float]:
 
 def draw_slides(seed: int = SEED, size: tuple[int, int] = SIZE) -> Iterator[DrawnSlide]:
     """Draw the slides one after the other; `size` is height and width."""
-    look, last = None, 0
-    for (number, slide), share in shares(seed).items():
-        if number != last:
-            look, last = draw_look(np.random.default_rng([seed, 1, number]), _patient(seed, number)), number
-        rng = np.random.default_rng([seed, 2, number, slide])
-        painting = Painting(rng, draw_plan(rng, size, share), look, size)
-        spoilt = SPOILT.get((number, slide), ())
-        for _ in range(spoilt.count("fold")):
-            slide_artefacts.draw_fold(rng, painting)
-        rgb = slide_artefacts.colours(look.patient, painting)
-        for one in spoilt:
-            if one == "blur":
-                slide_artefacts.draw_blur(rng, painting, rgb)
-            elif one != "fold":
-                slide_artefacts.draw_pen(rng, painting, rgb, one)
-        name = f"patient{number:02d}_slide{slide}"
-        drawn = draw_annotations(rng, painting, name) if slide == 1 else None
-        yield DrawnSlide(name, f"patient{number:02d}", rgb, painting.classes, drawn)
+    for which, share in shares(seed).items():
+        yield draw_slide(which, share, seed, size)
+
+
+def draw_slide(which: tuple[int, int], share: float, seed: int = SEED, size: tuple[int, int] = SIZE) -> DrawnSlide:
+    """Draw one slide, given by the numbers of patient and slide, with this share of fibrosis; the same each time."""
+    number, slide = which
+    look = draw_look(np.random.default_rng([seed, 1, number]), _patient(seed, number))
+    rng = np.random.default_rng([seed, 2, number, slide])
+    painting = Painting(rng, draw_plan(rng, size, share), look, size)
+    spoilt = SPOILT.get(which, ())
+    for _ in range(spoilt.count("fold")):
+        slide_artefacts.draw_fold(rng, painting)
+    rgb = slide_artefacts.colours(look.patient, painting)
+    for one in spoilt:
+        if one == "blur":
+            slide_artefacts.draw_blur(rng, painting, rgb)
+        elif one != "fold":
+            slide_artefacts.draw_pen(rng, painting, rgb, one)
+    name = f"patient{number:02d}_slide{slide}"
+    drawn = draw_annotations(rng, painting, name) if slide == 1 else None
+    return DrawnSlide(name, f"patient{number:02d}", rgb, painting.classes, drawn)
 
 
 def _patient(seed: int, number: int):
@@ -120,21 +126,25 @@ def make_slides(folder: Path, seed: int = SEED, size: tuple[int, int] = SIZE) ->
     """
     for part in ("slides", "annotations", "truth"):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    rows = []
-    for one in draw_slides(seed, size):
-        write_slide(folder / "slides" / f"{one.name}.svs", one.rgb)
-        tifffile.imwrite(folder / "truth" / f"{one.name}.tif", one.classes, tile=(512, 512), compression="zlib")
-        if one.annotations:
-            text = json.dumps(one.annotations)
-            (folder / "annotations" / f"{one.name}.geojson").write_text(text, encoding="utf-8")
-        mm2 = {kind: (one.classes == kind).sum() * UM_PER_PIXEL**2 / 1e6 for kind in (TISSUE, FIBROSIS, ARTEFACT)}
-        areas = {"tissue_mm2": mm2[TISSUE], "fibrosis_mm2": mm2[FIBROSIS], "artefact_mm2": mm2[ARTEFACT]}
-        rows.append({"slide": f"{one.name}.svs", "patient": one.patient} | areas)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        rows = list(pool.map(lambda one: _write(folder, draw_slide(*one, seed, size)), shares(seed).items()))
     table = pd.DataFrame(rows)
     table["fibrosis_percent"] = 100 * table["fibrosis_mm2"] / (table["tissue_mm2"] + table["fibrosis_mm2"])
     table.round(4).to_csv(folder / "truth.csv", index=False, lineterminator="\n")
     patients = table.groupby("patient")[["tissue_mm2", "fibrosis_mm2"]].sum()
     write_expression(folder, patients["fibrosis_mm2"] / patients.sum(axis=1), seed)
+
+
+def _write(folder: Path, one: DrawnSlide) -> dict:
+    """Write the files of a slide; its row of truth.csv."""
+    write_slide(folder / "slides" / f"{one.name}.svs", one.rgb)
+    tifffile.imwrite(folder / "truth" / f"{one.name}.tif", one.classes, tile=(512, 512), compression="zlib")
+    if one.annotations:
+        text = json.dumps(one.annotations)
+        (folder / "annotations" / f"{one.name}.geojson").write_text(text, encoding="utf-8")
+    mm2 = {kind: (one.classes == kind).sum() * UM_PER_PIXEL**2 / 1e6 for kind in (TISSUE, FIBROSIS, ARTEFACT)}
+    areas = {"tissue_mm2": mm2[TISSUE], "fibrosis_mm2": mm2[FIBROSIS], "artefact_mm2": mm2[ARTEFACT]}
+    return {"slide": f"{one.name}.svs", "patient": one.patient} | areas
 
 
 def main() -> None:
