@@ -13,6 +13,7 @@ from skimage.transform import downscale_local_mean
 
 from data_samples.slides import write_slide
 from utils.errors import DataError
+from utils.images import slides
 from utils.images.slides import WHITE, Slide, _averaged, open_slide
 
 HEIGHT, WIDTH = 1203, 1605  # no multiples of the factors between levels
@@ -109,6 +110,16 @@ def test_a_region_is_exact_where_pixels_fit(tmp_path, rgb, downsample):
         found = opened.read(downsample * 16, downsample * 32, 30, 20, 0.5 * downsample)
     expected = smaller(rgb, downsample)[32:52, 16:46]
     assert np.abs(found.astype(int) - expected).max() <= 1  # rounded half up or to even
+
+
+@pytest.mark.parametrize("downsample", [1, 2, 5])
+def test_whole_pixels_give_what_parts_of_pixels_do(tmp_path, rgb, monkeypatch, downsample):
+    write_ome(tmp_path / "a.ome.tif", rgb)
+    with open_slide(tmp_path / "a.ome.tif") as opened:
+        place = -3, 7, 41, 33, 0.5 * downsample
+        fast = opened.read(*place)
+        monkeypatch.setattr(slides, "_whole", lambda edges: 0)
+        assert np.abs(fast.astype(int) - opened.read(*place)).max() <= 1  # rounded once, or for each axis
 
 
 @pytest.mark.parametrize("many", [2, 3, 8, 300])

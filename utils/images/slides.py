@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 import tifffile
+from PIL import Image
 from scipy.sparse import csr_array
 
 from utils import runtime
@@ -157,6 +158,10 @@ class Slide:
         left, top = (math.floor(edges[0] + 1e-6) for edges in (edges_x, edges_y))
         right, bottom = (math.ceil(edges[-1] - 1e-6) for edges in (edges_x, edges_y))
         pixels = self._pixels(number, left, top, max(right, left + 1), max(bottom, top + 1))
+        across, down = _whole(edges_x - left), _whole(edges_y - top)
+        if across and down:  # several times as fast
+            whole = pixels[: down * (len(edges_y) - 1), : across * (len(edges_x) - 1)]
+            return np.asarray(Image.fromarray(whole).reduce((across, down)))
         return _averaged(_averaged(pixels, edges_y - top, 0), edges_x - left, 1)
 
     def _pixels(self, number: int, left: int, top: int, right: int, bottom: int) -> np.ndarray:
@@ -286,6 +291,12 @@ def _full(place: int, downsample: float) -> int:
     return full if int(full / downsample) == place else full + 1
 
 
+def _whole(edges: np.ndarray) -> int:
+    """How many whole pixels lie between each of the edges (n + 1,), of which the first is at 0; else 0."""
+    step = int(edges[1])
+    return step if (edges == step * np.arange(len(edges))).all() else 0
+
+
 def _averaged(pixels: np.ndarray, edges: np.ndarray, axis: int) -> np.ndarray:
     """Means of `pixels` (uint8) between `edges` (n + 1,) along an axis, parts of pixels counted as such; uint8."""
     n, length = len(edges) - 1, pixels.shape[axis]
@@ -296,8 +307,6 @@ def _averaged(pixels: np.ndarray, edges: np.ndarray, axis: int) -> np.ndarray:
     many = np.maximum(np.ceil(edges[1:]).astype(int) - first, 1)
     if many.max() == 1:
         return pixels.take(first, axis)
-    if (np.diff(edges) == many[0]).all() and edges[0] == first[0]:
-        return _averaged_whole(pixels, first[0], many[0], n, axis)
     rows, ends = np.repeat(np.arange(n), many), many.cumsum()
     columns = np.arange(ends[-1]) - np.repeat(ends - many - first, many)
     parts = np.minimum(columns + 1, edges[rows + 1]) - np.maximum(columns, edges[rows])
@@ -306,12 +315,3 @@ def _averaged(pixels: np.ndarray, edges: np.ndarray, axis: int) -> np.ndarray:
     sums = weights @ pixels.reshape(length, -1).astype(np.float32)
     means = np.rint(sums / np.diff(edges).astype(np.float32)[:, np.newaxis]).astype(np.uint8)
     return np.moveaxis(means.reshape(n, *pixels.shape[1:]), 0, axis)
-
-
-def _averaged_whole(pixels: np.ndarray, first: int, many: int, n: int, axis: int) -> np.ndarray:
-    """As `_averaged` of `n` times as many whole pixels, from the first on, in a third of the time."""
-    pixels = np.moveaxis(pixels, axis, 0)[first : first + n * many]
-    sums = pixels[::many].astype(np.uint16 if many <= 257 else np.uint32)  # 257 x 255 fit
-    for one in range(1, many):
-        sums += pixels[one::many]
-    return np.moveaxis(np.rint(sums / np.float32(many)).astype(np.uint8), 0, axis)
