@@ -165,7 +165,7 @@ class Data(Pieces):
         advanced=True
     )
     test_in_turn = Automatic(
-        Bool(), help="few patients: test on all of them in turn, by 5 more trainings; automatic: fewer than 30"
+        Bool(), help="few patients: test on all of them in turn, by 4 more, shorter trainings; automatic: fewer than 30"
     ).tag(advanced=True)
     if_model_exists = IfTaken(help="if a model of this name was made with other data or settings").tag(advanced=True)
 

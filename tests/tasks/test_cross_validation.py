@@ -481,17 +481,33 @@ def test_the_time_that_is_given_is_that_of_all_trainings(tmp_path):
     chosen, apart = found.value, (1 + k) * whole[QUICK].beside
     assert not found.warning
     asked = {"data": {}, "training": {**values, "number_of_epochs": AUTOMATIC}}
-    others = cross_validation._with_rounds(asked, {"training": {"number_of_epochs": chosen}})
+    others = cross_validation._with_rounds(project, asked, {"training": {"number_of_epochs": chosen}})
     steps = (chosen + k * others["training"]["number_of_epochs"]) * 10
     assert apart + 1.2 * steps * 0.1 == pytest.approx(30 * 60, rel=0.02)
     asked["training"]["number_of_epochs"] = 7
-    assert cross_validation._with_rounds(asked, {"training": asked["training"]})["training"]["number_of_epochs"] == 7
+    typed = cross_validation._with_rounds(project, asked, {"training": asked["training"]})
+    assert typed["training"]["number_of_epochs"] == 7
     said = epochs_choice(values | {"time_for_training": AUTOMATIC}, 100, 10, whole[QUICK])
     assert said.value == 100, "the model that is kept gets what the preset says"
     assert "takes about" in said.reason
     assert "besides" in said.reason
-    assert f"{k} trainings for half as many rounds" in turn_note(project, QUICK)
+    assert f"{k} trainings of 50% of the rounds" in turn_note(project, QUICK)
     assert f"about {1 + k} times as long" in turn_note(project, "Default")
+
+
+class Shorter(UNet):
+    parts, rounds_in_turn = 3, 0.25
+
+
+def test_a_task_says_how_many_parts_there_are_and_how_long_each_is_trained(tmp_path):
+    task = Shorter()
+    project = opened(task, written(tmp_path), tmp_path)
+    assert project.folds.max() == 3
+    asked = {"data": {}, "training": {"preset": QUICK, "number_of_epochs": AUTOMATIC}}
+    others = cross_validation._with_rounds(project, asked, {"training": {"number_of_epochs": 20}})
+    assert others["training"]["number_of_epochs"] == 5
+    assert "3 trainings of 25% of the rounds" in turn_note(project, QUICK)
+    assert "about 1.75 times" in turn_note(project, QUICK)
 
 
 def test_a_time_that_is_too_short_for_so_many_trainings_is_told_before():
@@ -533,10 +549,10 @@ def test_rounds_have_fewer_batches_where_time_is_short_in_all_trainings(tmp_path
     assert chosen[0.5]["number_of_steps"].value < chosen[AUTOMATIC]["number_of_steps"].value
     assert chosen[0.5]["number_of_epochs"].warning
     settled = {"training": {name: chosen[0.5][name].value for name in ("number_of_epochs", "number_of_steps")}}
-    others = cross_validation._with_rounds(given, settled)["training"]
+    others = cross_validation._with_rounds(project, given, settled)["training"]
     assert others["number_of_steps"] == settled["training"]["number_of_steps"]
     given["training"]["time_for_training"] = AUTOMATIC
-    assert cross_validation._with_rounds(given, settled)["training"]["number_of_steps"] == AUTOMATIC
+    assert cross_validation._with_rounds(project, given, settled)["training"]["number_of_steps"] == AUTOMATIC
 
 
 @pytest.mark.parametrize(("before", "step", "epochs", "steps"), [(8, 0.07, 2, 50), (20, 0.5, 5, 10), (1, 0.1, 1, 1)])

@@ -38,6 +38,8 @@ class Project:
     folds, fold
         Where all images are tested in turn: the part (n,), from 1, that each image is tested in; and, of a model that
         is trained for the test of one part only, the number of this part, else 0. See `utils.tasks.cross_validation`.
+    rounds_in_turn
+        Rounds of training of a model that tests a part, by those of the model that is kept, where time is short.
     kept
         Of a model for the test of one part: the training images of the model that is kept, else 0.
     in_turn
@@ -52,6 +54,7 @@ class Project:
     folder: Path
     folds: np.ndarray | None = None
     fold: int = 0
+    rounds_in_turn: float = 1.0
     kept: int = 0
     in_turn: str = ""
     measured: dict = field(default_factory=dict, repr=False, compare=False)

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from utils.data.splits import FOLD, FOLDS, folds, percentage_of_validation, with_copies
+from utils.data.splits import FOLD, folds, percentage_of_validation, with_copies
 from utils.errors import DataError, ModelError, how_many
 from utils.files import atomic, file_sha256
 from utils.forms.fields import AUTOMATIC, EARLIER, RENAME
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 FIELD = "test_in_turn"  # of the form data
 ENOUGH = 30  # images (or groups, where there are groups) from which on those set aside say enough
 FEWEST = 3  # one to test on, one to learn from, one to watch over the training
-# Rounds of a model that tests a part, by those of the model that is kept: of U-Nets for 12 stained images, half of them
+# Presets by which a model that tests a part is trained for fewer rounds: of U-Nets for 12 stained images, half of them
 # cost 0.005 of the IoU, a fifth 0.04.
-SHARES = {"Quick on a CPU": 0.5, TRY_OUT: 0.5}
+SHORT = ("Quick on a CPU", TRY_OUT)
 ARRAYS = "arrays"
 
 
-def share_of_rounds(preset: str) -> float:
+def share_of_rounds(project: "Project", preset: str) -> float:
     """Rounds of training of a model that tests a part, by those of the model that is kept, where nobody types them."""
-    return SHARES.get(preset, 1.0)
+    return project.rounds_in_turn if preset in SHORT else 1.0
 
 
 def effort(project: "Project", preset: str, pace: float, seconds: tuple[float, float]) -> Effort:
@@ -54,13 +54,13 @@ def effort(project: "Project", preset: str, pace: float, seconds: tuple[float, f
     in_turn = project.folds is not None and not project.fold
     area = sum(np.prod(one.image.array.shape[:2]) for one in project.dataset.examples) / 1e6
     parts = int(project.folds.max()) if in_turn else 0
-    return Effort(pace, seconds[0] + seconds[1] * float(area), parts, share_of_rounds(preset))
+    return Effort(pace, seconds[0] + seconds[1] * float(area), parts, share_of_rounds(project, preset))
 
 
 def shares(project: "Project", preset: str, trials: bool) -> tuple[float, float]:
     """Shares of the whole, roughly, at which `trials` (are there any?) and the test in turn are done, from 0 to 1."""
     in_turn = project.folds is not None and not project.fold
-    taken = FOR_TRIALS * trials, share_of_rounds(preset) * int(project.folds.max()) if in_turn else 0.0
+    taken = FOR_TRIALS * trials, share_of_rounds(project, preset) * int(project.folds.max()) if in_turn else 0.0
     return taken[0] / (1 + sum(taken)), sum(taken) / (1 + sum(taken))
 
 
@@ -132,11 +132,11 @@ def _divided(task: Any, project: "Project", data: Mapping, seed: int) -> "Projec
             f"To test on all {unit} in turn there must be at least {FEWEST} different ones, but there are "
             f"{len(set(joined))}. Add {unit}, or set test_in_turn to no."
         )
-    numbers = folds(joined, held, min(FOLDS, len(set(joined))), seed)
+    numbers = folds(joined, held, min(task.parts, len(set(joined))), seed)
     k = numbers.max()
     few = "only " if n < ENOUGH else ""
     why = f"There are {few}{n} {unit}: all are tested, in {k} parts, each by a model trained without them."
-    whole = replace(project, folds=numbers, in_turn=why)
+    whole = replace(project, folds=numbers, in_turn=why, rounds_in_turn=task.rounds_in_turn)
     for fold in range(1, k + 1):
         inner = of_fold(task, whole, data, seed, fold)
         if (held.any(axis=0) > held[inner.roles == "training"].any(axis=0)).any():
@@ -174,8 +174,9 @@ def turn_note(project: "Project", preset: str) -> str:
     if project.folds is None:
         return f"**Test on all images in turn: no.** {project.in_turn}" if project.in_turn else ""
     k = project.folds.max()
-    times = 1 + share_of_rounds(preset) * k
-    less = " for half as many rounds" if share_of_rounds(preset) < 1 else ""
+    share = share_of_rounds(project, preset)
+    times = 1 + share * k
+    less = f" of {share:.0%} of the rounds" if share < 1 else ""
     return (
         f"**Test on all images in turn.** {project.in_turn} That is {k} trainings{less} before that of your model, "
         f"which learns from all images: together about {times:g} times as long as one training (the minutes stand "
@@ -238,7 +239,7 @@ def answer_parts(task: Any, project: "Project", asked: Mapping, forms: Mapping) 
     TrainingStopped, DataError, ModelError
         As `NetworkTask.train`; parts that are finished stay so.
     """
-    asked, numbers = _with_rounds(asked, forms), range(1, project.folds.max() + 1)
+    asked, numbers = _with_rounds(project, asked, forms), range(1, project.folds.max() + 1)
     done = [fold for fold in numbers if _place(project.folder, fold).is_file()]
     if len(done) == len(numbers):
         return
@@ -253,14 +254,14 @@ def answer_parts(task: Any, project: "Project", asked: Mapping, forms: Mapping) 
             bar.update(len(done) - bar.n)
 
 
-def _with_rounds(asked: Mapping, forms: Mapping) -> dict:
+def _with_rounds(project: "Project", asked: Mapping, forms: Mapping) -> dict:
     """What is asked of the models that test a part: as many rounds for each, whatever else the computer does.
 
     Where a person gave the time, that of all of them, their rounds have as many batches, too.
     """
     training, n = asked["training"], forms["training"]["number_of_epochs"]
     if training["number_of_epochs"] == AUTOMATIC:
-        training = {**training, "number_of_epochs": max(1, round(share_of_rounds(training["preset"]) * n))}
+        training = {**training, "number_of_epochs": max(1, round(share_of_rounds(project, training["preset"]) * n))}
     timed = training.get("time_for_training", AUTOMATIC) != AUTOMATIC
     if timed and training.get("number_of_steps") == AUTOMATIC:
         training = {**training, "number_of_steps": forms["training"]["number_of_steps"]}

@@ -1,8 +1,11 @@
 """What U-Net and StarDist have in common: images with masks."""
 
+import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -246,8 +249,12 @@ class Masks(NetworkTask):
         self, predictor: Any, examples: Sequence[Example], training: Sequence[Example], seed: int
     ) -> dict[str, list[dict]]:
         """See `NetworkTask`."""
-        methods = {NETWORK: predictor, **self.opponents(training, predictor.classes, seed)}
-        return {name: [self.answer(one, each.image.array) for each in examples] for name, one in methods.items()}
+        arrays = [each.image.array for each in examples]
+        found = {NETWORK: [self.answer(predictor, one) for one in arrays]}
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # an opponent uses one core, a network all
+            for name, rival in self.opponents(training, predictor.classes, seed).items():
+                found[name] = list(pool.map(partial(self.answer, rival), arrays))
+        return found
 
     def recalled(
         self, predictor: Any, examples: Sequence[Example], found: Mapping[str, Sequence[Mapping]]

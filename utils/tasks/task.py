@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from utils.data.copies import duplicates
 from utils.data.problems import Problem, each_once
+from utils.data.splits import FOLDS
 from utils.errors import ModelError
 from utils.metrics.intervals import Judgement
 from utils.pages.bar import go_on_from, stretch
@@ -167,6 +168,10 @@ class Task(ABC):
         Where its models are trained, kept in model.json.
     needs_masks
         Whether images are annotated by masks.
+    parts
+        Into how many parts images that are tested in turn are divided, at most.
+    rounds_in_turn
+        See `Project`.
     results
         Subclass of `Results` that writes a prediction folder.
     """
@@ -177,6 +182,8 @@ class Task(ABC):
     unit: ClassVar[str]
     notebook: ClassVar[str]
     needs_masks: ClassVar[bool]
+    parts: ClassVar[int] = FOLDS
+    rounds_in_turn: ClassVar[float] = 0.5
     results: ClassVar[Callable[..., Results]]
 
     # --- data

@@ -41,6 +41,7 @@ class SlideUNet(UNet):
 
     notebook = "slide_fibrosis"
     largest_patch = 128  # pixels: how large the drawn regions are says nothing of the structures in them
+    parts, rounds_in_turn = 4, 0.3  # patients are few, and the slides themselves take time, too
 
     def __init__(self, stain: str, measured: str = ""):
         self.stain, self.measured = stain, measured
