@@ -36,7 +36,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=["outlines", "sizes", "workers"])
     parser.add_argument("--sides", type=int, nargs="+", default=[8000, 40000])
-    parser.add_argument("--half", action="store_true", help="a network that works at half resolution")
+    parser.add_argument(
+        "--half", action="store_true", help="the network that the page trains on a CPU: at half resolution"
+    )
     parser.add_argument("--colour", action="store_true", help="the threshold on the stain, no network")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--step", choices=STEPS_OF_A_SIZE, help=argparse.SUPPRESS)
@@ -137,7 +139,7 @@ def prepare(given: argparse.Namespace) -> dict:
     from utils.training.model_folder import save_model
 
     model = given.folder / "model"
-    depth = {"filters": 16, "pooling_steps": 2, "half_resolution": given.half}
+    depth = {"filters": 16, "pooling_steps": 3 if given.half else 2, "half_resolution": given.half}
     description = model_description(channels=3, values=tuple(range(CLASSES)), pixel_size_um=0.5, **depth)
     together = {"kind": "percentile", "low": 0, "high": 100, "per": "training set", "channels": "joint"}
     description["normalisation"] = {**together, "range": [[0.0] * 3, [255.0] * 3]}
