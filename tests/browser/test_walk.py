@@ -44,7 +44,7 @@ def test_the_walk_of_the_readme_leads_to_segmented_images(visit, project, slides
         form.pick("my_slides")
         form.field("training_target").get_by_text("my_slides/masks").wait_for()
         done.append("*Choose ...*")
-        form.fill(model_name="my_slides")
+        form.fill(model_name="my_sections")  # my_slides is the model of another page
         done.append("*Model name*")
         notebook.show("3.1")
         notebook.screenshot("walk_form", form.box)
@@ -60,6 +60,6 @@ def test_the_walk_of_the_readme_leads_to_segmented_images(visit, project, slides
     assert len(steps) == len(done) <= MOST_ACTIONS
     for step, begin in zip(steps, done, strict=True):
         assert step.startswith(begin)
-    results = project / "results" / "unet_segmentation" / "predictions_of_my_slides" / "my_slides_images"
+    results = project / "results" / "unet_segmentation" / "predictions_of_my_sections" / "my_slides_images"
     measured = pd.read_csv(results / "measurements.csv")
     assert measured["file"].tolist() == slides
