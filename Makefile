@@ -7,7 +7,6 @@ PYTEST = $(BIN)/python -m pytest
 ONE_THREAD = TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1
 TWO = $(ONE_THREAD) $(PYTEST) -n 2 --dist loadfile
 export TF_CPP_MIN_LOG_LEVEL = 3
-export MALLOC_ARENA_MAX = 1# see notebooks/lab/config.py
 
 .PHONY: run test test-slow lab standalone notebooks samples lint format lock
 .DELETE_ON_ERROR:

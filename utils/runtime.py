@@ -1,5 +1,6 @@
 """The machine under the notebook: packages, processor, quiet start."""
 
+import contextlib
 import ctypes
 import importlib.util
 import logging
@@ -34,6 +35,8 @@ NEEDED = {
     "tqdm": "tqdm",
     "jinja2": "jinja2",
 }
+
+MALLOPT = {-3: 32 << 20, -1: 64 << 20}  # by its number in mallopt(3): size from which memory is mapped, and given back
 
 _REMEDY = ' (remedy: install "tensorflow[and-cuda]" as the README says under "A graphics card")'
 
@@ -119,10 +122,25 @@ def load_tensorflow():
         try:
             tensorflow = importlib.import_module("tensorflow")
             tensorflow.get_logger().setLevel("ERROR")  # it warns of each size of image, which it compiles anew
+            _reuse_memory(tensorflow)
             return tensorflow
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+def _reuse_memory(tensorflow) -> None:
+    """Let arrays have memory that others gave back, as Linux does where it is left alone; nothing on other systems.
+
+    With the first data set that a generator makes, TensorFlow (`ApplyPython311MemoryPatch`) has each array of more than
+    128 kB made of fresh pages until the process ends: that took half the time of a random forest. So the first is made
+    here, and what it changed is set to what the C library comes to by itself.
+    """
+    list(tensorflow.data.Dataset.from_generator(lambda: iter(()), output_signature=tensorflow.TensorSpec(())))
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        library = ctypes.CDLL(None)
+        for number, size in MALLOPT.items():
+            library.mallopt(number, size)
 
 
 def processor() -> str:

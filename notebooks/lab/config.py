@@ -3,7 +3,6 @@
 It starts with the first page, and its list of files shows the notebooks without the programs that lie beside them.
 """
 
-import os
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -28,9 +27,6 @@ class Shelf(AsyncLargeFileManager):
         return model
 
 
-# Kernels inherit it. With a heap for each thread Linux takes memory back after every batch of a training and has to
-# give it again, a fifth of the time.
-os.environ.setdefault("MALLOC_ARENA_MAX", "1")
 first = f"/{FIRST_PAGE}" if (ROOT / FOLDER / FIRST_PAGE).is_file() else ""
 c = get_config()
 c.ServerApp.root_dir = str(ROOT)
