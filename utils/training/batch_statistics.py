@@ -1,9 +1,10 @@
 """What batch normalisation goes by when a network is used, measured once its weights no longer change."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 BATCHES = 50
 
@@ -28,9 +29,18 @@ def measure_again(network: keras.Model, batch: Callable[[int], np.ndarray], batc
     """
     layers = [one for one in network.layers if isinstance(one, keras.layers.BatchNormalization)]
     before = [one.momentum for one in layers]
+    for one in layers:
+        one.momentum = 0.0  # each batch leaves its own means and variances
+    call = tf.function(lambda images: network(images, training=True))
+    sums = [0.0 for _ in layers for _ in range(2)]
     for number in range(batches):
-        for one in layers:
-            one.momentum = number / (number + 1)
-        network(batch(number), training=True)
+        call(batch(number))
+        sums = [total + one.numpy() for total, one in zip(sums, _measured(layers), strict=True)]
+    for one, total in zip(_measured(layers), sums, strict=True):
+        one.assign(total / batches)
     for one, momentum in zip(layers, before, strict=True):
         one.momentum = momentum
+
+
+def _measured(layers: Sequence[keras.layers.BatchNormalization]) -> list[keras.Variable]:
+    return [variable for one in layers for variable in (one.moving_mean, one.moving_variance)]

@@ -10,6 +10,7 @@ from tests.tasks.pixels.test_evaluate import model_of
 from tests.tiny import blobs, write_data
 from utils.data.examples import Example
 from utils.images.image import Image
+from utils.images.normalise import normalise
 from utils.tasks import otsu, report
 from utils.tasks.held_out import evaluate, find_test_set
 from utils.tasks.opponents import COMPARED
@@ -198,10 +199,22 @@ def test_pixels_are_drawn_where_the_classes_are():
     rows, columns = window(mask, np.random.default_rng(0))
     assert mask[rows, columns].any()
     assert mask[rows, columns].shape == (classical.WINDOW, classical.WINDOW)
-    x, y, area = classical.draw_pixels([example(mask.astype(np.float32), mask), *discs(1)], own_range=True)
+    x, y, area = classical.draw_pixels([example(mask.astype(np.float32), mask), *discs(1)])
     assert area.sum() == pytest.approx(2)  # 1 for each image
-    assert x.shape == (len(y), 16)
+    assert x[True].shape == x[False].shape == (len(y), 16)
     assert len(y) <= classical.MOST_PIXELS
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_filtering_once_gives_the_features_of_both_ranges(seed):
+    rng = np.random.default_rng(seed)
+    shape = (*rng.integers(20, 50, 2), int(rng.choice([1, 3])))
+    block = (rng.uniform(-100, 100) + rng.uniform(5, 50) * rng.normal(size=shape)).astype(np.float32)
+    low, high = (np.quantile(block, q, axis=(0, 1)).astype(np.float32) for q in (0.1, 0.9))
+    found = classical.in_both_ranges(block, low, high)
+    for own_range, expected in {True: normalise(block, low, high), False: block}.items():
+        expected = classical.features(expected).reshape(found[own_range].shape)
+        np.testing.assert_allclose(found[own_range], expected, rtol=1e-3, atol=1e-4 * np.ptp(expected))
 
 
 # --- on the page

@@ -103,7 +103,7 @@ def test_shares_and_fingerprints():
 
 def test_opponents_learn_from_the_pixels_that_count():
     examples = half_ignored()
-    x, y, area = draw_pixels(examples, own_range=False)
+    x, y, area = draw_pixels(examples)
     assert set(y.tolist()) == {0, 1}
     assert area.sum() == pytest.approx(len(examples))
     share = area[y == 1].sum() / area.sum()
@@ -117,7 +117,7 @@ def test_opponents_learn_from_the_pixels_that_count():
 def test_a_few_pixels_that_count_are_found_by_the_forest_and_by_patches():
     mask = np.full((900, 900), IGNORED, np.int16)
     mask[870, 20:30], mask[871, 20:30] = 1, 0
-    y = draw_pixels([example(mask)], own_range=False)[1]
+    y = draw_pixels([example(mask)])[1]
     assert sorted(set(y.tolist())) == [0, 1]
     for seed in range(10):
         top, left = draw_position(mask, (64, 64), 0.02, np.random.default_rng(seed))

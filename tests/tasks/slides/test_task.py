@@ -9,11 +9,11 @@ from tests.notebook_forms import default_values
 from utils.data.examples import Example
 from utils.images.image import Image
 from utils.images.masks import IGNORED
-from utils.images.stains import H_AND_E, PICROSIRIUS_RED
+from utils.images.stains import H_AND_E, PICROSIRIUS_RED, collagen_mask
 from utils.images.writing import write_tiff
 from utils.tasks.pixels.task import UNet
 from utils.tasks.slides.cohort import BETWEEN, UNSET
-from utils.tasks.slides.task import COLOUR, SlideUNet, fit_colour_threshold
+from utils.tasks.slides.task import COLOUR, THRESHOLDS, SlideUNet, fit_colour_threshold
 
 YELLOW, RED, GLASS = (235, 200, 90), (150, 40, 60), (250, 250, 250)
 CLASSES = [{"id": i, "name": name, "value": i} for i, name in enumerate(("Background", "Tissue", "Fibrosis"))]
@@ -35,6 +35,22 @@ def test_the_threshold_on_a_stain_by_hand(tmp_path):
     array, mask = stripes()
     fitted = fit_colour_threshold([example(array, mask, tmp_path)], CLASSES, PICROSIRIUS_RED, 2)
     np.testing.assert_array_equal(fitted.class_ids(array), mask)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_other_threshold_on_a_stain_has_a_better_dice(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    array = rng.integers(60, 256, (40, 40, 3)).astype(np.uint8)
+    mask = rng.integers(-1, 3, (40, 40)).astype(np.int16)
+    mask[collagen_mask(array, PICROSIRIUS_RED, rng.uniform(0.05, 0.3)) & (rng.random(mask.shape) < 0.9)] = 2
+    fitted = fit_colour_threshold([example(array, mask, tmp_path)] * 2, CLASSES, PICROSIRIUS_RED, 2)
+    truth, known = mask == 2, mask >= 0
+
+    def dice(threshold):
+        found = collagen_mask(array, PICROSIRIUS_RED, threshold)
+        return 2 * (found & truth).sum() / ((found & known).sum() + truth.sum())
+
+    assert dice(fitted.threshold) == max(dice(one) for one in THRESHOLDS)
 
 
 def test_what_nobody_annotated_does_not_move_the_threshold(tmp_path):

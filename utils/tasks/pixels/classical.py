@@ -19,6 +19,7 @@ from utils.tasks.otsu import fit_otsu, picture_of, sample, white_of
 
 TILE, OVERLAP = 512, 64  # pixels; the widest filter reaches 32 to either side
 SCALES = {"sigma_min": 1, "sigma_max": 8, "num_sigma": 4}  # 1, 2, 4, 8 pixels
+N_KINDS, N_FILTERS = 4, 16  # features of a channel at one scale, the Gaussian first; and at all
 PERCENTILES = (1, 99.8)
 MOST_IMAGES, MOST_PIXELS, WINDOW = 40, 20_000, 384  # that the forest learns from; pixels are cut from such a window
 LARGE = 1024  # pixels: of larger images the range is measured on every second, third, ... pixel
@@ -31,10 +32,8 @@ def colours(array: np.ndarray, white: float) -> np.ndarray:
     return seen.astype(np.float32)
 
 
-def value_range(array: np.ndarray, own_range: bool) -> tuple[np.ndarray, np.ndarray]:
-    """What becomes 0 and 1 of the channels of an image: its own percentiles, or nothing is changed."""
-    if not own_range:
-        return np.zeros(array.shape[-1], np.float32), np.ones(array.shape[-1], np.float32)
+def value_range(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What becomes 0 and 1 of the `colours` of an image where it is seen in its own range: percentiles of each."""
     step = -(-max(array.shape[:2]) // LARGE)
     return percentiles(colours(array[::step, ::step], white_of(array)), *PERCENTILES)
 
@@ -47,6 +46,17 @@ def features(block: np.ndarray) -> np.ndarray:
     doi:10.1038/s41592-019-0582-9
     """
     return multiscale_basic_features(block, **SCALES, channel_axis=-1)
+
+
+def in_both_ranges(block: np.ndarray, low: np.ndarray, high: np.ndarray) -> dict[bool, np.ndarray]:
+    """The `features` (pixels, 16 C) of a block (Y, X, C) in the range of its image, True, and as it is, False.
+
+    Filtered once: all are in proportion to the range, and Gaussians move with its begin.
+    """
+    own = features(normalise(block, low, high)).reshape(-1, N_FILTERS * len(low))
+    as_it_is = own * np.repeat(high - low, N_FILTERS)
+    as_it_is[:, ::N_KINDS] += np.repeat(low, N_FILTERS // N_KINDS)
+    return {True: own, False: as_it_is}
 
 
 @dataclass(frozen=True)
@@ -67,14 +77,14 @@ class PixelForest:
 
     def class_ids(self, array: np.ndarray) -> np.ndarray:
         """Class of each pixel of an image (Y, X, C), which may be memory-mapped, uint8 (Y, X); in tiles."""
-        white, ranges = white_of(array), {own_range: value_range(array, own_range) for own_range in self.halves}
+        white, (low, high) = white_of(array), value_range(array)
 
         def predict(rows: slice, columns: slice) -> np.ndarray:
             block = colours(array[rows, columns], white)
             p = np.zeros((block[..., 0].size, len(self.classes)), np.float32)
-            for own_range, trees in self.halves.items():
-                seen = features(normalise(block, *ranges[own_range]))
-                p[:, trees.classes_] += trees.predict_proba(seen.reshape(len(p), -1))
+            for own_range, seen in in_both_ranges(block, low, high).items():
+                trees = self.halves[own_range]
+                p[:, trees.classes_] += trees.predict_proba(seen)
             return p.reshape(*block.shape[:2], -1)
 
         ids = np.empty(array.shape[:2], np.uint8)
@@ -97,27 +107,25 @@ def window(mask: np.ndarray, rng: np.random.Generator) -> tuple[slice, slice]:
     return slice(y, y + WINDOW), slice(x, x + WINDOW)
 
 
-def draw_pixels(
-    examples: Sequence[Example], own_range: bool, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def draw_pixels(examples: Sequence[Example], seed: int = 0) -> tuple[dict[bool, np.ndarray], np.ndarray, np.ndarray]:
     """Draw at most 20,000 pixels, as many of each image, and there as many of each class that it has.
 
-    Returns their features (n, n_features), class ids (n,), and the share of their image's window (n,) that each stands
-    for: for each image these add up to 1. Pixels that are `IGNORED` are not drawn.
+    Returns their features (n, n_features) `in_both_ranges`, class ids (n,), and the share of their image's window (n,)
+    that each stands for: for each image these add up to 1. Pixels that are `IGNORED` are not drawn.
     """
     rng, quota, drawn = np.random.default_rng(seed), MOST_PIXELS // len(examples), []
     for one in examples:
         array, place = one.image.array, window(one.mask, rng)
-        seen = features(normalise(colours(array[place], white_of(array)), *value_range(array, own_range)))
+        seen = in_both_ranges(colours(array[place], white_of(array)), *value_range(array))
         mask = one.mask[place].ravel()
         known = values_of(mask)
         for class_id in known:
             own = np.flatnonzero(mask == class_id)
             chosen = rng.permutation(own)[: max(1, quota // len(known))]
             area = np.full(len(chosen), len(own) / np.count_nonzero(counted(mask)) / len(chosen))
-            drawn.append((seen.reshape(mask.size, -1)[chosen], mask[chosen], area))
-    x, y, area = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
-    return x, y, area
+            drawn.append((seen[True][chosen], seen[False][chosen], mask[chosen], area))
+    own, as_it_is, y, area = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
+    return {True: own, False: as_it_is}, y, area
 
 
 def fit_pixel_forest(examples: Sequence[Example], classes: Sequence[dict], seed: int = 0) -> PixelForest:
@@ -125,9 +133,9 @@ def fit_pixel_forest(examples: Sequence[Example], classes: Sequence[dict], seed:
 
     Breiman L (2001) Random forests, Machine Learning 45:5, doi:10.1023/A:1010933404324
     """
-    halves, chosen = {}, sample(examples, seed, MOST_IMAGES)
-    for own_range in (True, False):
-        x, y, area = draw_pixels(chosen, own_range, seed)
+    drawn, y, area = draw_pixels(sample(examples, seed, MOST_IMAGES), seed)
+    halves = {}
+    for own_range, x in drawn.items():
         trees = RandomForestClassifier(TREES, max_depth=14, min_samples_leaf=3, random_state=seed)
         halves[own_range] = trees.fit(x, y, sample_weight=area)
     return PixelForest(halves, classes)

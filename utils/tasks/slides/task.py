@@ -144,17 +144,17 @@ def fit_colour_threshold(
     examples: Sequence[Example], classes: Sequence[dict], stain: str, measured: int
 ) -> ColourThreshold:
     """The threshold with the best Dice of what is measured over the annotated pixels of all examples together."""
-    sums = np.zeros((2, len(THRESHOLDS)))
-    total, pixels = 0, np.zeros(len(classes), np.int64)
+    above = np.zeros((2, len(THRESHOLDS) + 1), np.int64)  # pixels with so many thresholds below: other ones, measured
+    pixels = np.zeros(len(classes), np.int64)
     for one in examples:
         known = counted(one.mask)
         truth, array = one.mask[known] == measured, one.image.array[known][:, np.newaxis]
         amount = np.where(collagen_mask(array, stain, 0.0)[:, 0], amounts(array, stain)[:, 0, 0], -1.0)
-        for i, limit in enumerate(THRESHOLDS):
-            sums[:, i] += np.count_nonzero((amount > limit) & truth), np.count_nonzero(amount > limit)
-        total += truth.sum()
+        passed = np.searchsorted(THRESHOLDS, amount)
+        above += [np.bincount(passed[truth == which], minlength=above.shape[1]) for which in (False, True)]
         pixels += np.bincount(one.mask[known], minlength=len(classes))
-    best = THRESHOLDS[int(np.argmax(2 * sums[0] / np.maximum(sums[1] + total, 1)))]
+    found = above[:, :0:-1].cumsum(axis=1)[:, ::-1]  # above each threshold
+    best = THRESHOLDS[int(np.argmax(2 * found[1] / np.maximum(found.sum(axis=0) + pixels[measured], 1)))]
     pixels[measured] = -1
     names = [str(one["name"]).casefold() for one in classes]
     glass = [i for i, name in enumerate(names) if name in BACKGROUND and i != measured]
