@@ -100,7 +100,7 @@ def as_drawn(rng: np.random.Generator, classes: np.ndarray) -> np.ndarray:
 
 def polygons(mask: np.ndarray) -> shapely.Geometry:
     """Outlines in full pixels of a mask with one pixel for `STEP` x `STEP`, drawn with few points."""
-    shape = shapely.transform(outline(mask, 0.7), lambda points: points * STEP)
+    shape = shapely.transform(shapely.simplify(outline(mask), 0.7), lambda points: points * STEP)
     return shape if shape.is_valid else shapely.make_valid(shape, method="structure", keep_collapsed=False)
 
 

@@ -57,12 +57,11 @@ def main() -> None:
 
 def outlines() -> None:
     """A drawing of blobs with holes, some in several parts, later ones over earlier ones, there and back."""
-    from utils.images.annotations import class_mask, mask_features, read_annotations
+    from utils.images.annotations import class_mask, read_annotations
     from utils.images.geojson import write_geojson
 
     names = ["Tissue", "Fibrosis", "Vessel"]
     ids = {name: i + 1 for i, name in enumerate(names)}
-    classes = [{"id": i, "name": name, "colour": (1, 0, 0)} for name, i in ids.items()]
     with tempfile.TemporaryDirectory() as folder:
         path, back = Path(folder, "drawn.geojson"), Path(folder, "back.geojson")
         for seed in range(3):
@@ -72,13 +71,28 @@ def outlines() -> None:
             for step in (1, 4, 16):
                 shape = (size // step,) * 2
                 once = class_mask(drawn, ids, shape, step)
-                write_geojson(back, mask_features(once, classes, step))
+                write_geojson(back, outlined(once, ids, step, Path(folder, f"{seed}_{step}")))
                 fine = 2  # pixels of the drawing: both are compared there
                 whole = [class_mask(one, ids, (size // fine,) * 2, fine) for one in (drawn, read_annotations(back))]
                 overlap = [np.mean([(one == i) for one in whole], axis=0) for i in ids.values()]
                 iou = [float((one == 1).sum() / (one > 0).sum()) for one in overlap]
                 told = ", ".join(f"{name} {value:.4f}" for name, value in zip(names, iou, strict=True))
                 print(f"seed {seed}, downsample {step:2}: {told}", flush=True)
+
+
+def outlined(mask: np.ndarray, ids: dict[str, int], step: int, folder: Path) -> list[dict]:
+    """Annotations of a class map, as section 6 writes them; `step` are full pixels per pixel of it."""
+    import shapely
+
+    from utils.images.geojson import ANNOTATION, feature
+    from utils.tasks.slides.outlines import class_outline
+    from utils.tasks.slides.tiles import Grid, TileStore
+
+    store = TileStore(folder, Grid(mask.shape, len(mask)), 1)
+    store.put(0, mask, [0])
+    found = {name: class_outline(store, number) for name, number in ids.items()}
+    full = {name: shapely.transform(one, lambda points: points * step) for name, one in found.items()}
+    return [feature(one, ANNOTATION, name, name, (1, 0, 0)) for name, one in full.items()]
 
 
 def drawing(seed: int, size: int, names: list[str]) -> list[dict]:

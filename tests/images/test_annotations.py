@@ -1,4 +1,4 @@
-"""Annotations of QuPath to masks of classes and back."""
+"""Annotations of QuPath to masks of classes."""
 
 import json
 from pathlib import Path
@@ -15,11 +15,9 @@ from utils.images.annotations import (
     class_mask,
     class_table,
     is_ignored_class,
-    mask_features,
     paired,
     read_annotations,
 )
-from utils.images.geojson import write_geojson
 from utils.images.masks import IGNORED
 
 CLASSES = [
@@ -77,32 +75,6 @@ def drawing(seed, scale=1):
         parts = shapely.union_all([shapely.Polygon(scale * outer, [scale * hole]), shapely.Polygon(scale * near)])
         features.append(one(json.loads(shapely.to_geojson(parts)), {"name": str(name), "color": [1, 2, 3]}))
     return {"type": "FeatureCollection", "features": features}
-
-
-def seen(annotations):
-    """Geometry of each class once later annotations lie over earlier ones."""
-    found = dict.fromkeys(IDS, shapely.Polygon())
-    for area in annotations.areas:
-        found = {name: geometry.difference(area.geometry) for name, geometry in found.items()}
-        found[area.class_name] = found[area.class_name].union(area.geometry)
-    return found
-
-
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("downsample", [1, 4, 16])
-def test_geojson_to_mask_to_geojson_keeps_every_class(tmp_path, seed, downsample):
-    scale = downsample / 4  # structures as large as people draw at that size
-    drawn = read(tmp_path, drawing(seed, scale))
-    mask = class_mask(drawn, IDS, (1500, 2000), downsample)
-    write_geojson(tmp_path / "b.geojson", mask_features(mask, CLASSES, downsample, identity="a"))
-    again = read_annotations(tmp_path / "b.geojson")
-
-    slide = shapely.box(0, 0, 8000 * scale, 6000 * scale)
-    before, after = seen(drawn), seen(again)
-    for name in IDS:
-        a, b = before[name].intersection(slide), after[name]
-        assert a.intersection(b).area >= 0.98 * a.union(b).area, name
-    assert np.array_equal(class_mask(again, IDS, mask.shape, downsample), mask)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -302,7 +274,3 @@ def test_slides_and_files_are_paired_by_name(tmp_path):
     slides = [tmp_path / name for name in ("a.svs", "B.ome.tif", "c.tif", "d.svs", "e.svs")]
     files = [tmp_path / name for name in ("a.geojson", "b.geojson", "c.tif.geojson", "d.txt", "f.json")]
     assert paired(slides, files) == dict(zip(slides, files[:3], strict=False))
-
-
-def test_a_mask_without_annotated_pixels_gives_no_feature():
-    assert list(mask_features(np.full((9, 9), IGNORED), CLASSES)) == []

@@ -10,7 +10,17 @@ import shapely
 from scipy.ndimage import label
 from shapely.affinity import translate
 
-from utils.images.geojson import ANNOTATION, DETECTION, feature, inside, objects, outline, write_geojson
+from utils.images.geojson import (
+    ANNOTATION,
+    DETECTION,
+    borders,
+    feature,
+    inside,
+    objects,
+    outline,
+    polygons,
+    write_geojson,
+)
 
 
 def blobs(seed: int, share: float) -> np.ndarray:
@@ -83,15 +93,25 @@ def test_pixels_are_inside_where_their_centres_are(seed, downsample):
     assert np.array_equal(mask, shapely.contains_xy(geometry, x * downsample, y * downsample))
 
 
-def test_a_tolerance_makes_a_disc_simpler_but_hardly_another():
-    y, x = np.mgrid[:100, :100]
-    mask = np.hypot(y - 50, x - 50) < 40
-    exact, simple = outline(mask), outline(mask, tolerance=1)
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_smooth_lines_cross_nowhere_and_enclose_the_same_pixels(seed, share):
+    mask = blobs(seed, share)
+    lines = [line - 1 for line in borders(np.pad(mask, 1), smooth=True)]
+    found = polygons(lines)
 
-    assert shapely.get_num_coordinates(simple) < shapely.get_num_coordinates(exact) / 3
-    assert exact.hausdorff_distance(simple) <= 1
-    again = inside(simple, mask.shape)
-    assert (again & mask).sum() / (again | mask).sum() > 0.97
+    assert found.is_valid
+    assert np.array_equal(inside(found, mask.shape), mask)
+    drawn = shapely.union_all([shapely.LineString(line - 1) for line in borders(np.pad(mask, 1))])
+    assert all(shapely.dwithin(drawn, shapely.points(line), 0.5).all() for line in lines)
+
+
+def test_a_smooth_line_follows_a_circle():
+    y, x = np.mgrid[:100, :100] - 49.5
+    exact, (smooth,) = (borders(np.hypot(y, x) < 40, how) for how in (False, True))
+    steps, rest = (np.ptp(np.hypot(*(line - 50).T)) for line in (exact[0], smooth))
+    assert rest < 0.6 * steps
+    assert polygons([smooth]).area == pytest.approx(np.pi * 40**2, rel=0.005)
 
 
 def test_a_file_is_what_qupath_reads(tmp_path):

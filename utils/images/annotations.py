@@ -1,4 +1,4 @@
-"""What a person drew on a slide in QuPath: GeoJSON to masks of classes, and masks to GeoJSON again.
+"""What a person drew on a slide in QuPath: GeoJSON to masks of classes.
 
 Pixels that nobody annotated are `utils.images.masks.IGNORED`: they count neither in the loss nor in a score, and are
 never background. As in QuPath's own training, annotations that are locked or have no class are left out, and so are
@@ -10,14 +10,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import shapely
 
 from utils.errors import DataError, how_many
-from utils.images.geojson import ANNOTATION, feature, inside, outline
+from utils.images.geojson import ANNOTATION, inside
 from utils.images.masks import IGNORED
 
 SUFFIXES = (".geojson", ".json")
@@ -113,36 +113,6 @@ def class_mask(
             moved = shapely.transform(_polygons(part), lambda points: points - corner)
             mask[inside(moved, shape, downsample)] = ids[area.class_name]
     return mask
-
-
-def mask_features(
-    mask: np.ndarray,
-    classes: Sequence[Mapping[str, Any]],
-    downsample: float = 1,
-    corner: tuple[float, float] = (0, 0),
-    identity: str = "",
-    tolerance: float = 0,
-) -> Iterator[dict]:
-    """One annotation for each class that a mask holds, as QuPath reads it; the other way round than `class_mask`.
-
-    Parameters
-    ----------
-    mask
-        (Y, X), integers; pixels that are `IGNORED` belong to none.
-    classes
-        Of each: id (its value in the mask), name, and colour (red, green, blue, each 0 to 1).
-    downsample, corner
-        As in `class_mask`.
-    identity
-        What tells these from annotations of other slides, such as the name of the slide.
-    tolerance
-        Lines are made simpler, never further than so many full pixels from where they were.
-    """
-    for one in classes:
-        geometry = outline(mask == one["id"], tolerance / downsample)
-        if not geometry.is_empty:
-            moved = shapely.transform(geometry, lambda points: points * downsample + corner)
-            yield feature(moved, ANNOTATION, f"{identity} {one['name']}", one["name"], one["colour"])
 
 
 def class_table(annotations: Annotations, um_per_pixel: float | None) -> pd.DataFrame:

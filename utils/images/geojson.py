@@ -22,32 +22,51 @@ from utils.files import atomic
 
 ANNOTATION, DETECTION = "annotation", "detection"
 MIDDLE = 0.5  # of a pixel, from its corner
+FINE = 0.1  # pixels by which a smooth line may be left: lines are never as near each other
 NAMESPACE = uuid5(NAMESPACE_URL, "geojson")
 
 
-def outline(mask: np.ndarray, tolerance: float = 0) -> shapely.Geometry:
+def outline(mask: np.ndarray) -> shapely.Geometry:
     """Polygon or polygons, with their holes, round the True pixels of a mask (Y, X) bool; empty where there are none.
 
     The line runs through the middle between a pixel inside and its neighbour outside, so that `inside` gives the same
-    pixels again; pixels that touch at a corner only belong to two polygons. With a `tolerance` in pixels lines are
-    made simpler, never further than that from where they were.
+    pixels again; pixels that touch at a corner only belong to two polygons.
     """
     whole = polygons([line - 1 for line in borders(np.pad(mask, 1))])
-    whole = whole.geoms[0] if len(whole.geoms) == 1 else whole
-    return shapely.simplify(whole, tolerance) if tolerance else whole
+    return whole.geoms[0] if len(whole.geoms) == 1 else whole
 
 
-def borders(mask: np.ndarray) -> list[np.ndarray]:
+def borders(mask: np.ndarray, smooth: bool = False) -> list[np.ndarray]:
     """Lines (n, 2), x then y, between the True pixels of a mask (Y, X) bool and others; the True ones on their right.
 
-    They are closed, or end at the centre of the first or last pixels of a row or column.
+    They are closed, or end at the centre of the first or last pixels of a row or column. `smooth` lines have no steps,
+    and the same pixels on their right: what was drawn by hand is met better by them, but objects of a few pixels
+    become too small.
     """
-    return [_corners(line[:, ::-1] + MIDDLE) for line in find_contours(mask.astype(np.float32), 0.5)]
+    lines = (line[:, ::-1] + MIDDLE for line in find_contours(mask.astype(np.float32), 0.5))
+    return [_smooth(line) if smooth else _corners(line) for line in lines]
+
+
+def _is_closed(line: np.ndarray) -> bool:
+    return bool((line[0] == line[-1]).all())
+
+
+def _smooth(line: np.ndarray) -> np.ndarray:
+    """A line (n, 2) whose points were drawn to their neighbours twice, by the weights 1, 2, 1, but for open ends.
+
+    Points that make no difference are left out.
+    """
+    closed = _is_closed(line)
+    for _ in range(2):
+        around = np.concatenate([line[-2:-1], line, line[1:2]]) if closed else np.pad(line, ((1, 1), (0, 0)), "edge")
+        drawn = (around[:-2] + 2 * around[1:-1] + around[2:]) / 4
+        line = drawn if closed else np.concatenate([line[:1], drawn[1:-1], line[-1:]])
+    return shapely.get_coordinates(shapely.simplify(shapely.LineString(line), FINE, preserve_topology=False))
 
 
 def _corners(line: np.ndarray) -> np.ndarray:
     """Points of a line (n, 2) without those on a straight line; of a closed one the first again at its end."""
-    closed = (line[0] == line[-1]).all()
+    closed = _is_closed(line)
     points = line[:-1] if closed else line
     before, after = points - np.roll(points, 1, axis=0), np.roll(points, -1, axis=0) - points
     turns = (before != after).any(axis=1)

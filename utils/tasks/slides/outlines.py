@@ -14,11 +14,12 @@ from utils.tasks.slides.tiles import TileStore
 
 AT_ONCE = 1 << 20  # pixels of a band, at most
 HIGHEST = 128  # lines of it: the time that it takes to make long lines simpler grows with the square of their length
+SMOOTHED = 0.5  # pixels: smooth lines are never further from the steps than that
 PINHOLE = 7  # pixels: a hole of more may go round a part that is no spot
 
 
 def class_outline(store: TileStore, number: int, step: int = 1, tolerance: float = 0) -> shapely.MultiPolygon:
-    """Polygons, with their holes, round all pixels of a class; see `utils.images.geojson.outline`.
+    """Polygons, with their holes, round all pixels of a class, smooth; see `utils.images.geojson.borders`.
 
     Parameters
     ----------
@@ -28,7 +29,7 @@ def class_outline(store: TileStore, number: int, step: int = 1, tolerance: float
         Every so many pixels of the class map are looked at, down and across; it divides the side of a tile.
     tolerance
         Lines are made simpler, never further than so many of these pixels from where they were; spots and holes that
-        are smaller than a circle of that radius vanish.
+        are smaller than a circle of that radius vanish. At 0 `inside` gives the same pixels again.
 
     Returns
     -------
@@ -52,9 +53,9 @@ def _bands(store: TileStore, number: int, step: int, tolerance: float) -> Iterat
         first, last = top == 0, top + n_lines >= height
         mask = store.lines(top, top + n_lines + 1, step) == number
         mask = _without_spots(mask, np.pi * tolerance**2, not first, not last)
-        found = [line + (-1, top - first) for line in borders(np.pad(mask, ((first, last), (1, 1))))]
-        if tolerance and found:
-            simple = shapely.simplify(shapely.MultiLineString(found), tolerance)
+        found = [line + (-1, top - first) for line in borders(np.pad(mask, ((first, last), (1, 1))), smooth=True)]
+        if tolerance > SMOOTHED and found:
+            simple = shapely.simplify(shapely.MultiLineString(found), tolerance - SMOOTHED)
             found = [shapely.get_coordinates(line) for line in shapely.get_parts(simple)]
         yield found
 
