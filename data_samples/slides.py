@@ -6,13 +6,13 @@
 import argparse
 import json
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import tifffile
+from joblib import Parallel, delayed
 from PIL import Image
 
 from data_samples import slide_artefacts
@@ -126,13 +126,16 @@ def make_slides(folder: Path, seed: int = SEED, size: tuple[int, int] = SIZE) ->
     """
     for part in ("slides", "annotations", "truth"):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        rows = list(pool.map(lambda one: _write(folder, draw_slide(*one, seed, size)), shares(seed).items()))
+    rows = Parallel(AT_ONCE)(delayed(_make_slide)(folder, *one, seed, size) for one in shares(seed).items())
     table = pd.DataFrame(rows)
     table["fibrosis_percent"] = 100 * table["fibrosis_mm2"] / (table["tissue_mm2"] + table["fibrosis_mm2"])
     table.round(4).to_csv(folder / "truth.csv", index=False, lineterminator="\n")
     patients = table.groupby("patient")[["tissue_mm2", "fibrosis_mm2"]].sum()
     write_expression(folder, patients["fibrosis_mm2"] / patients.sum(axis=1), seed)
+
+
+def _make_slide(folder: Path, which: tuple[int, int], share: float, seed: int, size: tuple[int, int]) -> dict:
+    return _write(folder, draw_slide(which, share, seed, size))
 
 
 def _write(folder: Path, one: DrawnSlide) -> dict:
