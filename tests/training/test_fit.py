@@ -69,17 +69,19 @@ class Interrupt(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-def train(folder, schedule="constant", patience=0, wrong=False, stops=(), epochs=EPOCHS):
+def train(folder, schedule="constant", patience=0, wrong=False, stops=(), epochs=EPOCHS, workers=1):
     """Fit, stopped at each of `stops` (callbacks) first; returns state, weights and the messages of the stops."""
     messages = []
     for stop in [*stops, None]:
         model = small_model()
         if stop:
             stop.folder = folder
+        data = patches()
+        data.workers = workers
         try:
             state = fit(
                 model,
-                patches(),
+                data,
                 ValidationPatches([source(np.random.default_rng(9), wrong=wrong)], PATCH, 4),
                 folder,
                 number_of_epochs=epochs,
@@ -122,6 +124,13 @@ def test_resumed_training_gives_the_same(schedule, tmp_path, uninterrupted):
     resumed = train(tmp_path, *arguments, stops=stops)
     assert len(resumed[2]) == 3
     assert_same(resumed, uninterrupted(*arguments))
+
+
+def test_batches_made_by_several_threads_train_alike(tmp_path, uninterrupted):
+    """As they are made for a graphics card, which would wait for one thread."""
+    stops = [Interrupt(2, "on_train_batch_end")]
+    arguments = ("cosine", 6, True)
+    assert_same(train(tmp_path, *arguments, stops=stops, workers=3), uninterrupted(*arguments))
 
 
 def test_the_counters_are_tested_by_the_resumed_trainings(uninterrupted):

@@ -1,5 +1,6 @@
 """One training from the forms' values to a finished model folder: what all networks have in common."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -105,6 +106,8 @@ def _run(project, parameters, prepare, callbacks, stages, settle, first) -> str:
     doing("Preparing: network and images")
     keras.utils.set_random_seed(training["seed"])
     ready = prepare()
+    if tf.config.list_physical_devices("GPU"):  # one core makes batches many times slower than a card learns from them
+        ready.training_data.workers = os.cpu_count()
     # Where the rate falls to zero, a few validation images choose worse than the end of the training.
     keep_last = own is None and training["learning_rate_schedule"] == "cosine"
     try:
