@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from utils.training.checkpoints import load_weights, save_weights, take_weights
-from utils.training.networks import classifier, input_multiple, unet
+from utils.training.networks import classifier, input_multiple, quick_to_train, unet
 
 DEPTHS = [(0, False), (0, True), (1, True), (2, False), (3, True)]
 RNG = np.random.default_rng(0)
@@ -147,3 +147,40 @@ def test_a_pretrained_backbone_answers_alike_when_it_is_loaded_again(monkeypatch
     again = classifier(3, 2, "EfficientNetB0")
     take_weights(again, trained.get_weights())
     np.testing.assert_allclose(again(image), trained(image), rtol=1e-5)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_what_is_quick_to_train_learns_what_the_network_learns(policy):
+    rng, losses, weights = np.random.default_rng(0), [], []
+    batches = [(rng.random((2, 32, 32, 3), np.float32), rng.integers(0, 3, (2, 32, 32))) for _ in range(4)]
+    keras.utils.set_random_seed(1)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        plain = unet(3, 3, 4, 1)
+        quick = quick_to_train(plain)
+    finally:
+        keras.config.set_dtype_policy(before)
+    for one in (plain, quick):
+        logits = keras.Model(one.input, one.get_layer("logits").output)
+        logits.compile(keras.optimizers.SGD(0.05), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        losses.append([float(logits.train_on_batch(*batch)) for batch in batches])
+        weights.append(one.get_weights())
+    tolerance = 1e-4 if policy == "float32" else 2e-2
+    np.testing.assert_allclose(*losses, rtol=tolerance)
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance)
+    again = unet(3, 3, 4, 1)
+    again.set_weights(weights[1])
+    images = batches[0][0]
+    np.testing.assert_allclose(again(images), quick(images), atol=1e-5 if policy == "float32" else 2e-2)
+
+
+def test_what_is_quick_to_train_leaves_frozen_layers_alone():
+    quick = quick_to_train(unet(3, 3, 4, 1))
+    quick.trainable = False
+    before = quick.get_weights()
+    images = np.random.default_rng(0).random((2, 16, 16, 3), np.float32)
+    np.testing.assert_array_equal(quick(images, training=True), quick(images))
+    for one, other in zip(before, quick.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)

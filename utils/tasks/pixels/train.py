@@ -162,7 +162,7 @@ class PixelTraining:
         )
         weights = pixel_class_weights([source.mask for source in data], len(project.dataset.classes))
         with training_precision():  # the policy of this model decides whether Keras scales the loss up for float16
-            network = self.untrained(description)
+            network = networks.quick_to_train(self.untrained(description))
             logits = keras.Model(network.input, network.get_layer("logits").output)
         if starting is not None:
             network.set_weights(starting.get_weights())
