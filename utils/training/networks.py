@@ -85,10 +85,14 @@ def unet(
     return keras.Model(image, layers.Softmax(name="probabilities", dtype="float32")(logits), name="unet")
 
 
-class _OneOperation(layers.BatchNormalization):
-    """Keras's layer, but that a batch is normalised by one operation of TensorFlow, not by ten."""
+class BatchNormalization(layers.BatchNormalization):
+    """Keras's layer, but that a batch is normalised by one operation of TensorFlow, not by ten.
+
+    Of the same name, by which checkpoints tell layers: a training that was begun before goes on.
+    """
 
     def call(self, inputs, training=None, mask=None):
+        """See Keras's layer."""
         if not (training and self.trainable):
             return super().call(inputs, training=False)
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
@@ -105,7 +109,7 @@ def quick_to_train(network: keras.Model) -> keras.Model:
     """The same network, with the same weights, of which a step of training takes a sixth less; not to be saved."""
 
     def again(layer: keras.Layer) -> keras.Layer:
-        kind = _OneOperation if type(layer) is layers.BatchNormalization else type(layer)
+        kind = BatchNormalization if type(layer) is layers.BatchNormalization else type(layer)
         return kind.from_config(layer.get_config())
 
     new = keras.models.clone_model(network, clone_function=again)
