@@ -106,8 +106,6 @@ def _run(project, parameters, prepare, callbacks, stages, settle, first) -> str:
     doing("Preparing: network and images")
     keras.utils.set_random_seed(training["seed"])
     ready = prepare()
-    if tf.config.list_physical_devices("GPU"):  # one core makes batches many times slower than a card learns from them
-        ready.training_data.workers = os.cpu_count()
     # Where the rate falls to zero, a few validation images choose worse than the end of the training.
     keep_last = own is None and training["learning_rate_schedule"] == "cosine"
     try:
@@ -159,6 +157,8 @@ def _fit(
 
     A stage that was finished in an earlier session is only loaded.
     """
+    if tf.config.list_physical_devices("GPU"):  # one core makes batches many times slower than a card learns from them
+        ready.training_data.workers = os.cpu_count()
     states: list[TrainingState] = []
     ends = np.cumsum([0, *(stage.epochs for stage in stages)]) / sum(stage.epochs for stage in stages)
     for stage, begin, end in zip(stages, ends[:-1], ends[1:], strict=True):
