@@ -9,6 +9,7 @@ that images must not be cut into tiles.
 import importlib.metadata
 import io
 import json
+import os
 import shutil
 import tempfile
 import uuid
@@ -382,7 +383,7 @@ def export(
         told = "; ".join(f"{one['loc']}: {one['msg']}" for one in error.errors()[:3])
         raise ModelError(f"The model cannot be described as a package of the BioImage Model Zoo: {told}") from error
     differences = []
-    with _unpacked_elsewhere():
+    with _without_traces():
         answer = read(folder)
         for image in images:
             wanted = expected(model, image)
@@ -397,15 +398,20 @@ def export(
 
 
 @contextmanager
-def _unpacked_elsewhere() -> Iterator[None]:
-    """Let bioimageio.core unpack weights into a temporary folder: it leaves them in the working directory otherwise."""
-    kept = tensorflow_backend.ensure_unzipped
+def _without_traces() -> Iterator[None]:
+    """Let bioimageio.core change nothing for long.
+
+    It leaves weights in the working directory, and switches oneDNN off for every process that is begun afterwards.
+    """
+    kept, environment = tensorflow_backend.ensure_unzipped, dict(os.environ)
     with tempfile.TemporaryDirectory() as place:
         tensorflow_backend.ensure_unzipped = lambda source, _: kept(source, Path(place, uuid.uuid4().hex))
         try:
             yield
         finally:
             tensorflow_backend.ensure_unzipped = kept
+            os.environ.clear()
+            os.environ.update(environment)
 
 
 def how(model: Portable) -> list[str]:
