@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from utils.errors import ModelError
 from utils.images.normalise import TOGETHER, asked_by, normalisation_range
@@ -125,12 +126,13 @@ class Network(Engine):
             return both((tf.cast(region, tf.float32) - low) / (high - low), training=False)
 
         signature = [tf.TensorSpec((None, None, None, whole.input_shape[-1]), tf.uint8)]
-        self._call = tf.function(look, input_signature=signature, autograph=False)
+        traced = tf.function(look, input_signature=signature, autograph=False).get_concrete_function()
+        self._call = convert_variables_to_constants_v2(traced)  # TensorFlow can put normalisation into convolutions
         self.n_features = 2 * whole.input_shape[-1] + deepest.shape[-1]
 
     def look(self, region: np.ndarray, tissue: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See `Engine`."""
-        probabilities, deepest = (one[0].numpy() for one in self._call(region[np.newaxis]))
+        probabilities, deepest = (one[0].numpy() for one in self._call(tf.constant(region[np.newaxis])))
         probabilities = probabilities[tuple(slice(self.margin, side - self.margin) for side in tissue.shape)]
         ids = probabilities.argmax(axis=-1).astype(np.uint8)
         if len(self.names) == 2:
