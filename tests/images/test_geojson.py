@@ -136,6 +136,20 @@ def test_a_file_is_what_qupath_reads(tmp_path):
     assert shapely.from_geojson(json.dumps(first["geometry"])).equals(square)
 
 
+@pytest.mark.parametrize("plane", [None, {"Z": 3}])
+def test_what_is_written_part_by_part_is_the_geometry(tmp_path, plane):
+    holed = shapely.box(0, 0, 9, 9).difference(shapely.box(2, 2, 4.1, 1 / 3 + 3))
+    several = [holed, shapely.MultiPolygon([holed]), shapely.MultiPolygon([holed, translate(holed, 20, 0)])]
+    several.append(shapely.MultiPolygon())
+    name = 'a "quoted" []}} name'
+    write_geojson(tmp_path / "a.geojson", [feature(one, ANNOTATION, "a", name, plane=plane) for one in several])
+    found = json.loads((tmp_path / "a.geojson").read_text())["features"]
+    for one, expected in zip(found, several, strict=True):
+        assert one["properties"]["classification"]["name"] == name
+        assert one["geometry"].pop("plane", None) == ({"c": -1, "z": 2, "t": 0} if plane else None)
+        assert one["geometry"] == json.loads(shapely.to_geojson(expected))
+
+
 def test_an_image_without_objects_gives_an_empty_collection(tmp_path):
     write_geojson(tmp_path / "a.geojson", [])
 

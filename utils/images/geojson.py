@@ -150,7 +150,7 @@ def feature(
     measurements: Mapping[str, float] | None = None,
     plane: Mapping[str, int] | None = None,
 ) -> dict:
-    """One object or area.
+    """One object or area, for `write_geojson`: its coordinates stay a geometry of shapely, which takes least memory.
 
     Parameters
     ----------
@@ -173,10 +173,11 @@ def feature(
     known = {name: float(value) for name, value in (measurements or {}).items() if _is_number(value)}
     if known:
         properties["measurements"] = known
-    shape = json.loads(shapely.to_geojson(geometry))
+    shape = {"type": geometry.geom_type}
     if plane:  # of every channel
         shape["plane"] = {"c": -1, "z": plane.get("Z", 1) - 1, "t": plane.get("T", 1) - 1}
-    return {"type": "Feature", "id": str(uuid5(NAMESPACE, identity)), "geometry": shape, "properties": properties}
+    shape["coordinates"] = geometry
+    return {"type": "Feature", "id": str(uuid5(NAMESPACE, identity)), "properties": properties, "geometry": shape}
 
 
 def detections(
@@ -206,9 +207,22 @@ def _is_number(value: object) -> bool:
 
 
 def write_geojson(path: Path, features: Iterable[dict]) -> None:
-    """Write a FeatureCollection, whole or not at all, one feature a line and in memory."""
+    """Write a FeatureCollection, whole or not at all, one feature a line and one of their polygons in memory."""
     with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write('{"type": "FeatureCollection", "features": [')
         for number, one in enumerate(features):
-            file.write(("," if number else "") + "\n" + json.dumps(one, ensure_ascii=False, allow_nan=False))
+            file.write(("," if number else "") + "\n")
+            file.writelines(_text(one))
         file.write("\n]}\n")
+
+
+def _text(one: dict) -> Iterator[str]:
+    """A feature in parts: the annotation of a slide may have a million points."""
+    shape, end = one["geometry"], "[]}}"
+    first, last = "[]" if shape["type"] == "MultiPolygon" else ("", "")
+    empty = one | {"geometry": shape | {"coordinates": []}}
+    yield json.dumps(empty, ensure_ascii=False, allow_nan=False).removesuffix(end) + first
+    for number, part in enumerate(shapely.get_parts(shape["coordinates"])):
+        text = shapely.to_geojson(part)
+        yield "," * bool(number) + text[text.index("[") : -1]
+    yield last + "}}"

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import tifffile
-from shapely.geometry import shape
 
 from utils.data.splits import write_split
 from utils.errors import DataError
@@ -170,7 +169,7 @@ def test_outlines_of_every_so_many_pixels_are_not_moved(slides, tmp_path):
         order, job = by_colour(tolerance_um=8.0), SimpleNamespace(downsample=2.0)
         member = read_cohort(slides, None).members[0]
         drawn = list(results.outlines(member, order, job, store, {0: (0,), 1: (0,), 2: (0, 0, 0)}))
-        centre = shape(drawn[0]["geometry"]).centroid
+        centre = drawn[0]["geometry"]["coordinates"].centroid
         off.append((centre.x / 2 - (72 + shift), centre.y / 2 - (132 + shift)))
     np.testing.assert_allclose(np.mean(off, axis=0), 0, atol=1e-6)
 
