@@ -29,7 +29,7 @@ from utils.training.networks import input_multiple, reach
 LARGEST, SMALLEST = 1024, 256  # pixels of the side of what an engine is given
 MEMORY = 300e6  # bytes that a network may need for it
 STEP = 32  # sides of tiles are multiples of it: smaller copies of the map are made of tiles, too
-PART = 128  # what is computed of a tile are the rows and columns that hold tissue, in multiples of it: few shapes
+PART = 256  # what is computed of a tile are the rows and columns that hold tissue, in multiples of it: few shapes
 AHEAD = 2  # tiles that are read while one is computed
 SURE = 0.7  # probability of the most probable class below which a pixel is uncertain
 
