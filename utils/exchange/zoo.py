@@ -410,7 +410,8 @@ def _without_traces() -> Iterator[None]:
             yield
         finally:
             tensorflow_backend.ensure_unzipped = kept
-            os.environ.clear()
+            for name in os.environ.keys() - environment.keys():  # never emptied: other threads may read it
+                del os.environ[name]
             os.environ.update(environment)
 
 
