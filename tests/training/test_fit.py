@@ -69,7 +69,7 @@ class Interrupt(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-def train(folder, schedule="constant", patience=0, wrong=False, stops=(), epochs=EPOCHS, workers=1):
+def train(folder, schedule="constant", patience=0, wrong=False, stops=(), epochs=EPOCHS, workers=0):
     """Fit, stopped at each of `stops` (callbacks) first; returns state, weights and the messages of the stops."""
     messages = []
     for stop in [*stops, None]:
@@ -77,7 +77,7 @@ def train(folder, schedule="constant", patience=0, wrong=False, stops=(), epochs
         if stop:
             stop.folder = folder
         data = patches()
-        data.workers = workers
+        data.workers = workers or data.workers
         try:
             state = fit(
                 model,
@@ -126,11 +126,11 @@ def test_resumed_training_gives_the_same(schedule, tmp_path, uninterrupted):
     assert_same(resumed, uninterrupted(*arguments))
 
 
-def test_batches_made_by_several_threads_train_alike(tmp_path, uninterrupted):
-    """As they are made for a graphics card, which would wait for one thread."""
+@pytest.mark.parametrize("workers", [1, 5])
+def test_batches_made_by_any_number_of_threads_train_alike(workers, tmp_path, uninterrupted):
     stops = [Interrupt(2, "on_train_batch_end")]
     arguments = ("cosine", 6, True)
-    assert_same(train(tmp_path, *arguments, stops=stops, workers=3), uninterrupted(*arguments))
+    assert_same(train(tmp_path, *arguments, stops=stops, workers=workers), uninterrupted(*arguments))
 
 
 def test_the_counters_are_tested_by_the_resumed_trainings(uninterrupted):

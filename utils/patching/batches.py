@@ -1,6 +1,7 @@
 """Batches of patches as Keras data sets: random and augmented for training, on a grid and unchanged for validation."""
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -29,7 +30,19 @@ class Source:
     high: np.ndarray
 
 
-class TrainingPatches(keras.utils.PyDataset):
+class Batches(keras.utils.PyDataset):
+    """Batches that are made by several threads, whatever their number, in order.
+
+    A graphics card would wait for one thread. Without one, too, training takes a quarter less: Keras leaves a single
+    thread to the autotuning of tf.data, and waits at the end of each epoch until that looks up, which it does after
+    0.01, 0.02, 0.04 ... 5, 10 seconds.
+    """
+
+    def __init__(self):
+        super().__init__(workers=max(2, os.cpu_count()))
+
+
+class TrainingPatches(Batches):
     """Random augmented patches, drawn when they are needed; those of epoch e depend only on (seed, e).
 
     Parameters
@@ -96,7 +109,7 @@ def _pixels_of_classes(known: Sequence[np.ndarray]) -> dict[int, np.ndarray]:
     return {part: pixels for part, pixels in enumerate(table.T) if pixels.any()}
 
 
-class ValidationPatches(keras.utils.PyDataset):
+class ValidationPatches(Batches):
     """Patches on a grid over the validation images, never augmented; at most `VALIDATION_PATCHES`, evenly chosen.
 
     Patches in which no pixel counts are left out.

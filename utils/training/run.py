@@ -1,6 +1,5 @@
 """One training from the forms' values to a finished model folder: what all networks have in common."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -157,8 +156,6 @@ def _fit(
 
     A stage that was finished in an earlier session is only loaded.
     """
-    if tf.config.list_physical_devices("GPU"):  # one core makes batches many times slower than a card learns from them
-        ready.training_data.workers = os.cpu_count()
     states: list[TrainingState] = []
     ends = np.cumsum([0, *(stage.epochs for stage in stages)]) / sum(stage.epochs for stage in stages)
     for stage, begin, end in zip(stages, ends[:-1], ends[1:], strict=True):

@@ -3,12 +3,12 @@
 import math
 from collections.abc import Mapping, Sequence
 
-import keras
 import numpy as np
 from skimage.transform import resize
 
 from utils.images.normalise import denormalise, normalisation_range, normalise
 from utils.patching.augmentation import Augmentation, draw_image
+from utils.patching.batches import Batches
 
 
 def fitted(array: np.ndarray, size: tuple[int, int], fit: str) -> np.ndarray:
@@ -67,7 +67,7 @@ def seen_by_forest(array: np.ndarray, description: Mapping) -> np.ndarray:
     return fitted(array, tuple(shape["size"]), "pad") if shape["fit"] == "pad" else array
 
 
-class TrainingCrops(keras.utils.PyDataset):
+class TrainingCrops(Batches):
     """Random augmented images; those of epoch e, and their order, depend only on (seed, e).
 
     `images` are float32 (n, Y, X, C), prepared, `class_ids` int (n,), `weights` (classes,) those of the classes in the
@@ -97,7 +97,7 @@ class TrainingCrops(keras.utils.PyDataset):
         return changed, self.class_ids[chosen], self.weights[self.class_ids[chosen]]
 
 
-class ValidationCrops(keras.utils.PyDataset):
+class ValidationCrops(Batches):
     """Images as they are, in order, with the weights of their classes; see `TrainingCrops`."""
 
     def __init__(self, images, class_ids, weights, batch_size: int):
