@@ -6,7 +6,7 @@ from scipy import ndimage
 from skimage.color import hed_from_rgb, rgb_from_hed
 
 from utils.images.normalise import percentiles
-from utils.patching.augmentation import Augmentation, draw_patch, noise_alone
+from utils.patching.augmentation import Augmentation, _places, _warp, draw_patch, noise_alone
 
 LOW, HIGH = np.zeros(1, np.float32), np.ones(1, np.float32)
 GEOMETRY = {
@@ -123,6 +123,26 @@ def test_zoom_and_rotation_keep_to_their_limits():
     assert -20.01 <= min(angles) < -15
     assert 15 < max(angles) <= 20.01
     assert abs(np.mean(np.log(scales))) < 0.05  # as often larger as smaller
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_patches_are_interpolated_as_scipy_does(dtype, channels):
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        shape, patch = rng.integers(1, 50, 2), rng.integers(1, 50, 2)
+        image = rng.uniform(0, 250, (*shape, channels)).astype(dtype)
+        mask = rng.integers(-1, 4, shape)
+        corner, changes = rng.integers(-20, 50, 2), Augmentation(rotation=180, zoom=60, shift=30)
+        seed = rng.integers(1000)
+        found = _warp(image, mask, corner, patch, changes, np.random.default_rng(seed))
+        places = _places((10_000,) * 2, corner + 5_000, patch, changes, np.random.default_rng(seed))  # far inside
+        places = np.stack(places) - 5_000
+        for number in range(channels):
+            expected = ndimage.map_coordinates(image[..., number], places, np.float64, order=1, mode="mirror")
+            np.testing.assert_allclose(found[0][..., number], expected, rtol=1e-5, atol=1e-3)
+        assert found[0].dtype == np.float32
+        assert (found[1] == ndimage.map_coordinates(mask, places, order=0, mode="mirror")).mean() > 0.99
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])

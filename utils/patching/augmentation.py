@@ -97,19 +97,19 @@ def draw_image(image: np.ndarray, augmentation: Augmentation, rng: np.random.Gen
     Stains are left alone: their amounts are no longer known.
     """
     if augmentation.warps:
-        image = _sampled(image, _sampling((0, 0), image.shape[:2], augmentation, rng))
+        image = _interpolated(image, *_places(image.shape[:2], (0, 0), image.shape[:2], augmentation, rng))
     image, _ = _turn(image, image[..., 0], augmentation, rng)
     return _change_intensity(image, augmentation, rng)
 
 
 def _warp(image, mask, corner, patch, augmentation, rng):
     """Rotate and zoom about the patch's centre, sampled straight from the image (mirrored beyond its border)."""
-    sampling = _sampling(corner, patch, augmentation, rng)
-    return _sampled(image, sampling), ndimage.affine_transform(mask, order=0, **sampling)
+    y, x = _places(mask.shape, corner, patch, augmentation, rng)
+    return _interpolated(image, y, x), mask[tuple((one + 0.5).astype(np.intp) for one in (y, x))]
 
 
-def _sampling(corner, patch, augmentation, rng) -> dict:
-    """Arguments of scipy's affine_transform for a random rotation, zoom and shift."""
+def _places(shape, corner, patch, augmentation, rng) -> list[np.ndarray]:
+    """Where in an image of `shape` the pixels of a patch lie, after a random change: y and x, (height, width)."""
     angle = np.deg2rad(rng.uniform(-augmentation.rotation, augmentation.rotation))
     scale = np.exp(rng.uniform(-1, 1) * np.log1p(augmentation.zoom / 100))
     matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / scale
@@ -117,14 +117,37 @@ def _sampling(corner, patch, augmentation, rng) -> dict:
     offset = np.array(corner) + middle - matrix @ middle
     if augmentation.shift:
         offset += rng.uniform(-1, 1, 2) * augmentation.shift / 100 * np.array(patch)
-    return {"matrix": matrix, "offset": offset, "output_shape": patch, "mode": "mirror", "prefilter": False}
+    rows, columns = np.ogrid[: patch[0], : patch[1]]
+    lines = zip(matrix, offset, shape, strict=True)
+    return [_mirrored(along[0] * rows + (along[1] * columns + start), size) for along, start, size in lines]
 
 
-def _sampled(image, sampling):
-    channels = [
-        ndimage.affine_transform(image[..., c], order=1, output=np.float32, **sampling) for c in range(image.shape[-1])
-    ]
-    return np.stack(channels, axis=-1)
+def _mirrored(places: np.ndarray, size: int) -> np.ndarray:
+    """Places along an axis of so many pixels; those beyond it mirrored at the middle of the first or last pixel."""
+    last = size - 1
+    if places.min() >= 0 and places.max() <= last:
+        return places
+    return np.abs((places + last) % (2 * last) - last) if last else np.zeros_like(places)
+
+
+def _interpolated(image: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """An image (Y, X, C) between its pixels, float32 (height, width, C): linear, as scipy's map_coordinates has it.
+
+    Three times as fast, since all channels are looked up at once: half of the work for a batch was this.
+    """
+    top, left = y.astype(np.intp), x.astype(np.intp)
+    down, right = ((at - first).astype(np.float32)[..., np.newaxis] for at, first in ((y, top), (x, left)))
+    seen = image[top.min() : top.max() + 2, left.min() : left.max() + 2].astype(np.float32)
+    height, width, channels = seen.shape
+    top, left, pixels = top - top.min(), left - left.min(), seen.reshape(-1, channels)
+    columns = left, np.minimum(left + 1, width - 1)
+
+    def between(rows: np.ndarray) -> np.ndarray:
+        one, other = (pixels.take(rows * width + column, axis=0) for column in columns)
+        return one + right * (other - one)
+
+    upper, lower = between(top), between(np.minimum(top + 1, height - 1))
+    return upper + down * (lower - upper)
 
 
 def _turn(image, mask, augmentation, rng):
