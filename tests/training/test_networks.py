@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from utils.training.checkpoints import load_weights, save_weights, take_weights
-from utils.training.networks import classifier, input_multiple, quick_to_train, unet
+from utils.training.networks import classifier, input_multiple, quick_to_train, reach, unet, without_margin
 
 DEPTHS = [(0, False), (0, True), (1, True), (2, False), (3, True)]
 RNG = np.random.default_rng(0)
@@ -147,6 +147,23 @@ def test_a_pretrained_backbone_answers_alike_when_it_is_loaded_again(monkeypatch
     again = classifier(3, 2, "EfficientNetB0")
     take_weights(again, trained.get_weights())
     np.testing.assert_allclose(again(image), trained(image), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("pooling_steps", "half_resolution"), [one for one in DEPTHS if any(one)])
+@pytest.mark.parametrize("more", [0, 2])
+def test_what_answers_without_a_margin_answers_as_the_network(pooling_steps, half_resolution, more):
+    network = unet(3, 4, 2, pooling_steps, half_resolution)
+    for weights in network.trainable_weights:
+        weights.assign(RNG.normal(0, 0.5, weights.shape))
+    multiple = input_multiple(pooling_steps, half_resolution)
+    margin = (-(-reach(pooling_steps, half_resolution) // multiple) + more) * multiple
+    height, width = 2 * margin + multiple * RNG.integers(1, 4, 2)
+    image = noise(2, height, width, 3)
+    answer, bottom = without_margin(network, margin)(image, training=False)
+    inside = network(image, training=False)[:, margin : height - margin, margin : width - margin]
+    np.testing.assert_allclose(answer, inside, rtol=1e-4, atol=1e-5)
+    assert np.ptp(answer) > 0.1
+    assert bottom.shape[1:3] == (height // multiple, width // multiple)
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])

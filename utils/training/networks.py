@@ -18,6 +18,7 @@ BACKBONES = {  # name in keras.applications -> module with its preprocessing
     "ResNet50": "resnet",
 }
 SMALL = "small CNN"
+AROUND = 4  # pixels: two convolutions look at two, and what the level above adds are twice as many pixels as here
 
 
 def _convolution(x, filters: int):
@@ -115,6 +116,38 @@ def quick_to_train(network: keras.Model) -> keras.Model:
     new = keras.models.clone_model(network, clone_function=again)
     new.set_weights(network.get_weights())
     return new
+
+
+def without_margin(network: keras.Model, margin: int) -> keras.Model:
+    """A `unet` that leaves a margin out of its answer, and what nothing but the margin needs out of its work.
+
+    (batch, Y, X, channels) -> probabilities (batch, Y - 2 margin, X - 2 margin, classes), as the network itself gives
+    them there, and the features of its bottom (batch, Y / multiple, X / multiple, filters), those of the margin among
+    them. Layers and weights are those of the network. The way down needs all of the margin, but on the way up a level
+    needs no more than `AROUND` pixels beside what it answers.
+
+    Parameters
+    ----------
+    margin
+        In pixels; a multiple of `input_multiple`, and at least the `reach`.
+    """
+    multiple = 2 ** sum(isinstance(one, layers.Concatenate) for one in network.layers)
+    level, bottom = 0, None
+
+    def narrower(layer: keras.Layer, given, **options):
+        nonlocal level, bottom
+        if isinstance(layer, layers.UpSampling2D | layers.Conv2DTranspose):
+            bottom = given if bottom is None else bottom
+            around = AROUND if level else margin // multiple
+            given = layers.Cropping2D(around - AROUND // 2)(given)
+        if isinstance(layer, layers.Concatenate):
+            level += 1
+            below, beside = given
+            given = [below, layers.Cropping2D(margin * 2**level // multiple - AROUND)(beside)]
+        return layer(given, **options)
+
+    same = keras.models.clone_model(network, clone_function=lambda layer: layer, call_function=narrower)
+    return keras.Model(same.input, [layers.Cropping2D(AROUND)(same.output), bottom])
 
 
 def input_multiple(pooling_steps: int, half_resolution: bool = False) -> int:

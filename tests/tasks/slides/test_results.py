@@ -14,7 +14,7 @@ from utils.images.annotations import read_annotations
 from utils.images.slides import open_slide
 from utils.images.stains import PICROSIRIUS_RED
 from utils.tasks.registry import UNET
-from utils.tasks.slides import compute, results
+from utils.tasks.slides import results
 from utils.tasks.slides.cohort import Member, read_cohort
 from utils.tasks.slides.compute import Colour, FromModel, FromStain
 from utils.tasks.slides.measure import Share
@@ -27,7 +27,7 @@ COLLAGEN = "collagen [% of tissue]"
 
 @pytest.fixture(autouse=True)
 def _several_tiles(monkeypatch):
-    monkeypatch.setattr(compute, "LARGEST", 160)
+    monkeypatch.setattr(Colour, "largest", 160)
 
 
 def picture(red):

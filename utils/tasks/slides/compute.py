@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache, reduce
+from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,10 +24,10 @@ from utils.images.normalise import TOGETHER, asked_by, normalisation_range
 from utils.images.slides import Slide, open_slide
 from utils.images.stains import by_colour, optical_density
 from utils.tasks.slides.tiles import NOT_TISSUE, Grid
-from utils.training.networks import input_multiple, reach
+from utils.training.networks import input_multiple, reach, without_margin
 
-LARGEST, SMALLEST = 1024, 256  # pixels of the side of what an engine is given
-MEMORY = 300e6  # bytes that a network may need for it
+LARGEST, SMALLEST = 1024, 256  # pixels of the side of a tile, if nobody says another
+MEMORY = 300e6  # bytes that a network may need for a tile and its margin
 STEP = 32  # sides of tiles are multiples of it: smaller copies of the map are made of tiles, too
 PART = 256  # what is computed of a tile are the rows and columns that hold tissue, in multiples of it: few shapes
 AHEAD = 2  # tiles that are read while one is computed
@@ -73,7 +73,7 @@ class Engine(ABC):
     n_features
         How many numbers say what a tile looks like to it.
     largest
-        Side of what it should be given, in pixels.
+        Side of a tile that it should be given, in pixels, the margin not included.
     """
 
     names: Sequence[str]
@@ -112,42 +112,67 @@ class Network(Engine):
                 f"{model} gives each image a brightness range of its own, which a piece of a slide does not have. "
                 f'Train it with "{TOGETHER}" in the field normalisation.'
             )
-        settings, whole = predictor.description["network"], predictor.network
+        settings = predictor.description["network"]
         levels = settings["pooling_steps"], settings["half_resolution"]
         self.step = input_multiple(*levels)
         self.margin = -(-reach(*levels) // self.step) * self.step
-        self.largest = int(np.clip((MEMORY / memory_per_pixel(settings)) ** 0.5, SMALLEST + 2 * self.margin, LARGEST))
-        deepest = next(one.input for one in whole.layers if isinstance(one, keras.layers.UpSampling2D))
-        both = keras.Model(whole.input, [whole.output, deepest])
+        side = int((MEMORY / memory_per_pixel(settings)) ** 0.5) - 2 * self.margin
+        self.largest = min(max(side, SMALLEST), LARGEST)
+        self._network = without_margin(predictor.network, self.margin)
+        _, bottom = self._network.outputs
+        self.n_features = 2 * self._network.input_shape[-1] + bottom.shape[-1]
+
+    @cached_property
+    def _classify(self) -> Callable:
+        """Classes, whether they are uncertain, and the features of the bottom."""
+
+        def answer(images: tf.Tensor) -> list[tf.Tensor]:
+            probabilities, bottom = self._network(images, training=False)
+            two = len(self.names) == 2
+            ids = probabilities[..., 1] > self.threshold if two else tf.argmax(probabilities, axis=-1)
+            return [tf.cast(ids, tf.uint8), tf.reduce_max(probabilities, axis=-1) < SURE, bottom]
+
+        return self._quick(answer)
+
+    @cached_property
+    def _descend(self) -> Callable:
+        """The features of the bottom alone, for which the network need not come up again."""
+        down = keras.Model(self._network.input, self._network.outputs[1])
+        return self._quick(lambda images: [down(images, training=False)])
+
+    def _quick(self, answer: Callable[[tf.Tensor], list[tf.Tensor]]) -> Callable:
+        """What `answer` says of normalised images, of an image as read (Y, X, C) uint8.
+
+        Normalised without a copy that has to be handed over; weights become constants, so that TensorFlow can put batch
+        normalisation into convolutions.
+        """
         low, high = normalisation_range(np.empty((1, 1, 1)), self.normalisation)
 
-        def look(region: tf.Tensor) -> list[tf.Tensor]:
-            """As `normalise` does, without a copy that has to be handed over."""
-            return both((tf.cast(region, tf.float32) - low) / (high - low), training=False)
+        def of_image(image: tf.Tensor) -> list[tf.Tensor]:
+            return answer((tf.cast(image[tf.newaxis], tf.float32) - low) / (high - low))
 
-        signature = [tf.TensorSpec((None, None, None, whole.input_shape[-1]), tf.uint8)]
-        traced = tf.function(look, input_signature=signature, autograph=False).get_concrete_function()
-        self._call = convert_variables_to_constants_v2(traced)  # TensorFlow can put normalisation into convolutions
-        self.n_features = 2 * whole.input_shape[-1] + deepest.shape[-1]
+        signature = [tf.TensorSpec((None, None, self._network.input_shape[-1]), tf.uint8)]
+        traced = tf.function(of_image, input_signature=signature, autograph=False).get_concrete_function()
+        quick = convert_variables_to_constants_v2(traced)
+        return lambda image: [one[0].numpy() for one in quick(tf.constant(image))]
 
     def look(self, region: np.ndarray, tissue: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See `Engine`."""
-        probabilities, deepest = (one[0].numpy() for one in self._call(tf.constant(region[np.newaxis])))
-        probabilities = probabilities[tuple(slice(self.margin, side - self.margin) for side in tissue.shape)]
-        ids = probabilities.argmax(axis=-1).astype(np.uint8)
-        if len(self.names) == 2:
-            ids = (probabilities[..., 1] > self.threshold).astype(np.uint8)
-        most = reduce(np.maximum, np.moveaxis(probabilities, -1, 0))  # many times faster than along the last axis
-        return ids, most < SURE, features(region, deepest, tissue)
+        ids, uncertain, bottom = self._classify(region)
+        return ids, uncertain, features(region, bottom, tissue)
+
+    def features(self, region: np.ndarray, tissue: np.ndarray) -> np.ndarray:
+        """As `look`, but of a region without a margin, whose features only are wanted."""
+        return features(region, *self._descend(region), tissue)
 
 
 def memory_per_pixel(network: Mapping[str, Any]) -> float:
-    """About how many bytes a `utils.training.networks.unet` needs for a pixel where it needs most.
+    """About how many bytes `without_margin` of a `utils.training.networks.unet` needs for a pixel it is given.
 
-    That is where it comes back to its highest resolution: what comes from below, what was kept, and both side by side.
+    Measured for 16 and 32 filters and 2 and 3 pooling steps, which hardly matter: most is needed at the highest
+    resolution.
     """
-    filters = network["filters"]
-    return 4 * (3.5 * filters + 6 if network["half_resolution"] else 7 * filters)
+    return 4 * network["filters"] * (2.5 if network["half_resolution"] else 9)
 
 
 def features(region: np.ndarray, deepest: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -257,7 +282,7 @@ class Job:
         """Tiles of the whole slide."""
         shape = tuple(int(-(-length // self.downsample)) for length in (self.opened.height, self.opened.width))
         engine, step = self.engine, max(STEP, self.engine.step)
-        return Grid(shape, self.side or (engine.largest - 2 * engine.margin) // step * step)
+        return Grid(shape, self.side or engine.largest // step * step)
 
     def tissue_of(self, number: int) -> np.ndarray:
         """Which pixels (side, side) of a tile are tissue."""

@@ -118,7 +118,7 @@ def _looks(network: Network, example: Example) -> np.ndarray:
     """What an annotated piece looks like, where it is annotated; its sides are cut to what the network needs."""
     height, width = (side // 32 * 32 for side in example.mask.shape)
     region, mask = example.image.array[:height, :width], counted(example.mask[:height, :width])
-    return network.look(region, mask)[2]
+    return network.features(region, mask)
 
 
 class ColourThreshold:
