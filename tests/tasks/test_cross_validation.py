@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -285,6 +286,32 @@ def test_a_stop_in_the_middle_goes_on_at_its_part_and_ends_the_same(tested, tmp_
     ]
 
 
+def test_a_stop_stops_the_opponents_too_and_does_not_wait_for_them(tmp_path):
+    told = threading.Event()
+
+    class Endless(Stand):
+        stop_in = 1
+
+        def answers_of_opponents(self, classes, examples, training, seed, stopped):
+            while not stopped():
+                told.wait(0.01)
+            told.set()
+            return {}
+
+    task, given = Endless(), given_to(written(tmp_path), tmp_path, **GROUPED)
+    project = page.open_project(task, given["overrides"]["data"], 0, QUICK)
+    with pytest.raises(KeyboardInterrupt):
+        task.train(project, given)
+    assert told.wait(60)
+
+
+def test_opponents_that_nobody_waits_for_answer_nothing_more(tested):
+    task, project, *_ = tested
+    images = project.dataset.examples[:2], project.examples("training"), 0
+    found = task.answers_of_opponents(project.dataset.classes, *images, stopped=lambda: True)
+    assert found == {"Otsu threshold": [{}, {}], "pixel forest": [{}, {}]}
+
+
 @pytest.mark.slow
 def test_a_stop_within_a_part_goes_on_at_its_epoch_and_ends_the_same(tmp_path, monkeypatch):
     source, kept = written(tmp_path), []
@@ -379,7 +406,8 @@ def in_parts(task, project, folder):
     numbers = np.arange(len(examples)) % 3 + 1
     for fold in (1, 2, 3):
         chosen = np.flatnonzero(numbers == fold)
-        found = task.answers(predictor, [examples[i] for i in chosen], project.examples("training"), 0)
+        images = [examples[i] for i in chosen], project.examples("training"), 0
+        found = task.answers(predictor, *images) | task.answers_of_opponents(predictor.classes, *images)
         sha256 = project.split["sha256"].to_numpy()[chosen]
         cross_validation._keep(cross_validation._place(folder, fold), found, sha256, 7)
     return predictor, TestSet(examples, "all", independent=True, folds=numbers)

@@ -1,9 +1,11 @@
 """Few images are tested in turn: divided into parts, each tested by a model that was trained on the other parts."""
 
 import shutil
+import threading
 import time
 import zlib
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -272,9 +274,16 @@ def _with_rounds(project: "Project", asked: Mapping, forms: Mapping) -> dict:
 def _answer_part(task: Any, project: "Project", asked: Mapping, fold: int, callback: keras.callbacks.Callback) -> None:
     seed = asked["training"]["seed"]
     inner = of_fold(task, project, asked["data"], seed, fold)
-    task.train(inner, {"overrides": asked}, [callback])
-    doing("looking at the images that are tested")
-    found = task.answers(task.load(inner.folder), inner.examples("test"), inner.examples("training"), seed)
+    images, stop = (inner.examples("test"), inner.examples("training"), seed), threading.Event()
+    aside = ThreadPoolExecutor(1)  # a network that learns leaves some of the processor idle
+    opponents = aside.submit(task.answers_of_opponents, inner.dataset.classes, *images, stop.is_set)
+    try:
+        task.train(inner, {"overrides": asked}, [callback])
+        doing("looking at the images that are tested")
+        found = task.answers(task.load(inner.folder), *images) | opponents.result()
+    finally:
+        stop.set()
+        aside.shutdown(wait=False)  # whoever stopped the training need not wait for it
     tested = inner.split.loc[inner.roles == "test", "sha256"]
     _keep(_place(project.folder, fold), found, tested, len(pd.read_csv(inner.folder / HISTORY)))
     shutil.rmtree(inner.folder)

@@ -2,7 +2,7 @@
 
 import os
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -249,12 +249,24 @@ class Masks(NetworkTask):
         self, predictor: Any, examples: Sequence[Example], training: Sequence[Example], seed: int
     ) -> dict[str, list[dict]]:
         """See `NetworkTask`."""
-        arrays = [each.image.array for each in examples]
-        found = {NETWORK: [self.answer(predictor, one) for one in arrays]}
+        return {NETWORK: [self.answer(predictor, one.image.array) for one in examples]}
+
+    def answers_of_opponents(
+        self,
+        classes: Sequence[dict],
+        examples: Sequence[Example],
+        training: Sequence[Example],
+        seed: int,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> dict[str, list[dict]]:
+        """See `NetworkTask`."""
+        arrays, rivals = [one.image.array for one in examples], self.opponents(training, classes, seed)
+
+        def answer(rival: Any, array: np.ndarray) -> dict[str, np.ndarray]:
+            return {} if stopped() else self.answer(rival, array)
+
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # an opponent uses one core, a network all
-            for name, rival in self.opponents(training, predictor.classes, seed).items():
-                found[name] = list(pool.map(partial(self.answer, rival), arrays))
-        return found
+            return {name: list(pool.map(partial(answer, one), arrays)) for name, one in rivals.items()}
 
     def recalled(
         self, predictor: Any, examples: Sequence[Example], found: Mapping[str, Sequence[Mapping]]
@@ -283,11 +295,12 @@ class Masks(NetworkTask):
         seed
             Of the opponents.
         """
-        plain, classes = super().evaluation(predictor, test_set), predictor.classes
-        plain = replace(plain, headline=_as_known(plain.headline, test_set.examples))
+        plain, examples = super().evaluation(predictor, test_set), test_set.examples
+        plain = replace(plain, headline=_as_known(plain.headline, examples))
         if not len(training):
             return plain
-        return self._beside(plain, self.opponents(training, classes, seed))
+        found = self.answers_of_opponents(predictor.classes, examples, training, seed)
+        return self._beside(plain, self.recalled(predictor, examples, found))
 
     def _beside(self, plain: Evaluation, rivals: Mapping[str, Any]) -> Evaluation:
         """An evaluation with the scores of opponents on the same test images."""

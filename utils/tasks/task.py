@@ -506,10 +506,24 @@ class NetworkTask(Task):
 
     @abstractmethod
     def answers(self, predictor: Any, examples: Sequence, training: Sequence, seed: int) -> dict[str, list[dict]]:
-        """What a predictor and its opponents find in images: method -> for each image arrays by name.
+        """What a predictor and those opponents that need one find in images: method -> for each image arrays by name.
 
         The opponents learn from `training`, the images that the predictor learned from.
         """
+
+    def answers_of_opponents(
+        self,
+        classes: Sequence[dict],
+        examples: Sequence,
+        training: Sequence,
+        seed: int,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> dict[str, list[dict]]:
+        """As `answers`, of the opponents that need no predictor, so that they may learn while a network does.
+
+        `classes` are those of the project; once `stopped` says so nobody wants the answers any more.
+        """
+        return {}
 
     @abstractmethod
     def recalled(self, predictor: Any, examples: Sequence, found: Mapping[str, Sequence[Mapping]]) -> dict[str, Any]:

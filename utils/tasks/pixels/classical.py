@@ -3,6 +3,7 @@
 They learn from training images only; both are used as a `Segmenter` is: `classes`, `class_ids`.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -134,10 +135,11 @@ def fit_pixel_forest(examples: Sequence[Example], classes: Sequence[dict], seed:
     Breiman L (2001) Random forests, Machine Learning 45:5, doi:10.1023/A:1010933404324
     """
     drawn, y, area = draw_pixels(sample(examples, seed, MOST_IMAGES), seed)
-    halves = {}
+    halves, cores = {}, os.cpu_count()
     for own_range, x in drawn.items():
-        trees = RandomForestClassifier(TREES, max_depth=14, min_samples_leaf=3, random_state=seed)
-        halves[own_range] = trees.fit(x, y, sample_weight=area)
+        trees = RandomForestClassifier(TREES, max_depth=14, min_samples_leaf=3, random_state=seed, n_jobs=cores)
+        trees.fit(x, y, sample_weight=area)
+        halves[own_range] = trees.set_params(n_jobs=None)  # several cores add up probabilities in any order
     return PixelForest(halves, classes)
 
 

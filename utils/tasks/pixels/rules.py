@@ -7,7 +7,7 @@ from utils.tasks.automatic import Choice
 
 WORK = {"Quick on a CPU": 150e6, "Try out": 16e6}  # pixels that a network learns from in all, at half resolution
 FULL = 0.4  # share of these at full resolution, which takes so much longer
-BESIDE = 8.0, 4.0  # seconds of a training without its steps: in any case, and for each million pixels of all images
+BESIDE = 8.0, 1.0  # seconds of a training without its steps: in any case, and for each million pixels of all images
 GENTLE_STEPS = 75  # batches for each image, where few of them go on from a model
 GENTLER = 3  # times smaller steps then
 FEW_IMAGES = 10  # for training
