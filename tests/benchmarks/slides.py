@@ -294,7 +294,7 @@ def watched(source):
     from utils.tasks.slides.compute import _engine
 
     engine = _engine(source)
-    original, own = engine._call, [0.0]
+    original, own = engine._classify, [0.0]
 
     def call(given):
         start = time.thread_time()
@@ -307,7 +307,7 @@ def watched(source):
         threads = (one for one in psutil.Process().threads() if one.id not in python)
         return own[0] + sum(one.user_time + one.system_time for one in threads)
 
-    engine._call = call
+    engine._classify = call
     before = seconds()
     return lambda: seconds() - before
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from csbdeep.utils import normalize_mi_ma
+from scipy.spatial import cKDTree
 from stardist.matching import matching
 
 from tests.tiny_objects import discs
@@ -62,7 +63,11 @@ def test_blocks_do_not_show(segmenter, monkeypatch):
     monkeypatch.setattr(predict, "SMALLEST_OVERLAP", 32)
     blocks = segmenter.find(image)
     assert len(blocks.outlines) == len(whole.outlines) == blocks.labels.max()
-    assert matching(whole.labels, blocks.labels, thresh=0.99).accuracy == 1
+    _, same = cKDTree(whole.outlines.mean(axis=2)).query(blocks.outlines.mean(axis=2))
+    assert len(set(same)) == len(same)
+    np.testing.assert_allclose(blocks.outlines, whole.outlines[same], atol=1e-3)
+    labels = np.append(0, same + 1)[blocks.labels]
+    assert np.count_nonzero(labels != whole.labels) <= 5  # pixels that an outline goes through, but for rounding
     for label, outline in enumerate(blocks.outlines, start=1):
         y, x = outline.mean(axis=1).round().astype(int)
         assert blocks.labels[y, x] == label

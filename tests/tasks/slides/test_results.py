@@ -27,7 +27,7 @@ COLLAGEN = "collagen [% of tissue]"
 
 @pytest.fixture(autouse=True)
 def _several_tiles(monkeypatch):
-    monkeypatch.setattr(Colour, "largest", 160)
+    monkeypatch.setattr(Colour, "side", 160)
 
 
 def picture(red):

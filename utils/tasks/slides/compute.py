@@ -26,10 +26,9 @@ from utils.images.stains import by_colour, optical_density
 from utils.tasks.slides.tiles import NOT_TISSUE, Grid
 from utils.training.networks import input_multiple, reach, without_margin
 
-LARGEST, SMALLEST = 1024, 256  # pixels of the side of a tile, if nobody says another
-MEMORY = 300e6  # bytes that a network may need for a tile and its margin
-STEP = 32  # sides of tiles are multiples of it: smaller copies of the map are made of tiles, too
-PART = 256  # what is computed of a tile are the rows and columns that hold tissue, in multiples of it: few shapes
+PART = 256  # pixels: what is computed of a tile are the rows and columns with tissue, in multiples of it: few shapes
+LARGEST = 4 * PART  # side of a tile
+MEMORY = 400e6  # bytes that a network may need for a tile and its margin
 AHEAD = 2  # tiles that are read while one is computed
 SURE = 0.7  # probability of the most probable class below which a pixel is uncertain
 
@@ -68,19 +67,16 @@ class Engine(ABC):
         Of the classes, by their ids.
     margin
         Pixels around a tile that it looks at.
-    step
-        Sides of what it is given are multiples of it.
     n_features
         How many numbers say what a tile looks like to it.
-    largest
-        Side of a tile that it should be given, in pixels, the margin not included.
+    side
+        Of a tile that suits it, in pixels, without the margin.
     """
 
     names: Sequence[str]
     margin: int
-    step: int
     n_features: int
-    largest: int
+    side: int
 
     @abstractmethod
     def look(self, region: np.ndarray, tissue: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -114,10 +110,10 @@ class Network(Engine):
             )
         settings = predictor.description["network"]
         levels = settings["pooling_steps"], settings["half_resolution"]
-        self.step = input_multiple(*levels)
-        self.margin = -(-reach(*levels) // self.step) * self.step
+        multiple = input_multiple(*levels)
+        self.margin = -(-reach(*levels) // multiple) * multiple
         side = int((MEMORY / memory_per_pixel(settings)) ** 0.5) - 2 * self.margin
-        self.largest = min(max(side, SMALLEST), LARGEST)
+        self.side = min(max(side // PART, 1) * PART, LARGEST)
         self._network = without_margin(predictor.network, self.margin)
         _, bottom = self._network.outputs
         self.n_features = 2 * self._network.input_shape[-1] + bottom.shape[-1]
@@ -201,7 +197,7 @@ def density_of(region: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.nda
 class Colour(Engine):
     """A threshold on the stain of collagen, without any network: glass, tissue, collagen."""
 
-    names, margin, step, n_features, largest = ("glass", "tissue", "collagen"), 0, 1, 6, LARGEST
+    names, margin, n_features, side = ("glass", "tissue", "collagen"), 0, 6, LARGEST
 
     def __init__(self, stain: str, threshold: float | None):
         self.stain, self.threshold = stain, threshold
@@ -252,7 +248,8 @@ class Job:
     tissue
         What of the slide is measured.
     side
-        Of a tile in pixels of the map; 0: as large as suits the engine.
+        Of a tile in pixels of the map, a multiple of 32: smaller copies of the map are made of tiles, too. 0: as large
+        as suits the engine.
     """
 
     slide: Path
@@ -281,8 +278,7 @@ class Job:
     def grid(self) -> Grid:
         """Tiles of the whole slide."""
         shape = tuple(int(-(-length // self.downsample)) for length in (self.opened.height, self.opened.width))
-        engine, step = self.engine, max(STEP, self.engine.step)
-        return Grid(shape, self.side or engine.largest // step * step)
+        return Grid(shape, self.side or self.engine.side)
 
     def tissue_of(self, number: int) -> np.ndarray:
         """Which pixels (side, side) of a tile are tissue."""
