@@ -5,7 +5,7 @@ import pytest
 
 from utils.images.masks import IGNORED
 from utils.patching.augmentation import Augmentation
-from utils.patching.batches import Source, TrainingPatches
+from utils.patching.batches import Source, TrainingPatches, ValidationPatches
 from utils.patching.patches import draw_around
 
 
@@ -14,6 +14,13 @@ def balanced(masks, **changes):
     data = [Source(image, mask, np.zeros(1), np.ones(1)) for image, mask in zip(pixels, masks, strict=True)]
     given = {"patch": (8, 8), "batch_size": 8, "steps": 1, "min_fraction": 0, "augmentation": Augmentation(), "seed": 0}
     return TrainingPatches(data, **(given | changes), balanced=True)
+
+
+def test_keras_never_has_a_single_thread_make_batches():
+    """It would wait at the end of each round: there were 5 s for one of 14 s."""
+    training = balanced([np.zeros((16, 16), np.int16)])
+    for data in (training, ValidationPatches(training.sources, (8, 8), 2)):
+        assert data.workers > 1
 
 
 def test_a_class_of_few_pixels_is_in_as_many_patches_as_the_others():
