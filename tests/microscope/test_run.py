@@ -396,6 +396,7 @@ microscope, core = tiny_microscope(lamp=core_lamp, limits=protocol.limits)
 real = core.snapImage
 core.snapImage = lambda: (time.sleep(0.003), real())
 print("ready", flush=True)
+sys.stdin.readline()
 run(microscope, protocol, Slow((0, 3, 5, 9, 20), 2), Path(sys.argv[1]), FakeClock())
 """
 
@@ -405,9 +406,12 @@ def test_killed_at_random_moments_its_files_are_whole_and_it_goes_on(tmp_path):
     folder, lamp, chance, killed = tmp_path / "e", tmp_path / "lamp.txt", random.Random(3), 0
     for number in range(12):
         command = [sys.executable, "-c", SCRIPT, str(folder), str(lamp)]
-        child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        child = subprocess.Popen(command, cwd=ROOT, **pipes)
         assert child.stdout.readline() == b"ready\n", child.stderr.read()
         assert lamp.read_text() == "off"  # whatever the last one left
+        child.stdin.write(b"begin\n")
+        child.stdin.flush()
         kind = (signal.SIGKILL, signal.SIGINT, signal.SIGKILL, signal.SIGTERM)[number % 4]
         if number < 11:
             time.sleep(chance.uniform(0.05, 0.6))
