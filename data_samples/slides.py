@@ -7,6 +7,7 @@ import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from data_samples import slide_artefacts
 from data_samples.lobules import draw_plan
 from data_samples.slide_annotations import draw_annotations
 from data_samples.slide_expression import write_expression
-from data_samples.slide_tissue import ARTEFACT, FIBROSIS, TISSUE, Painting, draw_look
+from data_samples.slide_tissue import ARTEFACT, FIBROSIS, TISSUE, Look, Painting, draw_look
 from data_samples.staining import Protocol, draw_patient
 
 SEED = 20_261
@@ -72,14 +73,21 @@ def shares(seed: int = SEED) -> dict[tuple[int, int], float]:
 
 def draw_slides(seed: int = SEED, size: tuple[int, int] = SIZE) -> Iterator[DrawnSlide]:
     """Draw the slides one after the other; `size` is height and width."""
-    for which, share in shares(seed).items():
-        yield draw_slide(which, share, seed, size)
+    for patient in range(1, PATIENTS + 1):
+        yield from draw_slides_of(patient, seed, size)
 
 
-def draw_slide(which: tuple[int, int], share: float, seed: int = SEED, size: tuple[int, int] = SIZE) -> DrawnSlide:
-    """Draw one slide, given by the numbers of patient and slide, with this share of fibrosis; the same each time."""
+def draw_slides_of(patient: int, seed: int = SEED, size: tuple[int, int] = SIZE) -> Iterator[DrawnSlide]:
+    """Draw the slides of a patient, given by its number, the same each time; one patient in four has little fat."""
+    stains = draw_patient(np.random.default_rng([seed, 3, patient]), PROTOCOL)
+    look = draw_look(np.random.default_rng([seed, 1, patient]), stains)
+    for (number, slide), share in shares(seed).items():
+        if number == patient:
+            yield _draw_slide((number, slide), share, look, seed, size)
+
+
+def _draw_slide(which: tuple[int, int], share: float, look: Look, seed: int, size: tuple[int, int]) -> DrawnSlide:
     number, slide = which
-    look = draw_look(np.random.default_rng([seed, 1, number]), _patient(seed, number))
     rng = np.random.default_rng([seed, 2, number, slide])
     painting = Painting(rng, draw_plan(rng, size, share), look, size)
     spoilt = SPOILT.get(which, ())
@@ -94,11 +102,6 @@ def draw_slide(which: tuple[int, int], share: float, seed: int = SEED, size: tup
     name = f"patient{number:02d}_slide{slide}"
     drawn = draw_annotations(rng, painting, name) if slide == 1 else None
     return DrawnSlide(name, f"patient{number:02d}", rgb, painting.classes, drawn)
-
-
-def _patient(seed: int, number: int):
-    """Stain and tissue of a patient; one in four has little fat."""
-    return draw_patient(np.random.default_rng([seed, 3, number]), PROTOCOL)
 
 
 def write_slide(path: Path, rgb: np.ndarray, um_per_pixel: float = UM_PER_PIXEL) -> None:
@@ -126,16 +129,16 @@ def make_slides(folder: Path, seed: int = SEED, size: tuple[int, int] = SIZE) ->
     """
     for part in ("slides", "annotations", "truth"):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    rows = Parallel(AT_ONCE)(delayed(_make_slide)(folder, *one, seed, size) for one in shares(seed).items())
-    table = pd.DataFrame(rows)
+    drawn = (delayed(_make_slides_of)(number, folder, seed, size) for number in range(1, PATIENTS + 1))
+    table = pd.DataFrame(chain.from_iterable(Parallel(AT_ONCE)(drawn)))
     table["fibrosis_percent"] = 100 * table["fibrosis_mm2"] / (table["tissue_mm2"] + table["fibrosis_mm2"])
     table.round(4).to_csv(folder / "truth.csv", index=False, lineterminator="\n")
     patients = table.groupby("patient")[["tissue_mm2", "fibrosis_mm2"]].sum()
     write_expression(folder, patients["fibrosis_mm2"] / patients.sum(axis=1), seed)
 
 
-def _make_slide(folder: Path, which: tuple[int, int], share: float, seed: int, size: tuple[int, int]) -> dict:
-    return _write(folder, draw_slide(which, share, seed, size))
+def _make_slides_of(patient: int, folder: Path, seed: int, size: tuple[int, int]) -> list[dict]:
+    return [_write(folder, one) for one in draw_slides_of(patient, seed, size)]
 
 
 def _write(folder: Path, one: DrawnSlide) -> dict:
