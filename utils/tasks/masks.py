@@ -238,8 +238,8 @@ class Masks(NetworkTask):
         """Name -> predictor of each method from before deep learning, all they choose chosen on `training` only."""
 
     @abstractmethod
-    def answer(self, predictor: Any, array: np.ndarray) -> dict[str, np.ndarray]:
-        """What a predictor, or an opponent, finds in an image (Y, X, C), as arrays by name."""
+    def answer(self, predictor: Any, example: Example) -> dict[str, np.ndarray]:
+        """What a predictor, or an opponent, finds in an image, as arrays by name; anything where nothing counts."""
 
     @abstractmethod
     def recall(self, predictor: Any, known: Mapping[int, Mapping]) -> Any:
@@ -249,7 +249,7 @@ class Masks(NetworkTask):
         self, predictor: Any, examples: Sequence[Example], training: Sequence[Example], seed: int
     ) -> dict[str, list[dict]]:
         """See `NetworkTask`."""
-        return {NETWORK: [self.answer(predictor, one.image.array) for one in examples]}
+        return {NETWORK: [self.answer(predictor, one) for one in examples]}
 
     def answers_of_opponents(
         self,
@@ -260,13 +260,13 @@ class Masks(NetworkTask):
         stopped: Callable[[], bool] = lambda: False,
     ) -> dict[str, list[dict]]:
         """See `NetworkTask`."""
-        arrays, rivals = [one.image.array for one in examples], self.opponents(training, classes, seed)
+        rivals = self.opponents(training, classes, seed)
 
-        def answer(rival: Any, array: np.ndarray) -> dict[str, np.ndarray]:
-            return {} if stopped() else self.answer(rival, array)
+        def answer(rival: Any, example: Example) -> dict[str, np.ndarray]:
+            return {} if stopped() else self.answer(rival, example)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # an opponent uses one core, a network all
-            return {name: list(pool.map(partial(answer, one), arrays)) for name, one in rivals.items()}
+            return {name: list(pool.map(partial(answer, one), examples)) for name, one in rivals.items()}
 
     def recalled(
         self, predictor: Any, examples: Sequence[Example], found: Mapping[str, Sequence[Mapping]]

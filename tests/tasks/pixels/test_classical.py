@@ -170,6 +170,17 @@ def test_tiles_change_nothing_that_matters(monkeypatch):
     assert (forest.class_ids(array) == whole).mean() > 0.99
 
 
+def test_a_forest_that_is_asked_for_some_pixels_finds_there_what_it_finds_anyway(monkeypatch):
+    monkeypatch.setattr(classical, "TILE", 96)
+    forest = fit_pixel_forest(discs(), CLASSES)
+    array, _ = blobs(np.random.default_rng(7), 200)
+    where = np.random.default_rng(8).random((200, 200)) < 0.3
+    where[:110] = False  # tiles of which nobody wants to know anything
+    found, all_of_it = forest.class_ids(array, where), forest.class_ids(array)
+    assert len(np.unique(found[where])) == 2
+    assert (found == np.where(where, all_of_it, 0)).all()
+
+
 @pytest.mark.parametrize("kind", ["brightness tells", "exposure varies"])
 def test_brightness_is_used_where_it_tells_and_left_where_it_does_not(kind):
     rng, examples = np.random.default_rng(0), []

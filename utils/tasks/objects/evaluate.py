@@ -76,9 +76,9 @@ class ObjectScoring:
         """See `Task`; where objects are is asked of any model: with `classes` given, their classes do not count."""
         return object_scores(object_pairs(predictor, examples), None if classes else known_object_classes(predictor))
 
-    def answer(self, predictor: Any, array: np.ndarray) -> dict[str, np.ndarray]:
+    def answer(self, predictor: Any, example: Example) -> dict[str, np.ndarray]:
         """See `Masks`."""
-        found = predictor.find(array)
+        found = predictor.find(example.image.array)
         return {"labels": found.labels} | ({} if found.class_ids is None else {"class_ids": found.class_ids})
 
     def recall(self, predictor: ObjectSegmenter, known: Mapping[int, Mapping]) -> Recalled:

@@ -76,16 +76,20 @@ class PixelForest:
     halves: Mapping[bool, RandomForestClassifier]
     classes: Sequence[dict]
 
-    def class_ids(self, array: np.ndarray) -> np.ndarray:
-        """Class of each pixel of an image (Y, X, C), which may be memory-mapped, uint8 (Y, X); in tiles."""
+    def class_ids(self, array: np.ndarray, where: np.ndarray | None = None) -> np.ndarray:
+        """Class of each pixel of an image (Y, X, C), which may be memory-mapped, uint8 (Y, X); in tiles.
+
+        With `where`, bool (Y, X), only of those pixels: each takes its time; class 0 for the others.
+        """
         white, (low, high) = white_of(array), value_range(array)
 
         def predict(rows: slice, columns: slice) -> np.ndarray:
             block = colours(array[rows, columns], white)
-            p = np.zeros((block[..., 0].size, len(self.classes)), np.float32)
-            for own_range, seen in in_both_ranges(block, low, high).items():
+            wanted = np.full(block[..., 0].size, True) if where is None else where[rows, columns].ravel()
+            p = np.zeros((wanted.size, len(self.classes)), np.float32)
+            for own_range, seen in in_both_ranges(block, low, high).items() if wanted.any() else ():
                 trees = self.halves[own_range]
-                p[:, trees.classes_] += trees.predict_proba(seen)
+                p[np.ix_(wanted, trees.classes_)] += trees.predict_proba(seen[wanted])
             return p.reshape(*block.shape[:2], -1)
 
         ids = np.empty(array.shape[:2], np.uint8)

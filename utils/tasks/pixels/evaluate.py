@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from utils.data.examples import Example
+from utils.images.masks import counted
 from utils.metrics.confusion import confusion_matrix, foreground_iou_from_confusion
 from utils.metrics.intervals import Judgement
 from utils.metrics.pixels import (
@@ -22,7 +23,7 @@ from utils.metrics.pixels import (
     summands,
     totals_of_sums,
 )
-from utils.tasks.pixels.classical import classical_segmenters
+from utils.tasks.pixels.classical import PixelForest, classical_segmenters
 from utils.tasks.pixels.predict import Segmenter
 from utils.tasks.task import Evaluation
 
@@ -67,9 +68,10 @@ class PixelScoring:
         """See `Task`."""
         return pixel_scores(pixel_pairs(predictor, examples), classes or predictor.classes)
 
-    def answer(self, predictor: Any, array: np.ndarray) -> dict[str, np.ndarray]:
-        """See `Masks`."""
-        return {"class_ids": predictor.class_ids(array)}
+    def answer(self, predictor: Any, example: Example) -> dict[str, np.ndarray]:
+        """See `Masks`; a forest takes its time for each pixel."""
+        where = (counted(example.mask),) if isinstance(predictor, PixelForest) else ()
+        return {"class_ids": predictor.class_ids(example.image.array, *where)}
 
     def recall(self, predictor: Segmenter, known: Mapping[int, Mapping]) -> Recalled:
         """See `Masks`."""
