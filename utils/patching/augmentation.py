@@ -125,9 +125,9 @@ def _places(shape, corner, patch, augmentation, rng) -> list[np.ndarray]:
 def _mirrored(places: np.ndarray, size: int) -> np.ndarray:
     """Places along an axis of so many pixels; those beyond it mirrored at the middle of the first or last pixel."""
     last = size - 1
-    if places.min() >= 0 and places.max() <= last:
-        return places
-    return np.abs((places + last) % (2 * last) - last) if last else np.zeros_like(places)
+    while places.min() < 0 or places.max() > last:
+        places = last - np.abs(last - np.abs(places)) if last else np.zeros_like(places)
+    return places
 
 
 def _interpolated(image: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -171,9 +171,10 @@ def _jitter_stains(image, white, amount, rng):
 
     scikit-image's separate_stains sets negative amounts to 0, which would change colours that are no mixture of stains.
     """
-    density = -np.log(np.maximum(image / white, DARKEST))
-    scaled = density @ (hed_from_rgb * rng.uniform(1 - amount, 1 + amount, size=3)) @ rgb_from_hed
-    return image * np.exp(density - scaled)
+    factors = rng.uniform(1 - amount, 1 + amount, size=3)
+    less = (np.eye(3) - hed_from_rgb * factors @ rgb_from_hed).astype(np.float32)
+    density = -np.log(np.maximum(image.astype(np.float32) / np.float32(white), np.float32(DARKEST)))
+    return image * np.exp(density @ less)
 
 
 def _change_intensity(image, augmentation, rng):
