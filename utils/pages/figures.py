@@ -33,7 +33,7 @@ LEGEND_LINES = 1.4  # lines of a note that are as high as one of a legend
 def png(figure: Figure, dpi: int = 100) -> bytes:
     """Draw a figure as a PNG file, `dpi` pixels per inch."""
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=dpi)
+    figure.savefig(file, format="png", dpi=dpi, pil_kwargs={"compress_level": 4})  # 6: twice the time, 5 % smaller
     return file.getvalue()
 
 
