@@ -77,15 +77,17 @@ def amounts(rgb: np.ndarray, stain: str, white: np.ndarray | float = 255.0) -> n
     return np.maximum(optical_density(rgb, white) @ unmix[:, :2], 0)
 
 
+def collagen(rgb: np.ndarray, stain: str, white: np.ndarray | float = 255.0) -> np.ndarray:
+    """Amount of the stain of collagen (Y, X) as `amounts` has it; 0 where there is too little beside the other one."""
+    found = amounts(rgb, stain, white)
+    return np.where(found[..., 0] > STAINS[stain].ratio * found[..., 1], found[..., 0], 0)
+
+
 def collagen_mask(
     rgb: np.ndarray, stain: str, threshold: float | None = None, white: np.ndarray | float = 255.0
 ) -> np.ndarray:
     """Pixels (Y, X) bool of collagen, by colour alone; `threshold` in optical density, None: that of the stain."""
-    one = STAINS[stain]
-    found = amounts(rgb, stain, white)
-    return (found[..., 0] > (one.threshold if threshold is None else threshold)) & (
-        found[..., 0] > one.ratio * found[..., 1]
-    )
+    return collagen(rgb, stain, white) > (STAINS[stain].threshold if threshold is None else threshold)
 
 
 def by_colour(rgb: np.ndarray, stain: str, threshold: float | None = None) -> np.ndarray:

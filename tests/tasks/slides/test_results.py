@@ -112,7 +112,7 @@ def test_a_second_call_computes_nothing_and_another_order_does(slides, tmp_path,
     assert calls[4:] == ["P2_a.tif"]
     measure(slides, by_colour(tolerance_um=20.0), tmp_path / "out")
     assert len(calls) == 9
-    assert not list((tmp_path / "out" / "unfinished").iterdir())
+    assert not (tmp_path / "out" / "unfinished").exists()
 
 
 def test_another_model_computes_anew_and_names_what_it_does_not_know(slides, tmp_path, slide_model):

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -142,6 +143,8 @@ def measure_cohort(
         rows.append((member.name, member.patient, own.counts, own.groups))
         unlike[member.name] = own.unlike
         warnings += _doubts(member, own)
+    with suppress(OSError):  # it is not there, or holds tiles of a slide that could not be finished
+        (folder / UNFINISHED).rmdir()
     if not rows:
         raise DataError(f"No slide could be measured. {' '.join(warnings[:3])}")
     names = [str(one["name"]) for one in order.classes]

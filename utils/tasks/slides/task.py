@@ -14,7 +14,7 @@ from utils.data.project import Project
 from utils.data.uneven import image_features, outliers
 from utils.images.masks import counted
 from utils.images.normalise import EACH_IMAGE, TOGETHER
-from utils.images.stains import amounts, by_colour, collagen_mask
+from utils.images.stains import by_colour, collagen
 from utils.metrics.pixels import PixelScores
 from utils.patching.batches import PREVIEWS
 from utils.tasks.fingerprint import fingerprint
@@ -149,8 +149,7 @@ def fit_colour_threshold(
     for one in examples:
         known = counted(one.mask)
         truth, array = one.mask[known] == measured, one.image.array[known][:, np.newaxis]
-        amount = np.where(collagen_mask(array, stain, 0.0)[:, 0], amounts(array, stain)[:, 0, 0], -1.0)
-        passed = np.searchsorted(THRESHOLDS, amount)
+        passed = np.searchsorted(THRESHOLDS, collagen(array, stain)[:, 0])
         above += [np.bincount(passed[truth == which], minlength=above.shape[1]) for which in (False, True)]
         pixels += np.bincount(one.mask[known], minlength=len(classes))
     found = above[:, :0:-1].cumsum(axis=1)[:, ::-1]  # above each threshold
