@@ -170,6 +170,21 @@ def test_tiles_change_nothing_that_matters(monkeypatch):
     assert (forest.class_ids(array) == whole).mean() > 0.99
 
 
+def test_a_rare_class_that_looks_much_like_another_is_found_where_classes_weigh_alike():
+    """Bright and dark halves of noise, and a corner that is a little brighter than the bright half."""
+    rng, examples = np.random.default_rng(0), []
+    for i in range(3):
+        mask = np.zeros((64, 64), np.uint8)
+        mask[:, 32:], mask[:8, :8] = 1, 2
+        examples.append(example(np.take([0, 2, 2.3], mask) + rng.normal(0, 1, mask.shape), mask, str(i)))
+    table, recall, found = [{"id": i, "name": str(i)} for i in range(3)], {}, {}
+    for balanced in (False, True):
+        found[balanced] = fit_pixel_forest(examples[:2], table, balanced=balanced).class_ids(examples[2].image.array)
+        recall[balanced] = (found[balanced] == examples[2].mask)[:8, :8].mean()
+    assert recall[True] > recall[False] + 0.2
+    assert np.bincount(found[True].ravel())[2] > np.bincount(found[False].ravel())[2]
+
+
 def test_a_forest_that_is_asked_for_some_pixels_finds_there_what_it_finds_anyway(monkeypatch):
     monkeypatch.setattr(classical, "TILE", 96)
     forest = fit_pixel_forest(discs(), CLASSES)

@@ -11,7 +11,7 @@ from utils.images.image import Image
 from utils.images.masks import IGNORED
 from utils.images.stains import H_AND_E, PICROSIRIUS_RED, collagen_mask
 from utils.images.writing import write_tiff
-from utils.tasks.pixels.task import UNet
+from utils.tasks.slides import task as slides_task
 from utils.tasks.slides.cohort import BETWEEN, UNSET
 from utils.tasks.slides.task import COLOUR, THRESHOLDS, SlideUNet, fit_colour_threshold
 
@@ -69,7 +69,9 @@ def test_what_nobody_annotated_does_not_move_the_threshold(tmp_path):
 
 @pytest.mark.parametrize(("measured", "expected"), [("Fibrosis", True), ("", False), ("Steatosis", False)])
 def test_the_threshold_is_an_opponent_where_the_stain_shows_what_is_measured(tmp_path, monkeypatch, measured, expected):
-    monkeypatch.setattr(UNet, "opponents", lambda *given: {"pixel forest": None})
+    monkeypatch.setattr(
+        slides_task, "classical_segmenters", lambda *given, balanced: {"pixel forest": None} if balanced else {}
+    )
     array, mask = stripes()
     found = SlideUNet(PICROSIRIUS_RED, measured).opponents([example(array, mask, tmp_path)], CLASSES, 0)
     assert (COLOUR in found) == expected

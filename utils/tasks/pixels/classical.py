@@ -133,21 +133,28 @@ def draw_pixels(examples: Sequence[Example], seed: int = 0) -> tuple[dict[bool, 
     return {True: own, False: as_it_is}, y, area
 
 
-def fit_pixel_forest(examples: Sequence[Example], classes: Sequence[dict], seed: int = 0) -> PixelForest:
+def fit_pixel_forest(
+    examples: Sequence[Example], classes: Sequence[dict], seed: int = 0, balanced: bool = False
+) -> PixelForest:
     """Train on at most 20,000 pixels of at most 40 images, drawn by `seed`; a pixel weighs as the area it stands for.
 
-    Breiman L (2001) Random forests, Machine Learning 45:5, doi:10.1023/A:1010933404324
+    `balanced`: all classes weigh alike, however small the area of one. Breiman L (2001) Random forests, Machine
+    Learning 45:5, doi:10.1023/A:1010933404324
     """
-    drawn, y, area = draw_pixels(sample(examples, seed, MOST_IMAGES), seed)
+    drawn, y, weights = draw_pixels(sample(examples, seed, MOST_IMAGES), seed)
+    if balanced:
+        weights /= np.bincount(y, weights)[y]
     halves, cores = {}, os.cpu_count()
     for own_range, x in drawn.items():
         trees = RandomForestClassifier(TREES, max_depth=14, min_samples_leaf=3, random_state=seed, n_jobs=cores)
-        trees.fit(x, y, sample_weight=area)
+        trees.fit(x, y, sample_weight=weights)
         halves[own_range] = trees.set_params(n_jobs=None)  # several cores add up probabilities in any order
     return PixelForest(halves, classes)
 
 
-def classical_segmenters(examples: Sequence[Example], classes: Sequence[dict], seed: int = 0) -> dict:
-    """Name -> trained predictor of all that the U-Net has to beat."""
+def classical_segmenters(
+    examples: Sequence[Example], classes: Sequence[dict], seed: int = 0, balanced: bool = False
+) -> dict:
+    """Name -> trained predictor of all that the U-Net has to beat; `balanced`: see `fit_pixel_forest`."""
     otsu = {"Otsu threshold": fit_otsu(examples, classes, seed)} if len(classes) == 2 else {}
-    return otsu | {"pixel forest": fit_pixel_forest(examples, classes, seed)}
+    return otsu | {"pixel forest": fit_pixel_forest(examples, classes, seed, balanced)}

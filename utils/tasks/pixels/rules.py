@@ -16,9 +16,9 @@ THIN = 4  # pixels: structures below this may be lost at half resolution
 WIDE = 30  # pixels, as the network sees them: structures above this need a coarser look
 
 
-def work_at(half_resolution: bool) -> dict[str, float]:
+def work_at(half_resolution: bool, work: Mapping[str, float] = WORK) -> dict[str, float]:
     """Pixels that a network learns from in all, for each preset that says how much time may be spent."""
-    return {preset: pixels * (1 if half_resolution else FULL) for preset, pixels in WORK.items()}
+    return {preset: pixels * (1 if half_resolution else FULL) for preset, pixels in work.items()}
 
 
 def resolution_choice(fingerprint: Mapping, preset: str) -> Choice:

@@ -1,6 +1,7 @@
 """U-Net training from a project and the forms' values to a model folder."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -48,6 +49,7 @@ class PixelTraining:
     """How a U-Net is trained: a part of `utils.tasks.pixels.task.UNet`."""
 
     largest_patch = LARGEST_PATCH  # of those that are chosen from the data
+    work: ClassVar[Mapping[str, float]] = WORK
 
     def patch_size(self, project: Project, training: Mapping) -> tuple[int, int]:
         """See `Masks`."""
@@ -73,7 +75,7 @@ class PixelTraining:
         pace = project.measure((*network.items(), *batch), lambda: seconds_per_step(networks.unet(**network), *batch))
         steps = automatic_steps(project.examples("training"), patch, values["batch_size"])
         needed = effort(project, values["preset"], pace, BESIDE)
-        add_length(values, steps, patch, work_at(values["half_resolution"]), needed)
+        add_length(values, steps, patch, work_at(values["half_resolution"], self.work), needed)
 
     def choices(self, project: Project, forms: Mapping) -> list[Choice]:
         """See `NetworkTask`."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,8 @@ from utils.images.stains import by_colour, collagen
 from utils.metrics.pixels import PixelScores
 from utils.patching.batches import PREVIEWS
 from utils.tasks.fingerprint import fingerprint
+from utils.tasks.pixels.classical import classical_segmenters
+from utils.tasks.pixels.rules import WORK
 from utils.tasks.pixels.task import UNet
 from utils.tasks.slides.cohort import BACKGROUND, BETWEEN
 from utils.tasks.slides.compute import Network
@@ -41,7 +43,8 @@ class SlideUNet(UNet):
 
     notebook = "slide_fibrosis"
     largest_patch = 128  # pixels: how large the drawn regions are says nothing of the structures in them
-    parts, rounds_in_turn = 4, 0.3  # patients are few, and the slides themselves take time, too
+    work: ClassVar[Mapping[str, float]] = WORK | {"Quick on a CPU": 200e6}  # vessels, which are rare, are learned last
+    parts, rounds_in_turn = 4, 0.2  # patients are few, and the slides themselves take time, too
 
     def __init__(self, stain: str, measured: str = ""):
         self.stain, self.measured = stain, measured
@@ -96,9 +99,13 @@ class SlideUNet(UNet):
         )
 
     def opponents(self, training: Sequence[Example], classes: Sequence[dict], seed: int) -> Mapping[str, Any]:
-        """See `Masks`: also a threshold on the stain, where what is measured is stained by it."""
+        """See `Masks`: also a threshold on the stain, where what is measured is stained by it.
+
+        Rare classes are learned as the others, as the network learns them: a forest to which an area of tissue counts
+        as its pixels hardly ever answers fibrosis.
+        """
         own = [one["id"] for one in classes if str(one["name"]) == self.measured]
-        others = super().opponents(training, classes, seed)
+        others = classical_segmenters(training, classes, seed, balanced=True)
         return {COLOUR: fit_colour_threshold(training, classes, self.stain, own[0]), **others} if own else others
 
     def _publish(self, project, network, description, history) -> None:
