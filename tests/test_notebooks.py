@@ -471,7 +471,7 @@ def test_a_run_of_slides_from_top_to_bottom_writes_everything(tmp_path):
     patients = pd.read_csv(out / "patients.csv")
     assert patients["patient"].tolist() == [f"P{i}" for i in range(1, 7)]
     written = {folder.name: len(list(folder.iterdir())) for folder in out.iterdir() if folder.is_dir()}
-    assert written == {"class_maps": 6, "heat_maps": 6, "qupath": 6, "measured": 6, "unfinished": 0}
+    assert written == {"class_maps": 6, "heat_maps": 6, "qupath": 6, "measured": 6}
     assert set(pd.read_csv(out / "correlations.csv")["column"]) == {"up", "noise"}
     text = (tmp_path / "slide_fibrosis.html").read_text(encoding="utf-8")
     assert "6 slides of 6 patients; 4 slides are annotated." in text
