@@ -1,6 +1,7 @@
 """What batch normalisation goes by when a network is used, measured once its weights no longer change."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -33,9 +34,12 @@ def measure_again(network: keras.Model, batch: Callable[[int], np.ndarray], batc
         one.momentum = 0.0  # each batch leaves its own means and variances
     call = tf.function(lambda images: network(images, training=True))
     sums = [0.0 for _ in layers for _ in range(2)]
-    for number in range(batches):
-        call(batch(number))
-        sums = [total + one.numpy() for total, one in zip(sums, _measured(layers), strict=True)]
+    with ThreadPoolExecutor(1) as maker:  # of the next batch, while one is looked at
+        coming = maker.submit(batch, 0)
+        for number in range(batches):
+            images, coming = coming.result(), maker.submit(batch, (number + 1) % batches)
+            call(images)
+            sums = [total + one.numpy() for total, one in zip(sums, _measured(layers), strict=True)]
     for one, total in zip(_measured(layers), sums, strict=True):
         one.assign(total / batches)
     for one, momentum in zip(layers, before, strict=True):

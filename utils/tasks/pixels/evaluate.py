@@ -1,6 +1,7 @@
 """How good a segmentation model is on images that neither its training nor its threshold has seen."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from utils.metrics.pixels import (
 from utils.tasks.pixels.classical import PixelForest, classical_segmenters
 from utils.tasks.pixels.predict import Segmenter
 from utils.tasks.task import Evaluation
+
+AT_ONCE = 2  # images that a network looks at: small ones leave some of the processor idle
 
 
 def pixel_pairs(segmenter: Segmenter, examples: Sequence[Example]) -> Iterator[tuple]:
@@ -113,10 +116,12 @@ class PixelScoring:
         """
         segmenter = self.load(folder)
         n = len(segmenter.classes)
-        rows = [
-            {"file": one.name, "role": role} | _disagreement(one.mask, segmenter.class_ids(one.image.array), n)
-            for one, role in zip(examples, roles, strict=True)
-        ]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            found = pool.map(segmenter.class_ids, [one.image.array for one in examples])
+            rows = [
+                {"file": one.name, "role": role} | _disagreement(one.mask, ids, n)
+                for one, role, ids in zip(examples, roles, found, strict=True)
+            ]
         table = pd.DataFrame(rows).sort_values("mean_iou").reset_index(drop=True)
         return table.drop(columns=["mean_iou", "other_class_percent"]) if n == 2 else table
 
