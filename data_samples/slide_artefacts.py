@@ -33,7 +33,7 @@ def colours(patient: Patient, painting: Painting) -> np.ndarray:
     density = amount[:, None, None] * patient.stains[0] + amount[None, :, None] * patient.stains[1]
     table = np.clip(np.rint(patient.glass * 10.0**-density), 0, 255).astype(np.uint8).reshape(-1, 3)
     pairs = painting.blue.astype(np.uint16) * 256 + painting.pink
-    return np.take(table, pairs, axis=0, mode="clip")  # looked up at once, without whole numbers of 64 bits
+    return np.take(table, pairs, axis=0, mode="clip")  # all are in the table: no need to look first
 
 
 def draw_pen(rng: np.random.Generator, painting: Painting, rgb: np.ndarray, ink: str) -> None:

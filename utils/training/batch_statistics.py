@@ -36,8 +36,9 @@ def measure_again(network: keras.Model, batch: Callable[[int], np.ndarray], batc
     sums = [0.0 for _ in layers for _ in range(2)]
     with ThreadPoolExecutor(1) as maker:  # of the next batch, while one is looked at
         coming = maker.submit(batch, 0)
-        for number in range(batches):
-            images, coming = coming.result(), maker.submit(batch, (number + 1) % batches)
+        for following in range(1, batches + 1):
+            images = coming.result()
+            coming = maker.submit(batch, following) if following < batches else None
             call(images)
             sums = [total + one.numpy() for total, one in zip(sums, _measured(layers), strict=True)]
     for one, total in zip(_measured(layers), sums, strict=True):
