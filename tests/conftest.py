@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from utils.runtime import LIBRARIES
+
 if TYPE_CHECKING:
     import keras
 
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # bioimageio.core, which some tests import, writes another there
+for name, value in LIBRARIES.items():
+    os.environ.setdefault(name, value)
 NORMALISATION = {"kind": "percentile", "low": 1, "high": 99.8, "per": "image", "channels": "separate"}
 
 

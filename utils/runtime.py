@@ -36,6 +36,12 @@ NEEDED = {
     "jinja2": "jinja2",
 }
 
+# How libraries compute, which they ask for once, when they are loaded.
+LIBRARIES = {"KERAS_BACKEND": "tensorflow"}  # bioimageio.core, once it is loaded, writes another one there
+if platform.machine().lower() in ("x86_64", "amd64"):
+    # TensorFlow by itself leaves oneDNN aside on processors without AVX-512; there, too, training takes half the time
+    # with it. Not tried on ARM.
+    LIBRARIES["TF_ENABLE_ONEDNN_OPTS"] = "1"
 MALLOPT = {-3: 32 << 20, -1: 64 << 20}  # by its number in mallopt(3): size from which memory is mapped, and given back
 
 _REMEDY = ' (remedy: install "tensorflow[and-cuda]" as the README says under "A graphics card")'
@@ -50,7 +56,8 @@ def prepare() -> None:
 
 def ensure(needed: Mapping[str, str]) -> None:
     """Install what is missing of the packages, which stand beside the modules that they bring; see `install`."""
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # bioimageio.core, once it is loaded, writes another one there
+    for name, value in LIBRARIES.items():
+        os.environ.setdefault(name, value)
     missing = [package for module, package in needed.items() if not _is_there(module)]
     if missing:
         print(f"Installing {', '.join(missing)} (needed once per session) ...")

@@ -3,13 +3,15 @@
 import contextlib
 import io
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 from csbdeep.models.pretrained import get_model_details, get_model_folder
 from csbdeep.utils import load_json
 from stardist.models import Config2D, StarDist2D, StarDistData2D
@@ -22,6 +24,7 @@ from utils.paths import resolve
 from utils.samples import PUBLISHED, PUBLISHED_PLACE
 from utils.training import model_folder
 from utils.training.checkpoints import make_room
+from utils.training.networks import compiled
 
 CONFIG, THRESHOLDS, WEIGHTS = "config.json", "thresholds.json", "weights_best.h5"  # names that StarDist itself uses
 PLACED = PUBLISHED_PLACE  # where a person may put the files of a published model
@@ -77,6 +80,21 @@ def load(folder: Path) -> StarDist2D:
             f"The StarDist model in {folder} could not be loaded: {CONFIG}, {THRESHOLDS} or {WEIGHTS} is missing, "
             "damaged, or belongs to another network. Copy the whole folder again."
         ) from error
+    return answering(model)
+
+
+def answering(model: StarDist2D) -> StarDist2D:
+    """The model, whose network learns no more, and answers by a compiled function wherever StarDist asks `predict`."""
+    network = model.keras_model
+
+    @cache
+    def once() -> Callable[[tf.Tensor], list[tf.Tensor]]:
+        return compiled(lambda x: network(x, training=False), tf.TensorSpec(network.input_shape, tf.float32))
+
+    def predict(x: np.ndarray, **_) -> list[np.ndarray]:
+        return [one.numpy() for one in once()(tf.constant(x, tf.float32))]
+
+    network.predict = predict
     return model
 
 

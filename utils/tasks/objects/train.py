@@ -23,6 +23,7 @@ from utils.tasks.objects.checks import object_sizes
 from utils.tasks.objects.network import (
     TrainingObjects,
     ValidationObjects,
+    answering,
     build,
     object_sources,
     open_network,
@@ -177,7 +178,7 @@ class ObjectTraining:
     def _publish(self, project, network, description, history) -> None:
         """Write the model folder from the trained network, with thresholds chosen on validation images only."""
         model = build(description["network"])
-        model.keras_model.set_weights(network.get_weights())
+        answering(model).keras_model.set_weights(network.get_weights())
         used = optimise_thresholds(model, project.examples("validation"), description["normalisation"])
         chosen = {"threshold": model.thresholds.prob, "nms_threshold": model.thresholds.nms, "threshold_images": used}
         save(project.folder, model, description | chosen, history)

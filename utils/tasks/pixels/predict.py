@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 import keras
@@ -35,7 +36,7 @@ from utils.tasks.results import (
     others_in,
 )
 from utils.training.model_folder import read_model
-from utils.training.networks import load_network
+from utils.training.networks import compiled, load_network
 
 TILE = 512  # side of a prediction tile in pixels; bounds the memory, whatever the image's size
 OVERLAP = 64  # pixels that neighbouring tiles share and blend over, more than the default U-Net sees around a pixel
@@ -53,7 +54,7 @@ class Segmenter:
     Parameters
     ----------
     network
-        Keras model: float32 (batch, Y, X, C) -> class probabilities (batch, Y, X, classes).
+        Keras model: float32 (batch, Y, X, C) -> class probabilities (batch, Y, X, classes); it learns no more.
     description
         Content of model.json; used are normalisation, threshold, smallest_part, classes and
         input.multiple_of.
@@ -66,9 +67,12 @@ class Segmenter:
         self.smallest_part = description.get("smallest_part", 1)  # models of earlier versions keep every speck
         self.classes = description["classes"]
         self.multiple = description["input"]["multiple_of"]
-        signature = [tf.TensorSpec((None, None, None, network.input_shape[-1]), tf.float32)]
-        # A compiled function with free sizes: Keras's predict() costs 30 times more on a small image.
-        self._call = tf.function(lambda x: network(x, training=False), input_signature=signature)
+
+    @cached_property
+    def _call(self) -> Callable[[tf.Tensor], list[tf.Tensor]]:
+        """A compiled function with free sizes: Keras's predict() costs 30 times more on a small image."""
+        images = tf.TensorSpec((None, None, None, self.network.input_shape[-1]), tf.float32)
+        return compiled(lambda x: [self.network(x, training=False)], images)
 
     def probabilities(self, array: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         """Class probabilities of an image, from top to bottom, a band of rows at a time.
@@ -95,7 +99,8 @@ class Segmenter:
         height, width = tile.shape[:2]
         padding = ((0, -height % self.multiple), (0, -width % self.multiple), (0, 0))
         padded = np.pad(tile, padding, mode="symmetric")
-        return self._call(padded[np.newaxis])[0, :height, :width].numpy()
+        (found,) = self._call(tf.constant(padded[np.newaxis]))
+        return found[0, :height, :width].numpy()
 
     def class_ids(self, array: np.ndarray, on_probabilities: Callable | None = None) -> np.ndarray:
         """Class of each pixel.

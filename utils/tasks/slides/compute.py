@@ -17,14 +17,13 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from utils.errors import ModelError
 from utils.images.normalise import TOGETHER, asked_by, normalisation_range
 from utils.images.slides import Slide, open_slide
 from utils.images.stains import by_colour, optical_density
 from utils.tasks.slides.tiles import NOT_TISSUE, Grid
-from utils.training.networks import input_multiple, reach, without_margin
+from utils.training.networks import compiled, input_multiple, reach, without_margin
 
 PART = 256  # pixels: what is computed of a tile are the rows and columns with tissue, in multiples of it: few shapes
 LARGEST = 4 * PART  # side of a tile
@@ -139,17 +138,14 @@ class Network(Engine):
     def _quick(self, answer: Callable[[tf.Tensor], list[tf.Tensor]]) -> Callable:
         """What `answer` says of normalised images, of an image as read (Y, X, C) uint8.
 
-        Normalised without a copy that has to be handed over; weights become constants, so that TensorFlow can put batch
-        normalisation into convolutions.
+        Normalised without a copy that has to be handed over.
         """
         low, high = normalisation_range(np.empty((1, 1, 1)), self.normalisation)
 
         def of_image(image: tf.Tensor) -> list[tf.Tensor]:
             return answer((tf.cast(image[tf.newaxis], tf.float32) - low) / (high - low))
 
-        signature = [tf.TensorSpec((None, None, self._network.input_shape[-1]), tf.uint8)]
-        traced = tf.function(of_image, input_signature=signature, autograph=False).get_concrete_function()
-        quick = convert_variables_to_constants_v2(traced)
+        quick = compiled(of_image, tf.TensorSpec((None, None, self._network.input_shape[-1]), tf.uint8))
         return lambda image: [one[0].numpy() for one in quick(tf.constant(image))]
 
     def look(self, region: np.ndarray, tissue: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
