@@ -75,6 +75,19 @@ def test_nothing_is_installed_where_nothing_is_missing(pip, capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="left alone on other processors")
+@pytest.mark.parametrize("own", [None, "0"])
+def test_onednn_computes_unless_a_person_says_otherwise(own):
+    code = (
+        "from utils import runtime; runtime.prepare(); runtime.load_tensorflow(); "
+        "from tensorflow.python.framework import test_util; print(test_util.IsMklEnabled())"
+    )
+    given = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    given |= {"TF_ENABLE_ONEDNN_OPTS": own} if own else {}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=given, capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == str(own is None)
+
+
 def test_what_matplotlib_says_of_fonts_stays_off_the_page(tmp_path):
     """Found on a machine whose list of fonts was out of date."""
     code = (

@@ -5,9 +5,10 @@ import itertools
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from utils.training.checkpoints import load_weights, save_weights, take_weights
-from utils.training.networks import classifier, input_multiple, quick_to_train, reach, unet, without_margin
+from utils.training.networks import classifier, compiled, input_multiple, quick_to_train, reach, unet, without_margin
 
 DEPTHS = [(0, False), (0, True), (1, True), (2, False), (3, True)]
 RNG = np.random.default_rng(0)
@@ -164,6 +165,25 @@ def test_what_answers_without_a_margin_answers_as_the_network(pooling_steps, hal
     np.testing.assert_allclose(answer, inside, rtol=1e-4, atol=1e-5)
     assert np.ptp(answer) > 0.1
     assert bottom.shape[1:3] == (height // multiple, width // multiple)
+
+
+@pytest.mark.parametrize("half_resolution", [False, True])
+def test_a_compiled_network_answers_images_of_any_size_as_it_does_itself_with_the_weights_of_then(half_resolution):
+    network = unet(2, 3, 4, 2, half_resolution)
+    for variable in network.weights:  # variances among them, which are positive
+        variable.assign(
+            RNG.normal(0, 0.3, variable.shape) if len(variable.shape) > 1 else RNG.uniform(0.5, 1, variable.shape)
+        )
+    answer = compiled(lambda x: [network(x, training=False)], tf.TensorSpec((None, None, None, 2), tf.float32))
+    images = [noise(*RNG.integers(1, 4, 1), *8 * RNG.integers(1, 6, 2), 2) for _ in range(4)]
+    known = [network(one, training=False).numpy() for one in images]
+    for variable in network.weights:
+        variable.assign(0 * variable)
+    for image, wanted in zip(images, known, strict=True):
+        (found,) = answer(tf.constant(image))
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+        assert np.ptp(found) > 0.1
+        np.testing.assert_allclose(network(image, training=False), 1 / 3, rtol=1e-6)
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])

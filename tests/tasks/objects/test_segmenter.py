@@ -83,6 +83,14 @@ def test_a_constant_image_holds_nothing_or_what_the_network_says_without_failing
     assert segmenter.find(np.full((64, 64, 1), 7, np.uint8)).labels.shape == (64, 64)
 
 
+def test_the_network_answers_stardist_as_keras_would(segmenter):
+    network, rng = segmenter.network, np.random.default_rng(3)
+    for side in 16 * rng.integers(1, 8, 3):
+        images = rng.random((1, side, 48, 1), np.float32)
+        for found, wanted in zip(network.predict(images, verbose=0), network([images], training=False), strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+
+
 def test_number_of_tiles():
     assert tiles((1024, 1024, 1)) == (1, 1, 1)
     assert tiles((1025, 3000, 3)) == (2, 3, 1)

@@ -89,7 +89,7 @@ def answering(model: StarDist2D) -> StarDist2D:
 
     @cache
     def once() -> Callable[[tf.Tensor], list[tf.Tensor]]:
-        return compiled(lambda x: network(x, training=False), tf.TensorSpec(network.input_shape, tf.float32))
+        return compiled(lambda x: network([x], training=False), tf.TensorSpec(network.input_shape, tf.float32))
 
     def predict(x: np.ndarray, **_) -> list[np.ndarray]:
         return [one.numpy() for one in once()(tf.constant(x, tf.float32))]
