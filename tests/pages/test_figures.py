@@ -291,6 +291,7 @@ def test_error_map_of_more_classes_names_the_mistakes():
     y_pred[5:7, 5:18] = 2  # 26 of 2080 pixels, tissue called fibrosis
     figure = error_map(one.image.array, one.mask, y_pred, TISSUE)
     assert legend_texts(figure) == ["tissue", "fibrosis", "tissue called fibrosis (1.2 %)"]
+    assert figure.legends[1].get_title().get_text() == "Mistakes (share of the image)"
     colour = to_rgb(figure.legends[1].get_patches()[0].get_facecolor())
     np.testing.assert_array_equal(np.isclose(shown(figure.axes[3]), colour).all(axis=-1), y_pred != one.mask)
 

@@ -148,8 +148,8 @@ def error_map(
     """One image (Y, X, C) four times: as it is, annotated, predicted (class ids (Y, X)), and where the two differ.
 
     For two classes false positives and false negatives have a colour each; for more, each of the most frequent kinds of
-    mistake has one, with the percentage of the image's area. `classes` is the class table as in model.json, `name` the
-    title.
+    mistake has one, with the percentage of the annotated area. `classes` is the class table as in model.json, `name`
+    the title.
     """
     size = thinned_pixel_size(image, pixel_size_um)
     image, y_true, y_pred = (thin(array, PANEL_PIXELS) for array in (image, y_true, y_pred))
@@ -162,7 +162,8 @@ def error_map(
     else:
         mistakes = paint_class_errors(errors, y_true, y_pred, [str(one["name"]) for one in classes])
         add_legend(figure, class_entries(classes) | not_counted_entry([y_true]), "left", "Classes", columns=2)
-        add_legend(figure, mistakes, "right", "Mistakes (share of the image)", columns=2)
+        whole = "the image" if counted(y_true).all() else "what is annotated"
+        add_legend(figure, mistakes, "right", f"Mistakes (share of {whole})", columns=2)
     add_picture(axes[0, 1], overlay(image, y_true, classes, brighten=True), "annotation (truth)")
     add_picture(axes[0, 2], overlay(image, y_pred, classes, brighten=True), "prediction of the model")
     add_picture(axes[0, 3], errors, "right and wrong")
