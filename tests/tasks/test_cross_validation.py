@@ -92,6 +92,14 @@ def test_few_images_are_tested_in_turn_and_the_model_learns_from_all(tmp_path):
         assert set(inner.roles) == {"training", "validation", "test"}
 
 
+def test_parts_share_what_was_measured_of_no_images_and_nothing_else(tmp_path):
+    project = opened(UNET, written(tmp_path), tmp_path)
+    parts = [of_fold(UNET, project, {"percentage_validation": AUTOMATIC}, 0, fold) for fold in (1, 2, 2)]
+    for of_images, known in ((True, [0, 1, 2, 2]), (False, [0, 0, 0, 0])):
+        found = [one.measure("x", lambda i=i: i, of_images) for i, one in enumerate([project, *parts])]
+        assert found == known
+
+
 def test_no_group_is_on_two_sides_and_copies_are_together(tmp_path):
     source = written(tmp_path, 12, 5)
     for kind in ("images", "masks"):

@@ -76,9 +76,13 @@ class Project:
         """What each image is used for, in words (n,): its role, or the part in which it is tested."""
         return self.roles if self.folds is None else np.array([f"part {number}" for number in self.folds])
 
-    def measure(self, what: Hashable, how: Callable[[], Any]) -> Any:
-        """Result of `how()` on the images with their present roles, worked out only the first time it is asked for."""
-        key = self.roles.tobytes(), what
+    def measure(self, what: Hashable, how: Callable[[], Any], of_images: bool = True) -> Any:
+        """Result of `how()`, worked out only the first time it is asked for.
+
+        `of_images`: it depends on the images and their present roles; else it is the same for all parts of a test in
+        turn, which share what was measured.
+        """
+        key = self.roles.tobytes() if of_images else b"", what
         if key not in self.measured:
             self.measured[key] = how()
         return self.measured[key]

@@ -162,7 +162,7 @@ def _with_roles(task: Any, project: "Project", chosen: np.ndarray, data: Mapping
     roles = np.full(len(project.roles), "test", dtype="<U10")
     roles[chosen] = task.split(project, chosen, percentage_of_validation(data, len(chosen)), seed)
     split = project.split.assign(role=roles, **{FOLD: project.folds})
-    return replace(project, roles=roles, split=split, measured={})
+    return replace(project, roles=roles, split=split)
 
 
 def turn_choice(project: "Project") -> Choice:

@@ -62,7 +62,7 @@ class ClassTraining:
             size = tuple(max(SMALLEST_FOR_BACKBONE, side) for side in size)
         work = values["batch_size"], size, DRAWING
         pace = project.measure(
-            (*network.items(), *work), lambda: seconds_per_step(networks.classifier(**network), *work)
+            (*network.items(), *work), lambda: seconds_per_step(networks.classifier(**network), *work), of_images=False
         )
         steps = _batches(values, fingerprint["images"])[1]
         rounds = ROUNDS.get(values["preset"], UNLIMITED)

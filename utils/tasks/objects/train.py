@@ -89,7 +89,9 @@ class ObjectTraining:
         patch = self.patch_size(project, values)
         network = self.describe(project, values)["network"]
         batch = values["batch_size"], patch, DRAWING
-        pace = project.measure((str(network), *batch), lambda: seconds_per_step(build(network).keras_model, *batch))
+        pace = project.measure(
+            (str(network), *batch), lambda: seconds_per_step(build(network).keras_model, *batch), of_images=False
+        )
         steps = automatic_steps(project.examples("training"), patch, values["batch_size"])
         add_length(values, steps, patch, WORK, effort(project, values["preset"], pace, BESIDE))
 

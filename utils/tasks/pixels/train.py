@@ -72,7 +72,9 @@ class PixelTraining:
         network = {name: values[name] for name in FIELDS}
         network |= {"channels": fingerprint["channels"], "classes": len(project.dataset.classes)}
         batch = values["batch_size"], patch
-        pace = project.measure((*network.items(), *batch), lambda: seconds_per_step(networks.unet(**network), *batch))
+        pace = project.measure(
+            (*network.items(), *batch), lambda: seconds_per_step(networks.unet(**network), *batch), of_images=False
+        )
         steps = automatic_steps(project.examples("training"), patch, values["batch_size"])
         needed = effort(project, values["preset"], pace, BESIDE)
         add_length(values, steps, patch, work_at(values["half_resolution"], self.work), needed)
