@@ -314,6 +314,9 @@ def test_share_agreement_has_a_panel_per_class_with_its_error():
         "fibrosis: off by 0.0 percentage points on average",
     ]
     np.testing.assert_allclose(figure.axes[0].collections[0].get_offsets(), [[50, 60], [70, 70]])
+    assert figure.axes[0].get_xlabel() == "annotated area (% of the image)"
+    in_part = share_agreement(per_image, TISSUE, whole=False)
+    assert in_part.axes[0].get_ylabel() == "predicted area (% of what was annotated)"
     identity = figure.axes[0].lines[0]
     np.testing.assert_array_equal(identity.get_xdata(), identity.get_ydata())
 

@@ -188,7 +188,7 @@ def test_pictures_of_errors_leave_it_out():
     mask[:4] = 2
     for classes in (CLASSES[:2], CLASSES):
         figure = error_map(image, np.minimum(mask, len(classes) - 1), np.zeros((8, 8), np.uint8), classes)
-    assert figure.legends[-1].get_title().get_text() == "Mistakes (share of what is annotated)"
+    assert figure.legends[-1].get_title().get_text() == "Mistakes (share of what was annotated)"
 
 
 def test_an_ignored_value_from_files_to_scores(tmp_path):

@@ -140,11 +140,11 @@ def test_a_cohort_is_measured_by_colour_and_set_beside_a_table(slides, tmp_path,
     page.show_omics(omics, *measured)
     table = pd.read_csv(out / "correlations.csv").set_index("column")
     assert table["rho"].to_dict() == {"up": 1.0, "down": -1.0}
-    assert any(one.startswith("P77 of genes.csv are left out") for one in said)
+    assert any(one == "Patients in genes.csv without slides, left out: P77." for one in said)
     assert len(drawn) == 2
     genes.iloc[1:].to_csv(tmp_path / "genes.csv")
     page.show_omics(omics, *measured)
-    assert any(one.startswith("Slides of P1 are left out here") for one in said)
+    assert any(one == "Patients with slides who are not in genes.csv, left out here: P1." for one in said)
     page.show_omics(omics | {"patient_table": ""}, *measured)
     assert said[-1].startswith("No table is named")
 

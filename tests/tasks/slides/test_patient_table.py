@@ -24,8 +24,8 @@ def test_patients_in_lines(tmp_path):
     assert found.words["site"].tolist() == ["A", "B"]
     assert found.notes[:3] == [
         "Each line of table.csv is a patient. Of the slides' 3 patients 2 stand in it.",
-        "Slides of P3 are left out here, which table.csv does not have.",
-        "P4 of table.csv are left out, of which there are no slides.",
+        "Patients with slides who are not in table.csv, left out here: P3.",
+        "Patients in table.csv without slides, left out: P4.",
     ]
 
 

@@ -162,8 +162,7 @@ def error_map(
     else:
         mistakes = paint_class_errors(errors, y_true, y_pred, [str(one["name"]) for one in classes])
         add_legend(figure, class_entries(classes) | not_counted_entry([y_true]), "left", "Classes", columns=2)
-        whole = "the image" if counted(y_true).all() else "what is annotated"
-        add_legend(figure, mistakes, "right", f"Mistakes (share of {whole})", columns=2)
+        add_legend(figure, mistakes, "right", f"Mistakes (share of {_whole(counted(y_true).all())})", columns=2)
     add_picture(axes[0, 1], overlay(image, y_true, classes, brighten=True), "annotation (truth)")
     add_picture(axes[0, 2], overlay(image, y_pred, classes, brighten=True), "prediction of the model")
     add_picture(axes[0, 3], errors, "right and wrong")
@@ -172,11 +171,16 @@ def error_map(
     return figure
 
 
-def share_agreement(per_image: pd.DataFrame, classes: Sequence[dict]) -> Figure:
+def _whole(whole: bool) -> str:
+    """What shares are of, in words."""
+    return "the image" if whole else "what was annotated"
+
+
+def share_agreement(per_image: pd.DataFrame, classes: Sequence[dict], whole: bool = True) -> Figure:
     """True against predicted share of the area, one panel per class, one point per image.
 
     `per_image` has the columns true_share_<class> and predicted_share_<class>, 0 to 1, as in PixelScores. Background is
-    the rest of the area and gets no panel.
+    the rest of the area and gets no panel. `whole`: all of each image is annotated.
     """
     shown = [one for one in classes if one["id"] > 0]
     n_columns = min(4, len(shown))
@@ -186,7 +190,7 @@ def share_agreement(per_image: pd.DataFrame, classes: Sequence[dict]) -> Figure:
     colours = class_colours(classes)
     for ax, one in zip(axes, shown, strict=False):
         true, predicted = (100 * per_image[f"{kind}_share_{one['name']}"] for kind in ("true", "predicted"))
-        agreement(ax, true, predicted, colours[one["id"]], "area (% of the image)")
+        agreement(ax, true, predicted, colours[one["id"]], f"area (% of {_whole(whole)})")
         error = np.abs(true - predicted).mean()
         ax.set_title(f"{one['name']}: off by {error:.1f} percentage\npoints on average", fontsize=11)
     for ax in axes[len(shown) :]:

@@ -10,6 +10,7 @@ from utils.data.problems import Problem
 from utils.data.project import Project, describe_images
 from utils.data.uneven import class_shares
 from utils.errors import how_many
+from utils.images.masks import counted
 from utils.metrics.pixels import readable_pixel_scores
 from utils.pages.figures import show_augmented, show_pairs
 from utils.pages.score_figures import confusion_figure
@@ -70,7 +71,8 @@ class PixelPage:
                 one.image.array, one.mask, predicted, classes, one.image.pixel_size_um
             )
         names = [one["name"] for one in classes]
-        figures["Share of the area, true and predicted"] = share_agreement(evaluation.scores.per_image, classes)
+        whole = all(counted(one.mask).all() for one in evaluation.test_set.examples)
+        figures["Share of the area, true and predicted"] = share_agreement(evaluation.scores.per_image, classes, whole)
         figures["Which class is taken for which"] = confusion_figure(evaluation.scores.confusion, names)
         return figures
 

@@ -15,6 +15,7 @@ from utils.tasks.slides.compute import Job
 LEVEL = 0.05
 NAMED = 12  # columns whose names are written into the picture
 WIDTH = 11.0  # inches
+LARGE = 14  # points: letters of a heat map, which the page shows at half its width
 DRAWN = 625  # pixels of the longer side of a slide's picture, about: more would be drawn into the same place
 LEFT_OUT = {PEN: "tab:green", FOLD: "tab:orange", OUT_OF_FOCUS: "tab:blue"}
 
@@ -92,12 +93,15 @@ def heat_map(
         ax.add_patch(Rectangle((x, y), frame, frame, fill=False, edgecolor="tab:blue", linewidth=1.2))
     if len(unlike):
         legend.append(Patch(fill=False, edgecolor="tab:blue", label="unlike the training"))
-    figure.colorbar(drawn, ax=ax, label=share, shrink=0.7)
+    bar = figure.colorbar(drawn, ax=ax, shrink=0.7)
+    bar.set_label(share, fontsize=LARGE)
+    bar.ax.tick_params(labelsize=LARGE)
     for one, text in ((plain, title), (ax, share.partition(" [")[0])):
-        one.set(xlim=(0, width), ylim=(height, 0), title=text)
+        one.set(xlim=(0, width), ylim=(height, 0))
+        one.set_title(text, fontsize=LARGE)
         one.set_axis_off()
     if legend:
-        figure.legend(handles=legend, loc="outside lower center", ncols=5, frameon=False)
+        figure.legend(handles=legend, loc="outside lower center", ncols=5, frameon=False, fontsize=LARGE)
     return figure
 
 

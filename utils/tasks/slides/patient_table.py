@@ -90,8 +90,8 @@ def read_patients(path: Path, patients: Sequence[str]) -> PatientTable:
     notes = [
         f"Each {what} of {path.name} is a patient. Of the slides' {how_many(len(patients), 'patient')} "
         f"{len(found)} stand in it.",
-        *([f"Slides of {_few(missing)} are left out here, which {path.name} does not have."] if missing else []),
-        *([f"{_few(others)} of {path.name} are left out, of which there are no slides."] if others else []),
+        *([f"Patients with slides who are not in {path.name}, left out here: {_few(missing)}."] if missing else []),
+        *([f"Patients in {path.name} without slides, left out: {_few(others)}."] if others else []),
         *notes,
     ]
     return PatientTable(numbers, words, notes)
@@ -167,7 +167,7 @@ def _by_kind(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, list[str]
     if strange:
         notes.append(f"What is no number in {_few(strange)} was left out.")
     if words:
-        notes.append(f"Words, here below {_few(words)}, are not tested; one such column can be held constant.")
+        notes.append(f"Words are not tested, but one such column can be held constant: {_few(words)}.")
     notes += [told for name in names if (told := once_a_gene(name))]
     return pd.DataFrame(numbers, index=table.index), pd.DataFrame(words, index=table.index), notes
 
