@@ -336,9 +336,19 @@ def test_a_package_that_answers_otherwise_is_removed(untrained_model, monkeypatc
     assert not list((folder / "export").iterdir())
 
 
+@pytest.mark.parametrize("before", [{}, {"TF_ENABLE_ONEDNN_OPTS": "1"}])
+def test_what_a_library_tells_later_processes_is_taken_back(monkeypatch, before):
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    for name, value in before.items():
+        monkeypatch.setenv(name, value)
+    with zoo._without_traces():
+        os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
+    assert os.environ.get("TF_ENABLE_ONEDNN_OPTS") == before.get("TF_ENABLE_ONEDNN_OPTS")
+
+
 @pytest.mark.slow
 def test_the_objects_of_a_package_are_those_of_the_notebook(finder, tmp_path, monkeypatch):
-    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")
     folder, environment = shutil.copytree(finder.folder, tmp_path / "model"), dict(os.environ)
     (done,) = export.export(folder, ["zoo"], ABOUT)
     assert done.problem == ""
