@@ -6,7 +6,6 @@ process that hands tests to others.
 
 from __future__ import annotations
 
-import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,13 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from utils.runtime import LIBRARIES
+from utils import runtime
 
 if TYPE_CHECKING:
     import keras
 
-for name, value in LIBRARIES.items():
-    os.environ.setdefault(name, value)
+runtime.tell_libraries()
 NORMALISATION = {"kind": "percentile", "low": 1, "high": 99.8, "per": "image", "channels": "separate"}
 
 

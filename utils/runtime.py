@@ -56,12 +56,17 @@ def prepare() -> None:
 
 def ensure(needed: Mapping[str, str]) -> None:
     """Install what is missing of the packages, which stand beside the modules that they bring; see `install`."""
-    for name, value in LIBRARIES.items():
-        os.environ.setdefault(name, value)
+    tell_libraries()
     missing = [package for module, package in needed.items() if not _is_there(module)]
     if missing:
         print(f"Installing {', '.join(missing)} (needed once per session) ...")
         install(missing)
+
+
+def tell_libraries() -> None:
+    """Say how libraries compute, before they are loaded, unless a person has said otherwise."""
+    for name, value in LIBRARIES.items():
+        os.environ.setdefault(name, value)
 
 
 def _is_there(module: str) -> bool:

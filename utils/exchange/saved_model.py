@@ -12,11 +12,11 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from utils.files import atomic
 from utils.images.normalise import SIGNAL
 from utils.tasks.portable import Portable
+from utils.training.networks import compiled
 
 FILE = "TF_SavedModel.zip"
 SIGNATURE = "serving_default"
@@ -55,8 +55,7 @@ def _frozen(
     call: Callable[[tf.Tensor], tf.Tensor], shape: tuple[int | None, ...]
 ) -> tuple[tuple[str, str], tf.compat.v1.GraphDef]:
     """Names of input and output, and the graph with its weights as constants."""
-    call = tf.function(call, autograph=False)
-    frozen = convert_variables_to_constants_v2(call.get_concrete_function(tf.TensorSpec(shape, tf.float32, "input")))
+    frozen = compiled(call, tf.TensorSpec(shape, tf.float32, "input"))
     (answer,) = frozen.outputs
     graph = tf.compat.v1.graph_util.remove_training_nodes(frozen.graph.as_graph_def(), [answer.op.name])
     return (frozen.inputs[0].name, answer.name), graph

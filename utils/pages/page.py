@@ -61,7 +61,9 @@ def _in_words(cell: object) -> object:
     return with_labels(cell) if isinstance(cell, str) and " " in cell else cell
 
 
-def show_tables(tables: Mapping[str, pd.DataFrame], counted: bool = False, most: int | None = None) -> None:
+def show_tables(
+    tables: Mapping[str, pd.DataFrame], counted: bool = False, most: int | None = None, precision: int = 2
+) -> None:
     """Show tables with their captions.
 
     Parameters
@@ -70,13 +72,15 @@ def show_tables(tables: Mapping[str, pd.DataFrame], counted: bool = False, most:
         Caption -> table; an empty one is left out, or with `counted` said to hold nothing.
     counted, most
         Whether the caption tells the number of rows; rows that are shown (None: all).
+    precision
+        See `tidy`.
     """
     for caption, table in tables.items():
         if counted or len(table):
             count = f": {len(table) or 'none found'}" if counted else ""
             display(Markdown(f"**{caption}{count}**"))
         if len(table):
-            display(tidy(table.iloc[:most]))
+            display(tidy(table.iloc[:most], precision))
 
 
 def show_figures(figures: Mapping[str, Figure]) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+from tensorflow.types.experimental import ConcreteFunction
 
 from utils.errors import ModelError
 from utils.training.checkpoints import load_weights, take_weights
@@ -151,8 +152,10 @@ def without_margin(network: keras.Model, margin: int) -> keras.Model:
     return keras.Model(same.input, [layers.Cropping2D(AROUND)(same.output), bottom])
 
 
-def compiled(answer: Callable[..., Sequence[tf.Tensor]], *given: tf.TensorSpec) -> Callable[..., list[tf.Tensor]]:
+def compiled(answer: Callable[..., tf.Tensor | Sequence[tf.Tensor]], *given: tf.TensorSpec) -> ConcreteFunction:
     """`answer` as a compiled function whose weights are constants, those of now: for networks that learn no more.
+
+    It takes tensors and returns a list of them.
 
     TensorFlow then puts batch normalisation into convolutions. And where one image is given at a time, oneDNN brings
     constant weights into the order that suits it; variables it takes as they lie, at half the speed.

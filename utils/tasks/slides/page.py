@@ -117,9 +117,9 @@ def _show_pieces(table: pd.DataFrame, names: Sequence[str], area: float) -> None
     counts = table.set_index(["patient", "slide"])[[name for name in table if name.endswith("[px]")]]
     counts = counts.set_axis(list(names), axis=1)
     by_slide = counts.groupby(level=[0, 1])
-    shown = (by_slide.sum() * area).map("{:.2g}".format).add_suffix(" [mm2]")  # vessels are small
+    shown = (by_slide.sum() * area).add_suffix(" [mm2]")
     shown.insert(0, "pieces", by_slide.size())
-    show_tables({"What is learned from": shown.reset_index()})
+    show_tables({"What is learned from": shown.reset_index()}, precision=4)  # vessels are small
     drawn = counts.groupby(level=0).sum() > 0
     if hidden := [name for name in names if not drawn[name].any()]:
         raise DataError(
