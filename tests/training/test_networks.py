@@ -8,7 +8,16 @@ import pytest
 import tensorflow as tf
 
 from utils.training.checkpoints import load_weights, save_weights, take_weights
-from utils.training.networks import classifier, compiled, input_multiple, quick_to_train, reach, unet, without_margin
+from utils.training.networks import (
+    Adam,
+    classifier,
+    compiled,
+    input_multiple,
+    quick_to_train,
+    reach,
+    unet,
+    without_margin,
+)
 
 DEPTHS = [(0, False), (0, True), (1, True), (2, False), (3, True)]
 RNG = np.random.default_rng(0)
@@ -160,7 +169,8 @@ def test_what_answers_without_a_margin_answers_as_the_network(pooling_steps, hal
     margin = (-(-reach(pooling_steps, half_resolution) // multiple) + more) * multiple
     height, width = 2 * margin + multiple * RNG.integers(1, 4, 2)
     image = noise(2, height, width, 3)
-    answer, bottom = without_margin(network, margin)(image, training=False)
+    scores, bottom = without_margin(network, margin)(image, training=False)
+    answer = tf.nn.softmax(scores)
     inside = network(image, training=False)[:, margin : height - margin, margin : width - margin]
     np.testing.assert_allclose(answer, inside, rtol=1e-4, atol=1e-5)
     assert np.ptp(answer) > 0.1
@@ -211,6 +221,26 @@ def test_what_is_quick_to_train_learns_what_the_network_learns(policy):
     again.set_weights(weights[1])
     images = batches[0][0]
     np.testing.assert_allclose(again(images), quick(images), atol=1e-5 if policy == "float32" else 2e-2)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_the_optimiser_takes_the_steps_of_that_of_keras(policy):
+    rng, found = np.random.default_rng(0), []
+    start = [rng.normal(size=shape).astype(np.float32) for shape in ((3, 2), (5,), ())]
+    gradients = [[rng.normal(scale=10.0**-step, size=one.shape) for one in start] for step in range(-2, 6)]
+    for kind in (keras.optimizers.Adam, Adam):
+        inner = kind(0.01)
+        optimiser = keras.optimizers.LossScaleOptimizer(inner) if policy == "mixed_float16" else inner
+        weights = [keras.Variable(one) for one in start]
+        optimiser.build(weights)
+        apply = tf.function(lambda *given: optimiser.apply([optimiser.scale_loss(one) for one in given]))  # noqa: B023
+        for step, given in enumerate(gradients):
+            inner.learning_rate = 0.01 / (1 + step)
+            apply(*(tf.constant(one, tf.float32) for one in given))
+        found.append([one.numpy() for one in (*weights, *inner.variables)])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-4, atol=1e-7)  # 1 - 0.999 in float32
+    assert all(np.abs(one - then).min() > 0.01 for one, then in zip(found[1], start, strict=False))
 
 
 def test_what_is_quick_to_train_leaves_frozen_layers_alone():

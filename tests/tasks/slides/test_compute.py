@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from utils.errors import ModelError
 from utils.images.stains import PICROSIRIUS_RED
 from utils.tasks.registry import UNET
-from utils.tasks.slides.compute import SURE, FromModel, FromStain, Job, Where, answers
+from utils.tasks.slides.compute import SURE, FromModel, FromStain, Job, Where, answers, sorted_by
 from utils.tasks.slides.tiles import NOT_TISSUE
 from utils.training.networks import input_multiple, reach, unet
 
@@ -73,6 +74,21 @@ def test_the_map_is_what_the_network_answers_to_the_whole_slide(slide_of, slide_
     probabilities = np.concatenate([block for _, block in model.probabilities(padded)])[margin:-margin, margin:-margin]
     uncertain = (probabilities.max(-1) < SURE).sum()
     assert sum(one.numbers[classes] for one in found) == pytest.approx(uncertain, abs=1e-3 * expected.size)
+
+
+@pytest.mark.parametrize("threshold", [None, 0.3, 0.8])
+def test_pixels_are_sorted_as_by_their_probabilities(threshold):
+    classes = 2 if threshold else int(RNG.integers(2, 7))
+    scores = RNG.normal(0, 3, (2, 30, 40, classes)).astype(np.float32)
+    scores[:, :10, :, 0] = scores.max(axis=-1)[:, :10]  # often no class alone is the most probable
+    scores[0, 20:] *= 40  # of these one could not take the exponential
+    expected = softmax(scores.astype(float), axis=-1)
+    ids, uncertain = (one.numpy() for one in sorted_by(scores, threshold))
+    np.testing.assert_array_equal(ids, expected[..., 1] > threshold if threshold else expected.argmax(-1))
+    np.testing.assert_array_equal(uncertain, expected.max(-1) < SURE)
+    assert ids.dtype == np.uint8
+    assert set(ids.ravel()) == set(range(classes))
+    assert 0 < uncertain.mean() < 1
 
 
 def test_what_is_no_tissue_is_not_measured(slide_of, slide_model):

@@ -122,7 +122,7 @@ class ClassTraining:
 
         def compile() -> None:
             loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-            logits.compile(keras.optimizers.Adam(), loss, weighted_metrics=["accuracy"])
+            logits.compile(networks.Adam(), loss, weighted_metrics=["accuracy"])
 
         return Ingredients(
             logits,

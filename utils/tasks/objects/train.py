@@ -33,6 +33,7 @@ from utils.tasks.objects.network import (
 from utils.tasks.objects.rules import BESIDE, DRAWING, WORK, grid_choice, rays_choice
 from utils.tasks.rules import add_length, patch_side
 from utils.training.fit import history_table
+from utils.training.networks import Adam
 from utils.training.pace import seconds_per_step
 from utils.training.run import Ingredients, training_precision
 
@@ -201,7 +202,7 @@ def _use_training_precision(model: StarDist2D) -> None:
 def _compile(model: StarDist2D) -> None:
     """Compile StarDist's losses, scaled up on a GPU, which computes in float16."""
     with training_precision():
-        model.prepare_for_training(optimizer=keras.optimizers.Adam())
+        model.prepare_for_training(optimizer=Adam())
     model.keras_model.jit_compile = False  # StarDist's losses pick pixels by a mask: no fixed size to compile for
 
 

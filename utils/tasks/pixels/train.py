@@ -178,7 +178,7 @@ class PixelTraining:
 
         return Ingredients(
             logits,
-            lambda: logits.compile(keras.optimizers.Adam(), segmentation_loss(training["loss"], weights)),
+            lambda: logits.compile(networks.Adam(), segmentation_loss(training["loss"], weights)),
             batches,
             validation,
             publish,

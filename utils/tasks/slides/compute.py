@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, reduce
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -122,10 +122,8 @@ class Network(Engine):
         """Classes, whether they are uncertain, and the features of the bottom."""
 
         def answer(images: tf.Tensor) -> list[tf.Tensor]:
-            probabilities, bottom = self._network(images, training=False)
-            two = len(self.names) == 2
-            ids = probabilities[..., 1] > self.threshold if two else tf.argmax(probabilities, axis=-1)
-            return [tf.cast(ids, tf.uint8), tf.reduce_max(probabilities, axis=-1) < SURE, bottom]
+            scores, bottom = self._network(images, training=False)
+            return [*sorted_by(scores, self.threshold if len(self.names) == 2 else None), bottom]
 
         return self._quick(answer)
 
@@ -138,14 +136,18 @@ class Network(Engine):
     def _quick(self, answer: Callable[[tf.Tensor], list[tf.Tensor]]) -> Callable:
         """What `answer` says of normalised images, of an image as read (Y, X, C) uint8.
 
-        Normalised without a copy that has to be handed over.
+        Normalised without a copy that has to be handed over, a row at a time: three times as fast as pixel by pixel.
         """
         low, high = normalisation_range(np.empty((1, 1, 1)), self.normalisation)
+        channels = self._network.input_shape[-1]
 
         def of_image(image: tf.Tensor) -> list[tf.Tensor]:
-            return answer((tf.cast(image[tf.newaxis], tf.float32) - low) / (high - low))
+            height, width = tf.unstack(tf.shape(image)[:2])
+            rows = tf.reshape(tf.cast(image, tf.float32), (height, width * channels))
+            seen = (rows - tf.tile(low, [width])) / tf.tile(high - low, [width])
+            return answer(tf.reshape(seen, (1, height, width, channels)))
 
-        quick = compiled(of_image, tf.TensorSpec((None, None, self._network.input_shape[-1]), tf.uint8))
+        quick = compiled(of_image, tf.TensorSpec((None, None, channels), tf.uint8))
         return lambda image: [one[0].numpy() for one in quick(tf.constant(image))]
 
     def look(self, region: np.ndarray, tissue: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -156,6 +158,23 @@ class Network(Engine):
     def features(self, region: np.ndarray, tissue: np.ndarray) -> np.ndarray:
         """As `look`, but of a region without a margin, whose features only are wanted."""
         return features(region, *self._descend(region), tissue)
+
+
+def sorted_by(scores: tf.Tensor, threshold: float | None) -> tuple[tf.Tensor, tf.Tensor]:
+    """Class of each pixel, uint8, and whether it is uncertain, from scores before softmax (..., classes).
+
+    The class that is most probable, or of two the second where its probability is above a `threshold`. Class by class,
+    without the probabilities: softmax and argmax over the last axis, in one thread each, took a sixth of a tile's time.
+    """
+    each = tf.unstack(scores, axis=-1)
+    best = reduce(tf.maximum, each)
+    total = tf.add_n([tf.exp(one - best) for one in each])  # 1 / probability of the most probable class
+    if threshold is not None:
+        return tf.cast(tf.exp(each[1] - best) > threshold * total, tf.uint8), total > 1 / SURE
+    ids = tf.zeros_like(best, tf.uint8)
+    for number in reversed(range(len(each))):  # of several that are as probable, the first
+        ids = tf.where(each[number] >= best, tf.constant(number, tf.uint8), ids)
+    return ids, total > 1 / SURE
 
 
 def memory_per_pixel(network: Mapping[str, Any]) -> float:
