@@ -35,6 +35,7 @@ from tests.benchmarks.measure import cpu_seconds
 from tests.notebook_forms import default_values
 from utils.data.project import Project
 from utils.metrics.confusion import confusion_matrix, scores_from_confusion
+from utils.runtime import load_tensorflow
 from utils.tasks import page
 from utils.tasks.slides import page as slide_page
 from utils.tasks.slides.omics import LEVEL, beside_omics
@@ -54,6 +55,7 @@ def main() -> None:
     parser.add_argument("--genes", action="store_true")
     parser.add_argument("--folder", type=Path)
     given = parser.parse_args()
+    load_tensorflow()  # which lets arrays have memory again, as on the page
     with nullcontext(given.folder) if given.folder else tempfile.TemporaryDirectory() as folder:
         run(Path(folder), given)
 

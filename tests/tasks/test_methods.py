@@ -422,6 +422,16 @@ def test_only_what_was_used_is_cited():
     assert "northcutt2021" in references(run_of(given), UNET.methods(run_of(given)))
 
 
+def test_the_optimiser_is_told_and_cited():
+    given = content("unet")
+    given["description"]["optimiser"] = "Muon"
+    text, keys = told("unet", given), references(run_of(given), UNET.methods(run_of(given)))
+    assert "Muon (Jordan et al. 2024; Liu et al. 2025) for kernels and Adam (Kingma and Ba 2015)" in text
+    assert {"jordan2024", "liu2025", "kingma2015"} <= set(keys)
+    given["description"]["optimiser"] = "Adam"
+    assert "with the optimiser Adam (Kingma and Ba 2015)" in told("unet", given)
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_every_reference_stands_in_the_text_and_the_other_way_round(task):
     given = content(task)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from utils.training.checkpoints import load_weights, save_weights, take_weights
 from utils.training.networks import (
     Adam,
+    Muon,
     classifier,
     compiled,
     input_multiple,
@@ -17,6 +18,7 @@ from utils.training.networks import (
     reach,
     unet,
     without_margin,
+    without_scale,
 )
 
 DEPTHS = [(0, False), (0, True), (1, True), (2, False), (3, True)]
@@ -241,6 +243,41 @@ def test_the_optimiser_takes_the_steps_of_that_of_keras(policy):
     for one, other in zip(*found, strict=True):
         np.testing.assert_allclose(other, one, rtol=1e-4, atol=1e-7)  # 1 - 0.999 in float32
     assert all(np.abs(one - then).min() > 0.01 for one, then in zip(found[1], start, strict=False))
+
+
+@pytest.mark.parametrize("shape", [(30, 8), (5, 9), (200, 64)])
+def test_a_matrix_without_scale_is_that_of_keras(shape):
+    matrix = noise(*shape) * 10.0 ** -np.linspace(0, 3, shape[1], dtype=np.float32)
+    expected = keras.optimizers.Muon().zeropower_via_newtonschulz5(tf.constant(matrix), 5)
+    found = without_scale(tf.constant(matrix)).numpy()
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+    np.testing.assert_allclose(without_scale(tf.constant(1000 * matrix)), found, atol=2e-5)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_kernels_take_the_steps_of_muon_and_other_weights_those_of_adam(policy):
+    rng = np.random.default_rng(0)
+    shapes = [(3, 3, 2, 5), (1, 1, 5, 3), (5,)]
+    start = [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+    gradients = [[rng.normal(size=shape).astype(np.float32) for shape in shapes] for _ in range(4)]
+
+    def steps(kind, flat: bool, **options) -> list[np.ndarray]:
+        inner = kind(0.01, **options)
+        optimiser = keras.optimizers.LossScaleOptimizer(inner) if policy == "mixed_float16" else inner
+        of = [(-1, one[-1]) if flat and number == 0 else one for number, one in enumerate(shapes)]
+        weights = [keras.Variable(one.reshape(shape)) for one, shape in zip(start, of, strict=True)]
+        optimiser.build(weights)
+        apply = tf.function(lambda *given: optimiser.apply([optimiser.scale_loss(one) for one in given]))
+        for step, given in enumerate(gradients):
+            inner.learning_rate = 0.01 / (1 + step)
+            apply(*(tf.constant(one.reshape(shape)) for one, shape in zip(given, of, strict=True)))
+        return [one.numpy().reshape(shape) for one, shape in zip(weights, shapes, strict=True)]
+
+    of_keras = steps(keras.optimizers.Muon, flat=True, weight_decay=None, adam_weight_decay=None)
+    by_adam = steps(keras.optimizers.Adam, flat=False)
+    for one, other, expected in zip(steps(Muon, flat=False), by_adam, of_keras, strict=True):
+        np.testing.assert_allclose(one, expected, rtol=1e-4, atol=1e-5)
+        assert (np.abs(one - other).max() < 1e-5) == (one.shape != (3, 3, 2, 5))
 
 
 def test_what_is_quick_to_train_leaves_frozen_layers_alone():

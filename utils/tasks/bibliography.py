@@ -83,6 +83,13 @@ ENTRIES: dict[str, Entry] = {
         "770--778",
         "10.1109/CVPR.2016.90",
     ),
+    "jordan2024": Entry(
+        "misc",
+        "Jordan, Keller and Jin, Yuchen and Boza, Vlado and others",
+        2024,
+        "Muon: an optimizer for hidden layers in neural networks",
+        {"howpublished": r"\url{https://kellerjordan.github.io/posts/muon/}"},
+    ),
     "kingma2015": _talk(
         "Kingma, Diederik P. and Ba, Jimmy",
         2015,
@@ -106,6 +113,13 @@ ENTRIES: dict[str, Entry] = {
         "39",
         "1380--1391",
         "10.1109/TMI.2019.2947628",
+    ),
+    "liu2025": Entry(
+        "misc",
+        "Liu, Jingyuan and Su, Jianlin and Yao, Xingcheng and others",
+        2025,
+        "Muon is scalable for LLM training",
+        {"doi": "10.48550/arXiv.2502.16982"},
     ),
     "loshchilov2017": _talk(
         "Loshchilov, Ilya and Hutter, Frank",

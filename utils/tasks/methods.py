@@ -58,6 +58,10 @@ SETTINGS = {  # field of a form that may say automatic -> what a reader of a pap
     "time_for_training": "the time for training",
     **dict.fromkeys([*AUGMENTATIONS, "augmentation"], "the augmentation"),
 }
+OPTIMISERS = {  # name in model.json -> words, and what to cite; Adam takes the other weights
+    "Adam": ("Adam ({kingma2015})", ()),
+    "Muon": ("Muon ({jordan2024}; {liu2025}) for kernels and Adam ({kingma2015})", ("jordan2024", "liu2025")),
+}
 RIVALS = {  # name in scores.json -> words, and what to cite
     "Otsu threshold": ("Otsu's threshold", ("otsu1979",)),
     "watershed": ("Otsu's threshold followed by a watershed", ("otsu1979", "vincent1991")),
@@ -259,15 +263,19 @@ def _training(run: Run, words: Words) -> list[str]:
     rates = [one["rate"] for one in how.get("stages", [])] or [training.get("initial_learning_rate")]
     rate = _listed([f"{one:.3g}" for one in dict.fromkeys(rates) if isinstance(one, int | float)])
     loss = f" and {words.loss}" if words.loss else ""
-    told = [
-        f"The training took {how_many(epochs, 'epoch')}{shown}, with the optimiser Adam ({cited('kingma2015')}){loss}."
-    ]
+    optimiser, more = _optimiser(run)
+    optimiser = optimiser.format(**{key: cited(key) for key in ("kingma2015", *more)})
+    told = [f"The training took {how_many(epochs, 'epoch')}{shown}, with the optimiser {optimiser}{loss}."]
     if rate:
         schedule = SCHEDULES[training.get("learning_rate_schedule", "constant")]
         waited = max(2, (training.get("patience") or 20) // 3)
         schedule = schedule.format(waited=waited, loshchilov2017=cited("loshchilov2017"))
         told.append(f"The learning rate rose linearly to {rate} during the first steps and was {schedule}.")
     return [*told, *_stages(how), *_kept(run, epochs)]
+
+
+def _optimiser(run: Run) -> tuple[str, tuple[str, ...]]:
+    return OPTIMISERS[run.description.get("optimiser", "Adam")]
 
 
 def _stages(how: Mapping) -> list[str]:
@@ -425,7 +433,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def references(run: Run, words: Words) -> list[str]:
     """Keys of what to cite: only what the run used, in the order of the alphabet."""
-    keys = {"abadi2016", "chollet2015", "kingma2015", *words.cited}
+    keys = {"abadi2016", "chollet2015", "kingma2015", *_optimiser(run)[1], *words.cited}
     own_range = run.description["normalisation"]
     keys |= {"weigert2018"} if (own_range["per"], own_range.get("kind")) == ("image", "percentile") else set()
     keys |= {"loshchilov2017"} if run.training.get("learning_rate_schedule") == "cosine" else set()

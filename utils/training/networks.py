@@ -20,6 +20,7 @@ BACKBONES = {  # name in keras.applications -> module with its preprocessing
     "ResNet50": "resnet",
 }
 SMALL = "small CNN"
+MOMENTUM = 0.95  # of `Muon`
 AROUND = 4  # pixels: two convolutions look at two, and what the level above adds are twice as many pixels as here
 
 
@@ -129,6 +130,48 @@ class Adam(keras.optimizers.Adam):
             epsilon=self.epsilon,
             grad=tf.cast(gradient, variable.dtype),
         )
+
+
+class Muon(Adam):
+    """Of kernels of convolutions the step is a matrix without scale [1]_, as long as a step of Adam [2]_.
+
+    All of what was learned in a batch then counts, not only what most patches have in common: what is rare is learned
+    in half the time. Other weights take the steps of Adam, in the place of whose first moments the momentum is kept.
+
+    References
+    ----------
+    .. [1] Jordan et al. (2024) Muon: an optimizer for hidden layers in neural networks,
+       https://kellerjordan.github.io/posts/muon/
+    .. [2] Liu et al. (2025) Muon is scalable for LLM training, arXiv:2502.16982
+    """
+
+    def update_step(self, gradient, variable, learning_rate):
+        """See Keras's optimiser."""
+        if len(variable.shape) == 4 and variable.shape[:2] != (1, 1):
+            self._step_of_kernel(gradient, variable, tf.cast(learning_rate, variable.dtype))
+        else:
+            super().update_step(gradient, variable, learning_rate)
+
+    def _step_of_kernel(self, gradient, kernel, learning_rate) -> None:
+        momentum = self._momentums[self._get_variable_index(kernel)]
+        gradient = tf.cast(gradient, kernel.dtype)
+        self.assign(momentum, MOMENTUM * momentum + gradient)
+        ahead = tf.reshape(gradient + MOMENTUM * momentum, (-1, kernel.shape[-1]))  # Nesterov's
+        step = 0.2 * max(ahead.shape) ** 0.5 * without_scale(ahead)
+        self.assign_sub(kernel, learning_rate * tf.reshape(step, kernel.shape))
+
+
+def without_scale(matrix: tf.Tensor) -> tf.Tensor:
+    """About the orthogonal matrix that is nearest to one (rows, columns): most singular values are 0.7 to 1.2.
+
+    Newton and Schulz's iteration with the polynomial of `Muon`'s authors, on the small matrix of products of columns.
+    """
+    matrix /= tf.norm(matrix) + 1e-7
+    products, factor = tf.matmul(matrix, matrix, transpose_a=True), tf.eye(matrix.shape[1])
+    for _ in range(5):
+        change = 3.4445 * tf.eye(matrix.shape[1]) - 4.7750 * products + 2.0315 * products @ products
+        factor, products = factor @ change, change @ products @ change
+    return matrix @ factor
 
 
 def quick_to_train(network: keras.Model) -> keras.Model:

@@ -50,6 +50,7 @@ class PixelTraining:
 
     largest_patch = LARGEST_PATCH  # of those that are chosen from the data
     work: ClassVar[Mapping[str, float]] = WORK
+    optimiser: ClassVar[type[networks.Adam]] = networks.Adam
 
     def patch_size(self, project: Project, training: Mapping) -> tuple[int, int]:
         """See `Masks`."""
@@ -114,6 +115,7 @@ class PixelTraining:
             "threshold": 0.5,
             "smallest_part": 1,
             "input": {"patch": list(patch), "multiple_of": multiple},
+            "optimiser": self.optimiser.__name__,
         }
 
     def untrained(self, description: Mapping) -> keras.Model:
@@ -178,7 +180,7 @@ class PixelTraining:
 
         return Ingredients(
             logits,
-            lambda: logits.compile(networks.Adam(), segmentation_loss(training["loss"], weights)),
+            lambda: logits.compile(self.optimiser(), segmentation_loss(training["loss"], weights)),
             batches,
             validation,
             publish,

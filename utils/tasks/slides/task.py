@@ -25,6 +25,7 @@ from utils.tasks.slides.cohort import BACKGROUND, BETWEEN
 from utils.tasks.slides.compute import Network
 from utils.tasks.slides.unlike import learn
 from utils.tasks.task import Checks, TestSet, warnings_of
+from utils.training import networks
 
 COLOUR = "colour threshold"  # name of the opponent
 THRESHOLDS = np.linspace(0.02, 0.6, 30)  # of the stain of collagen, in optical density
@@ -43,7 +44,8 @@ class SlideUNet(UNet):
 
     notebook = "slide_fibrosis"
     largest_patch = 128  # pixels: how large the drawn regions are says nothing of the structures in them
-    work: ClassVar[Mapping[str, float]] = WORK | {"Quick on a CPU": 200e6}  # vessels, which are rare, are learned last
+    work: ClassVar[Mapping[str, float]] = WORK | {"Quick on a CPU": 100e6}
+    optimiser = networks.Muon  # vessels, which are rare, are learned last
     parts, rounds_in_turn = 4, 0.2  # patients are few, and the slides themselves take time, too
 
     def __init__(self, stain: str, measured: str = ""):
