@@ -135,8 +135,8 @@ class Adam(keras.optimizers.Adam):
 class Muon(Adam):
     """Of kernels of convolutions the step is a matrix without scale [1]_, as long as a step of Adam [2]_.
 
-    All of what was learned in a batch then counts, not only what most patches have in common: what is rare is learned
-    in half the time. Other weights take the steps of Adam, in the place of whose first moments the momentum is kept.
+    All that a batch tells then counts, not only what most patches have in common, so that what is rare is learned
+    sooner. Other weights take the steps of Adam, in the place of whose first moments the momentum is kept.
 
     References
     ----------

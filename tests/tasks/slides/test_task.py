@@ -135,14 +135,17 @@ def test_pieces_are_stained_tissue_and_glass_alone_is_no_problem(opened):
     assert task.show_understood(project) is None
 
 
-def test_every_batch_shows_all_classes_and_the_methods_say_so(opened):
+def test_every_batch_shows_all_classes_and_kernels_learn_by_muon(opened):
     task, project, values = opened
     training = values["training"] | {"patch_height": 32, "patch_width": 32, "number_of_steps": 3, "number_of_epochs": 1}
     forms = {"training": training | {"half_resolution": True, "pooling_steps": 2}, "augmentation": {}}
     description = task.describe(project, forms["training"])
-    data = task.ingredients(project, forms, description).training_data
+    made = task.ingredients(project, forms, description)
+    data = made.training_data
     assert all({0, 1, 2} <= set(np.unique(masks)) for _, masks in (data[step] for step in range(3)))
-    assert description["balanced"]
+    made.compile()
+    assert (description["balanced"], description["optimiser"]) == (True, type(made.model.optimizer).__name__)
+    assert description["optimiser"] == "Muon"
 
 
 def test_pieces_with_most_classes_are_shown_one_of_each_patient(opened):

@@ -45,7 +45,7 @@ class SlideUNet(UNet):
     notebook = "slide_fibrosis"
     largest_patch = 128  # pixels: how large the drawn regions are says nothing of the structures in them
     work: ClassVar[Mapping[str, float]] = WORK | {"Quick on a CPU": 100e6}
-    optimiser = networks.Muon  # vessels, which are rare, are learned last
+    optimiser = networks.Muon  # Adam needs twice the rounds for vessels, which are rare
     parts, rounds_in_turn = 4, 0.2  # patients are few, and the slides themselves take time, too
 
     def __init__(self, stain: str, measured: str = ""):
