@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from scipy.ndimage import gaussian_filter
 
 from data_samples.lobules import COARSE
-from data_samples.slide_tissue import ARTEFACT, BACKGROUND, FULL, Painting
+from data_samples.slide_tissue import ARTEFACT, BACKGROUND, FULL, Painting, blocks, enlarged
 from data_samples.staining import Patient
 
 INKS = {"blue": (30, 60, 165), "green": (25, 125, 75), "black": (32, 32, 38), "red": (200, 32, 40)}
@@ -32,8 +32,11 @@ def colours(patient: Patient, painting: Painting) -> np.ndarray:
     amount = np.arange(256) / FULL
     density = amount[:, None, None] * patient.stains[0] + amount[None, :, None] * patient.stains[1]
     table = np.clip(np.rint(patient.glass * 10.0**-density), 0, 255).astype(np.uint8).reshape(-1, 3)
-    pairs = painting.blue.astype(np.uint16) * 256 + painting.pink
-    return np.take(table, pairs, axis=0, mode="clip")  # all are in the table: no need to look first
+    rgb = np.empty((*painting.size, 3), np.uint8)
+    for place in blocks(painting.size):  # at once it would take half a gigabyte, and thrice the time
+        pairs = painting.blue[place].astype(np.uint16) * 256 + painting.pink[place]
+        rgb[place] = np.take(table, pairs, axis=0, mode="clip")  # all are in the table: no need to look first
+    return rgb
 
 
 def draw_pen(rng: np.random.Generator, painting: Painting, rgb: np.ndarray, ink: str) -> None:
@@ -94,11 +97,3 @@ def bounds(field: np.ndarray, size: tuple[int, int]) -> tuple[slice, slice]:
         slice(COARSE * max(0, one[0] - 2), min(side, COARSE * (one[-1] + 3)))
         for one, side in zip(found, size, strict=True)
     )
-
-
-def enlarged(field: np.ndarray, place: tuple[slice, slice]) -> np.ndarray:
-    """A map at full size within a place, float32."""
-    (top, bottom), (left, right) = ((one.start, one.stop) for one in place)
-    box = tuple(side / COARSE for side in (left, top, right, bottom))
-    whole = Image.fromarray(field.astype(np.float32))
-    return np.asarray(whole.resize((right - left, bottom - top), Image.Resampling.BILINEAR, box=box))

@@ -132,7 +132,7 @@ def liver_nuclei(rng: np.random.Generator, centres: np.ndarray, slit: np.ndarray
     y, x = (along - PLATES / 2).T
     flat_size = rng.uniform([5, 1.6], [9, 2.6], along.shape)
     flat = ellipses(shape, along, flat_size, np.arctan2(y, x) + rng.normal(0, 0.3, len(along)))
-    return np.maximum.reduce([round_ones, 0.95 * nucleoli, 1.05 * flat]).astype(np.float32)
+    return np.maximum(np.maximum(round_ones, 0.95 * nucleoli), 1.05 * flat).astype(np.float32)
 
 
 def amounts(values: np.ndarray) -> np.ndarray:
@@ -156,52 +156,47 @@ class Painting:
         self._nuclei()
         self._fat()
 
-    def _map(self, field: np.ndarray, place: tuple[slice, slice], nearest: bool = False) -> np.ndarray:
-        """A map of the plan at full size within a block, float32."""
-        (top, bottom), (left, right) = ((one.start, one.stop) for one in place)
-        box = tuple(side / COARSE for side in (left, top, right, bottom))
-        how = Image.Resampling.NEAREST if nearest else Image.Resampling.BILINEAR
-        whole = Image.fromarray(field.astype(np.float32))
-        return np.asarray(whole.resize((right - left, bottom - top), how, box=box))
-
     def _paint(self, place: tuple[slice, slice]) -> None:
         """Liver cells, collagen and the empty slide of one block."""
         height, width = (one.stop - one.start for one in place)
-        rough = {sigma: field[:height, :width] for sigma, field in noise().items()}
+        rough = {sigma: np.ascontiguousarray(field[:height, :width]) for sigma, field in noise().items()}
         blue, pink = 0.01 * (rough[0.9] > 0.8), 0.01 * (rough[0.9] < -0.8)  # dust: no scanner shows glass quite even
-        inside = self._map(self.plan.inside, place)
+        inside = enlarged(self.plan.inside, place)
         if inside.max() > -30:
             inside = inside + 5 * rough[12] + 1.5 * rough[2]
-            depth = self._map(self.plan.depth, place) + 5 * rough[12] + 2.5 * rough[5] + rough[2]
+            depth = enlarged(self.plan.depth, place) + 5 * rough[12] + 2.5 * rough[5] + rough[2]
             fibrous = (depth > self.plan.level) & (inside >= 0)
             self.classes[place][inside >= 0] = TISSUE
             self.classes[place][fibrous] = FIBROSIS
             thick = 1 + 0.07 * rough[30] - 0.3 * soft_step(4 - inside, 1.5)
-            for (rows, columns), *amount in (self._fibres(place, rough), *self._cells(place, rough)):
-                blue[rows, columns], pink[rows, columns] = amount * thick[rows, columns]
+            for where, *amount in (self._fibres(place, rough), *self._cells(place, rough)):
+                for layer, one in zip((blue, pink), amount, strict=True):
+                    layer.ravel()[where] = one * thick.ravel()[where]
         self.blue[place], self.pink[place] = amounts(blue), amounts(np.maximum(pink, 0.3 * blue))
         self._empty(place, self.classes[place] == VESSEL, rough)
 
     def _cells(self, place: tuple[slice, slice], rough: dict[float, np.ndarray]) -> Iterator[tuple]:
-        """Of each lobule the places of its cells, and their blue and pink, which fade in some parts of the slide.
+        """Of each lobule the flat places of its cells, and their blue and pink, which fade in some parts of the slide.
 
         Also marks the inside of its vein.
         """
-        lobules = np.where(self.classes[place] == TISSUE, self._map(self.plan.lobule, place, nearest=True), -1)
-        pale = np.clip(0.5 * self._map(self.pale, place) + 0.15 * rough[30], 0, 1)
+        lobules = np.where(
+            self.classes[place] == TISSUE, enlarged(self.plan.lobule, place, Image.Resampling.NEAREST), -1
+        )
+        pale = np.clip(0.5 * enlarged(self.pale, place) + 0.15 * rough[30], 0, 1)
         for number in set(np.unique(lobules[::COARSE, ::COARSE]).astype(int)) - {-1}:
-            rows, columns = np.nonzero(lobules == number)
+            rows, columns, where = _places(lobules == number)
             y = (rows + (place[0].start - self.plan.centres[number, 0])).astype(np.float32)
             x = (columns + (place[1].start - self.plan.centres[number, 1])).astype(np.float32)
             index = self._in_lobule(number, y, x)
-            radius, faded = np.hypot(y, x), pale[rows, columns]
+            radius, faded = np.hypot(y, x), pale.ravel()[where]
             zone = (1 + self.look.zoning * (radius / 400 - 1)) / FULL
             yield (
-                (rows, columns),
+                where,
                 self.look.liver[0].ravel()[index] * zone * (1 - 0.3 * faded),
                 self.look.liver[1].ravel()[index] * zone * (1 - 0.35 * faded),
             )
-            lumen = radius + 6 * rough[12][rows, columns] < self.vein[number]
+            lumen = radius + 6 * rough[12].ravel()[where] < self.vein[number]
             self.classes[place][rows[lumen], columns[lumen]] = VESSEL
 
     def _in_lobule(self, number: int, y: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -212,18 +207,18 @@ class Painting:
         return (v % PLATES) * PLATES + u % PLATES
 
     def _fibres(self, place: tuple[slice, slice], rough: dict[float, np.ndarray]) -> tuple:
-        """Places of collagen, and its blue and pink: wavy fibres along septa and round the vessels of portal tracts."""
-        rows, columns = np.nonzero(self.classes[place] == FIBROSIS)
-        here = {sigma: field[rows, columns] for sigma, field in rough.items()}
-        across = self._map(self.plan.across, place)[rows, columns] + 9 * here[30] + 5 * here[12]
+        """Flat places of collagen, its blue and pink: wavy fibres along septa, and round vessels of portal tracts."""
+        rows, columns, where = _places(self.classes[place] == FIBROSIS)
+        here = {sigma: rough[sigma].ravel()[where] for sigma in (2, 12, 30)}
+        across = enlarged(self.plan.across, place).ravel()[where] + 9 * here[30] + 5 * here[12]
         along = 0.8 * (place[1].start + columns) + 0.6 * (place[0].start + rows) + 8 * here[30]
         strength, gaps = fibre_texture()
         index = (across.astype(np.int32) % BLOCK) * BLOCK + along.astype(np.int32) % BLOCK
         fibre, left = strength.ravel()[index], 1 - 0.75 * gaps.ravel()[index]
-        dense = 1 + 0.2 * np.clip(self._map(self.dense, place)[rows, columns], -1.5, 2)
+        dense = 1 + 0.2 * np.clip(enlarged(self.dense, place).ravel()[where], -1.5, 2)
         pink = COLLAGEN * self.look.patient.collagen * dense * (1 + 0.26 * fibre + 0.08 * here[2]) * left
         blue = self.look.patient.basophilia * (0.42 + 0.12 * fibre + 0.1 * here[12]) * left
-        return (rows, columns), blue.astype(np.float32), pink.astype(np.float32)
+        return where, blue.astype(np.float32), pink.astype(np.float32)
 
     def _empty(self, place: tuple[slice, slice], lumen: np.ndarray, rough: dict[float, np.ndarray]) -> None:
         """Insides of vessels: plasma, and red cells in some."""
@@ -306,6 +301,25 @@ class Painting:
                 for layer in (self.blue, self.pink):
                     window = layer[y - half : y + half, x - half : x + half]
                     window[:] = window * stamps[kind]
+
+
+def enlarged(
+    field: np.ndarray, place: tuple[slice, slice], how: Image.Resampling = Image.Resampling.BILINEAR
+) -> np.ndarray:
+    """A map of the plan at full size within a place, float32."""
+    near = tuple(slice(max(one.start // COARSE - 2, 0), one.stop // COARSE + 2) for one in place)
+    (top, bottom), (left, right) = ((one.start, one.stop) for one in place)
+    y, x = (one.start for one in near)
+    box = left / COARSE - x, top / COARSE - y, right / COARSE - x, bottom / COARSE - y
+    return np.asarray(
+        Image.fromarray(field[near].astype(np.float32)).resize((right - left, bottom - top), how, box=box)
+    )
+
+
+def _places(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows and columns of the pixels of a mask, and their places in its flat copy, by which they are found at once."""
+    rows, columns = np.nonzero(mask)
+    return rows, columns, rows * mask.shape[1] + columns
 
 
 def blocks(size: tuple[int, int]) -> Iterator[tuple[slice, slice]]:

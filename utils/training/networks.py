@@ -161,15 +161,16 @@ class Muon(Adam):
         self.assign_sub(kernel, learning_rate * tf.reshape(step, kernel.shape))
 
 
+@tf.function(input_signature=[tf.TensorSpec((None, None))], autograph=False)  # compiled once for kernels of all shapes
 def without_scale(matrix: tf.Tensor) -> tf.Tensor:
     """About the orthogonal matrix that is nearest to one (rows, columns): most singular values are 0.7 to 1.2.
 
     Newton and Schulz's iteration with the polynomial of `Muon`'s authors, on the small matrix of products of columns.
     """
     matrix /= tf.norm(matrix) + 1e-7
-    products, factor = tf.matmul(matrix, matrix, transpose_a=True), tf.eye(matrix.shape[1])
+    products, factor = tf.matmul(matrix, matrix, transpose_a=True), tf.eye(tf.shape(matrix)[1])
     for _ in range(5):
-        change = 3.4445 * tf.eye(matrix.shape[1]) - 4.7750 * products + 2.0315 * products @ products
+        change = 3.4445 * tf.eye(tf.shape(matrix)[1]) - 4.7750 * products + 2.0315 * products @ products
         factor, products = factor @ change, change @ products @ change
     return matrix @ factor
 

@@ -3,9 +3,12 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -134,11 +137,10 @@ def measure_cohort(
             f"{order.source.model} does not know what it has learned from looks like ({LOOKS} is missing), so that no "
             "slide that is unlike that can be named. Train it on the page slide_fibrosis."
         )
-    for member in members:
-        try:
-            own = _measured(member, order, order.key(member, weights), folder, known, client, progress)
-        except DataError as error:
-            warnings.append(f"Left out: {error}")
+    begin = partial(_begin, order=order, folder=folder, known=known, client=client, progress=progress)
+    for member, own in _measured(members, lambda one: begin(one, key=order.key(one, weights))):
+        if isinstance(own, DataError):
+            warnings.append(f"Left out: {own}")
             continue
         rows.append((member.name, member.patient, own.counts, own.groups))
         unlike[member.name] = own.unlike
@@ -192,13 +194,34 @@ def _doubts(member: Member, own: _OfSlide) -> list[str]:
     ]
 
 
-def _measured(member, order, key, folder, known, client, progress) -> _OfSlide:
-    """Numbers of a slide, from an earlier run where it is done."""
+def _measured(
+    members: Sequence[Member], begin: Callable[[Member], Callable[[], _OfSlide]]
+) -> Iterator[tuple[Member, _OfSlide | DataError]]:
+    """Each slide with its numbers, or why it has none: its files are written while the next slide is computed."""
+
+    def begun(member: Member) -> Future:
+        try:
+            return writer.submit(begin(member))
+        except DataError as error:
+            failed = Future()
+            failed.set_exception(error)
+            return failed
+
+    with ThreadPoolExecutor(1) as writer:
+        following = pairwise(chain(map(begun, members), [None]))
+        for member, (written, _) in zip(members, following, strict=True):
+            error = written.exception()
+            yield member, error if isinstance(error, DataError) else written.result()
+
+
+def _begin(member, *, order, key, folder, known, client, progress) -> Callable[[], _OfSlide]:
+    """Compute a slide; what is returned writes its files and tells its numbers, those of an earlier run where done."""
     done = folder / DONE / f"{member.name}.npz"
     if done.exists() and all(path.exists() for path in _files(folder, member)):
         with np.load(done) as found:
             if str(found["key"]) == key:
-                return _OfSlide(found["counts"], found["groups"].tolist(), float(found["unlike"]))
+                own = _OfSlide(found["counts"], found["groups"].tolist(), float(found["unlike"]))
+                return lambda: own
     tissue = find_tissue(member.slide, order.stain)
     job, tiles = order.job(member, tissue), folder / UNFINISHED / f"{member.name}_{key}"
     store, numbers = compute_slide(job, tiles, client, progress)
@@ -207,12 +230,17 @@ def _measured(member, order, key, folder, known, client, progress) -> _OfSlide:
     apart = _unlike(everything, n_counts, known, job.grid.side)
     groups = blocks(job.grid, numbers, order.um_per_pixel)
     own = _OfSlide(everything[:, :n_counts], groups, float(np.nanmean(apart)) if np.isfinite(apart).any() else 0.0)
-    _write(member, order, folder, job, store, numbers, tissue, apart)
-    with atomic(done) as temporary:
-        np.savez(temporary, key=key, counts=own.counts, groups=np.array(own.groups, str), unlike=own.unlike)
-    del store
-    shutil.rmtree(tiles, ignore_errors=True)
-    return own
+
+    def finish() -> _OfSlide:
+        store = TileStore(tiles, job.grid, everything.shape[1])  # an own one, which is closed before it is removed
+        _write(member, order, folder, job, store, numbers, tissue, apart)
+        with atomic(done) as temporary:
+            np.savez(temporary, key=key, counts=own.counts, groups=np.array(own.groups, str), unlike=own.unlike)
+        del store
+        shutil.rmtree(tiles, ignore_errors=True)
+        return own
+
+    return finish
 
 
 def _unlike(numbers: np.ndarray, n_counts: int, known: Known | None, side: int) -> np.ndarray:
