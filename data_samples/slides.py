@@ -22,6 +22,7 @@ from data_samples.slide_annotations import draw_annotations
 from data_samples.slide_expression import write_expression
 from data_samples.slide_tissue import ARTEFACT, FIBROSIS, TISSUE, Look, Painting, draw_look
 from data_samples.staining import Protocol, draw_patient
+from utils import runtime
 
 SEED = 20_261
 SIZE = (5000, 6000)  # height and width in pixels
@@ -114,7 +115,7 @@ def write_slide(path: Path, rgb: np.ndarray, um_per_pixel: float = UM_PER_PIXEL)
     jpeg = {"photometric": "rgb", "compression": "jpeg", "compressionargs": {"level": 85}, "metadata": None}
     with tifffile.TiffWriter(path) as file:
         for number, factor in enumerate(LEVELS):
-            level = np.asarray(picture if factor == 1 else picture.reduce(factor))
+            level = rgb if factor == 1 else np.asarray(picture.reduce(factor))
             about = f"{note}|MPP = {um_per_pixel}" if number == 0 else note
             file.write(level, tile=(256, 256), description=about, **jpeg)
             if number == 0:
@@ -138,6 +139,7 @@ def make_slides(folder: Path, seed: int = SEED, size: tuple[int, int] = SIZE) ->
 
 
 def _make_slides_of(patient: int, folder: Path, seed: int, size: tuple[int, int]) -> list[dict]:
+    runtime.reuse_memory()
     return [_write(folder, one) for one in draw_slides_of(patient, seed, size)]
 
 

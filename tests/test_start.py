@@ -343,6 +343,7 @@ def test_uv_is_tried_first_then_pip_and_the_last_reason_is_told(start, monkeypat
     start.ENVIRONMENT.mkdir()
     start.install()
     assert [re.search(r"/uv pip|-m pip", one)[0] for one in called if "install" in one] == ["/uv pip", "-m pip"]
+    assert "--compile-bytecode" in next(one for one in called if one.startswith("/uv"))  # pip does so unasked
     assert start.INSTALLED.is_file()
     start.INSTALLED.unlink()
     answers["pip"] = UV_OFFLINE

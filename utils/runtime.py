@@ -134,21 +134,28 @@ def load_tensorflow():
         try:
             tensorflow = importlib.import_module("tensorflow")
             tensorflow.get_logger().setLevel("ERROR")  # it warns of each size of image, which it compiles anew
-            _reuse_memory(tensorflow)
+            _make_data_set(tensorflow)
+            reuse_memory()
             return tensorflow
         finally:
             os.dup2(kept, 2)
             os.close(kept)
 
 
-def _reuse_memory(tensorflow) -> None:
-    """Let arrays have memory that others gave back, as Linux does where it is left alone; nothing on other systems.
+def _make_data_set(tensorflow) -> None:
+    """Make the first data set by a generator, with which TensorFlow undoes what `reuse_memory` does.
 
-    With the first data set that a generator makes, TensorFlow (`ApplyPython311MemoryPatch`) has each array of more than
-    128 kB made of fresh pages until the process ends: that took half the time of a random forest. So the first is made
-    here, and what it changed is set to what the C library comes to by itself.
+    Its `ApplyPython311MemoryPatch` has each array of more than 128 kB made of fresh pages: that took half the time of a
+    random forest.
     """
     list(tensorflow.data.Dataset.from_generator(lambda: iter(()), output_signature=tensorflow.TensorSpec(())))
+
+
+def reuse_memory() -> None:
+    """Let arrays have memory that others gave back; nothing on other systems than Linux.
+
+    For arrays of some megabytes the C library comes to that by itself, but it gives too much back to the system.
+    """
     with contextlib.suppress(AttributeError, OSError, TypeError):
         library = ctypes.CDLL(None)
         for number, size in MALLOPT.items():

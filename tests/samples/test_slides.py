@@ -1,6 +1,7 @@
 """The sample `slides`: what is drawn, that readers read it, and that neither colour nor chance solves it."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,11 @@ from scipy.stats import false_discovery_control, spearmanr
 from sklearn.ensemble import RandomForestClassifier
 
 from data_samples import slides
+from data_samples.lobules import COARSE
+from data_samples.slide_artefacts import colours
 from data_samples.slide_expression import BATCH, EMPTY, FALLING, RISING, draw_expression
-from data_samples.slide_tissue import ARTEFACT, BACKGROUND, FIBROSIS, TISSUE, VESSEL
+from data_samples.slide_tissue import ARTEFACT, BACKGROUND, FIBROSIS, FULL, TISSUE, VESSEL, enlarged
+from data_samples.staining import draw_patient
 from utils.images.annotations import check_place, class_mask, read_annotations
 from utils.images.masks import IGNORED
 from utils.images.slides import open_slide
@@ -51,6 +55,27 @@ def test_the_same_seed_draws_the_same(first):
     again = next(slides.draw_slides(size=SMALL))
     assert np.array_equal(again.rgb, first.rgb)
     assert again.annotations == first.annotations
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_part_of_a_map_is_enlarged_as_in_the_whole(seed):
+    rng = np.random.default_rng(seed)
+    field = rng.normal(size=rng.integers(40, 120, 2))
+    ends = [np.sort(rng.choice(side + 1, 2, replace=False)) * COARSE for side in field.shape]
+    place = tuple(slice(*one) for one in ends)
+    whole = enlarged(field, tuple(slice(0, COARSE * side) for side in field.shape))
+    np.testing.assert_array_equal(enlarged(field, place), whole[place])
+    assert np.ptp(whole[place]) > 0
+
+
+def test_colours_are_those_of_the_law_of_beer_and_lambert():
+    """Of a slide of several blocks."""
+    rng, size = np.random.default_rng(0), (1100, 1030)
+    painting = SimpleNamespace(size=size, blue=rng.integers(0, 256, size, np.uint8), pink=rng.integers(0, 256, size))
+    patient = draw_patient(rng, slides.PROTOCOL)
+    density = np.stack([painting.blue, painting.pink], axis=-1) / FULL @ patient.stains[:2]
+    expected = patient.glass * 10.0**-density
+    np.testing.assert_allclose(colours(patient, painting), expected, atol=0.51)
 
 
 def test_a_slide_is_read_as_a_slide(first, tmp_path):

@@ -225,21 +225,26 @@ def test_what_is_quick_to_train_learns_what_the_network_learns(policy):
     np.testing.assert_allclose(again(images), quick(images), atol=1e-5 if policy == "float32" else 2e-2)
 
 
+def after_steps(inner, policy, start, gradients):
+    """What an optimiser makes of weights by a step with each of the gradients, a shorter one each time."""
+    optimiser = keras.optimizers.LossScaleOptimizer(inner) if policy == "mixed_float16" else inner
+    weights = [keras.Variable(one) for one in start]
+    optimiser.build(weights)
+    apply = tf.function(lambda *given: optimiser.apply([optimiser.scale_loss(one) for one in given]))
+    for step, given in enumerate(gradients):
+        inner.learning_rate = 0.01 / (1 + step)
+        apply(*(tf.constant(one, tf.float32) for one in given))
+    return [one.numpy() for one in weights]
+
+
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
 def test_the_optimiser_takes_the_steps_of_that_of_keras(policy):
     rng, found = np.random.default_rng(0), []
     start = [rng.normal(size=shape).astype(np.float32) for shape in ((3, 2), (5,), ())]
     gradients = [[rng.normal(scale=10.0**-step, size=one.shape) for one in start] for step in range(-2, 6)]
-    for kind in (keras.optimizers.Adam, Adam):
-        inner = kind(0.01)
-        optimiser = keras.optimizers.LossScaleOptimizer(inner) if policy == "mixed_float16" else inner
-        weights = [keras.Variable(one) for one in start]
-        optimiser.build(weights)
-        apply = tf.function(lambda *given: optimiser.apply([optimiser.scale_loss(one) for one in given]))  # noqa: B023
-        for step, given in enumerate(gradients):
-            inner.learning_rate = 0.01 / (1 + step)
-            apply(*(tf.constant(one, tf.float32) for one in given))
-        found.append([one.numpy() for one in (*weights, *inner.variables)])
+    for inner in (keras.optimizers.Adam(0.01), Adam(0.01)):
+        weights = after_steps(inner, policy, start, gradients)
+        found.append([*weights, *(one.numpy() for one in inner.variables)])
     for one, other in zip(*found, strict=True):
         np.testing.assert_allclose(other, one, rtol=1e-4, atol=1e-7)  # 1 - 0.999 in float32
     assert all(np.abs(one - then).min() > 0.01 for one, then in zip(found[1], start, strict=False))
@@ -258,26 +263,18 @@ def test_a_matrix_without_scale_is_that_of_keras(shape):
 def test_kernels_take_the_steps_of_muon_and_other_weights_those_of_adam(policy):
     rng = np.random.default_rng(0)
     shapes = [(3, 3, 2, 5), (1, 1, 5, 3), (5,)]
-    start = [rng.normal(size=shape).astype(np.float32) for shape in shapes]
-    gradients = [[rng.normal(size=shape).astype(np.float32) for shape in shapes] for _ in range(4)]
+    start, *gradients = ([rng.normal(size=shape).astype(np.float32) for shape in shapes] for _ in range(5))
 
-    def steps(kind, flat: bool, **options) -> list[np.ndarray]:
-        inner = kind(0.01, **options)
-        optimiser = keras.optimizers.LossScaleOptimizer(inner) if policy == "mixed_float16" else inner
-        of = [(-1, one[-1]) if flat and number == 0 else one for number, one in enumerate(shapes)]
-        weights = [keras.Variable(one.reshape(shape)) for one, shape in zip(start, of, strict=True)]
-        optimiser.build(weights)
-        apply = tf.function(lambda *given: optimiser.apply([optimiser.scale_loss(one) for one in given]))
-        for step, given in enumerate(gradients):
-            inner.learning_rate = 0.01 / (1 + step)
-            apply(*(tf.constant(one.reshape(shape)) for one, shape in zip(given, of, strict=True)))
-        return [one.numpy().reshape(shape) for one, shape in zip(weights, shapes, strict=True)]
+    def flat(kernel, *others):
+        return [kernel.reshape(-1, kernel.shape[-1]), *others]  # Keras's Muon leaves the kernels of convolutions alone
 
-    of_keras = steps(keras.optimizers.Muon, flat=True, weight_decay=None, adam_weight_decay=None)
-    by_adam = steps(keras.optimizers.Adam, flat=False)
-    for one, other, expected in zip(steps(Muon, flat=False), by_adam, of_keras, strict=True):
-        np.testing.assert_allclose(one, expected, rtol=1e-4, atol=1e-5)
-        assert (np.abs(one - other).max() < 1e-5) == (one.shape != (3, 3, 2, 5))
+    of_keras = keras.optimizers.Muon(0.01, weight_decay=None, adam_weight_decay=None)
+    expected = after_steps(of_keras, policy, flat(*start), [flat(*one) for one in gradients])
+    by_adam = after_steps(keras.optimizers.Adam(0.01), policy, start, gradients)
+    found = after_steps(Muon(0.01), policy, start, gradients)
+    for one, other in zip(flat(*found), expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    assert [np.abs(one - other).max() < 1e-5 for one, other in zip(found, by_adam, strict=True)] == [False, True, True]
 
 
 def test_what_is_quick_to_train_leaves_frozen_layers_alone():

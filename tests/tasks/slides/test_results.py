@@ -1,5 +1,6 @@
 """What is written of a cohort: right areas, files that open, nothing twice, nothing stopped by one bad slide."""
 
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -113,6 +114,34 @@ def test_a_second_call_computes_nothing_and_another_order_does(slides, tmp_path,
     measure(slides, by_colour(tolerance_um=20.0), tmp_path / "out")
     assert len(calls) == 9
     assert not (tmp_path / "out" / "unfinished").exists()
+
+
+def test_files_of_a_slide_are_written_while_the_next_one_is_computed(slides, tmp_path, monkeypatch):
+    """And a slide whose files cannot be written stops no other."""
+    next_is_computed, begun = threading.Event(), []
+    compute, write = results.compute_slide, results._write
+
+    def computed(*given):
+        begun.append(given[0].slide.name)
+        if len(begun) == 2:
+            next_is_computed.set()
+        return compute(*given)
+
+    def written(member, *given):
+        assert next_is_computed.wait(60)
+        if member.name == "P1_b":
+            raise DataError("The disk is full.")
+        write(member, *given)
+
+    monkeypatch.setattr(results, "compute_slide", computed)
+    monkeypatch.setattr(results, "_write", written)
+    found = measure(slides, by_colour(), tmp_path / "out")
+    assert begun == ["P1_a.tif", "P1_b.tif", "P2_a.tif", "P3_a.tif"]
+    assert found.slides["slide"].tolist() == ["P1_a", "P2_a", "P3_a"]
+    assert found.warnings[0] == "Left out: The disk is full."
+    monkeypatch.setattr(results, "_write", write)
+    assert len(measure(slides, by_colour(), tmp_path / "out").slides) == 4
+    assert begun[4:] == ["P1_b.tif"]
 
 
 def test_another_model_computes_anew_and_names_what_it_does_not_know(slides, tmp_path, slide_model):
