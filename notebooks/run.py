@@ -35,7 +35,7 @@ THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"
 SECONDS = {
     "classification": {"3.2": 1, "4": 6, "5": 31, "6": 35, "": 39},
     "fine_tuning": {"3.2": 1, "4": 31, "4.2": 38, "4.3": 58, "5": 96, "6": 99, "": 103},
-    "slide_fibrosis": {"3.2": 3, "4": 86, "5": 133, "6": 170, "": 250},
+    "slide_fibrosis": {"3.2": 3, "4": 66, "5": 108, "6": 142, "": 200},
     "smart_microscopy": {"3.4": 2, "3.5": 30, "4": 35, "5": 55, "": 60},
     "stardist_segmentation": {"3.2": 1, "4": 8, "5": 64, "6": 76, "": 81},
     "unet_segmentation": {"3.2": 1, "4": 6, "5": 21, "6": 27, "": 30},

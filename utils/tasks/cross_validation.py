@@ -1,11 +1,9 @@
 """Few images are tested in turn: divided into parts, each tested by a model that was trained on the other parts."""
 
 import shutil
-import threading
 import time
 import zlib
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,6 +22,7 @@ from utils.pages.bar import BAR, doing, one_bar, progress_bar
 from utils.paths import IN_TURN
 from utils.samples import sample_of
 from utils.tasks.automatic import FOR_TRIALS, Choice, Effort
+from utils.tasks.opponents import answering
 from utils.training.model_folder import HISTORY, TRY_OUT, UNFINISHED, was_split_so
 
 if TYPE_CHECKING:
@@ -274,16 +273,11 @@ def _with_rounds(project: "Project", asked: Mapping, forms: Mapping) -> dict:
 def _answer_part(task: Any, project: "Project", asked: Mapping, fold: int, callback: keras.callbacks.Callback) -> None:
     seed = asked["training"]["seed"]
     inner = of_fold(task, project, asked["data"], seed, fold)
-    images, stop = (inner.examples("test"), inner.examples("training"), seed), threading.Event()
-    aside = ThreadPoolExecutor(1)  # a network that learns leaves some of the processor idle
-    opponents = aside.submit(task.answers_of_opponents, inner.dataset.classes, *images, stop.is_set)
-    try:
+    images = inner.examples("test"), inner.examples("training"), seed
+    with answering(task.answers_of_opponents, inner.dataset.classes, *images) as opponents:
         task.train(inner, {"overrides": asked}, [callback])
         doing("looking at the images that are tested")
         found = task.answers(task.load(inner.folder), *images) | opponents.result()
-    finally:
-        stop.set()
-        aside.shutdown(wait=False)  # whoever stopped the training need not wait for it
     tested = inner.split.loc[inner.roles == "test", "sha256"]
     _keep(_place(project.folder, fold), found, tested, len(pd.read_csv(inner.folder / HISTORY)))
     shutil.rmtree(inner.folder)

@@ -42,7 +42,7 @@ from utils.samples import STARTING, sample_of
 from utils.tasks.automatic import Choice, Progressively
 from utils.tasks.cross_validation import turn_choice
 from utils.tasks.fingerprint import fingerprint_table, measured
-from utils.tasks.opponents import NETWORK, compare_methods
+from utils.tasks.opponents import NETWORK, answering, compare_methods
 from utils.tasks.rules import augmentation_choices, normalisation_choice, validation_choice
 from utils.tasks.task import Checks, Evaluation, NetworkTask, Start, TestSet, warnings_of
 from utils.training.model_folder import DESCRIPTION, read_model
@@ -295,12 +295,17 @@ class Masks(NetworkTask):
         seed
             Of the opponents.
         """
-        plain, examples = super().evaluation(predictor, test_set), test_set.examples
-        plain = replace(plain, headline=_as_known(plain.headline, examples))
         if not len(training):
-            return plain
-        found = self.answers_of_opponents(predictor.classes, examples, training, seed)
-        return self._beside(plain, self.recalled(predictor, examples, found))
+            return self._alone(predictor, test_set)
+        given = predictor.classes, test_set.examples, training, seed
+        with answering(self.answers_of_opponents, *given) as found:
+            plain = self._alone(predictor, test_set)
+            return self._beside(plain, self.recalled(predictor, test_set.examples, found.result()))
+
+    def _alone(self, predictor: Any, test_set: TestSet) -> Evaluation:
+        """An evaluation without opponents."""
+        plain = super().evaluation(predictor, test_set)
+        return replace(plain, headline=_as_known(plain.headline, test_set.examples))
 
     def _beside(self, plain: Evaluation, rivals: Mapping[str, Any]) -> Evaluation:
         """An evaluation with the scores of opponents on the same test images."""

@@ -1,15 +1,15 @@
 """Whether a network is worth it: the same test images by methods from before deep learning, compared in pairs."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from utils.metrics.intervals import UNKNOWN, Judgement, paired_difference
-
-if TYPE_CHECKING:
-    from utils.tasks.task import Evaluation
 
 NETWORK = "network"
 COMPARED = "Network and classical methods on the same test images"  # caption of a table
@@ -20,6 +20,20 @@ ELSEWHERE = {  # where a biologist finds a method
     "colour threshold": "section 6, or Fiji: Image > Color > Colour Deconvolution, then Image > Adjust > Threshold",
     "watershed": "Fiji: Image > Adjust > Threshold, then Process > Binary > Watershed",
 }
+
+
+@contextmanager
+def answering(answers: Callable[..., Any], *given: Any) -> Iterator[Future]:
+    """What opponents answer, found while the block runs: a network leaves some of the processor idle.
+
+    `answers` is a task's `answers_of_opponents`; whoever leaves the block early need not wait for it.
+    """
+    stop, aside = threading.Event(), ThreadPoolExecutor(1)
+    try:
+        yield aside.submit(answers, *given, stop.is_set)
+    finally:
+        stop.set()
+        aside.shutdown(wait=False)
 
 
 def compare_methods(network: Judgement, others: Mapping[str, Judgement]) -> pd.DataFrame:
@@ -44,9 +58,8 @@ def compare_methods(network: Judgement, others: Mapping[str, Judgement]) -> pd.D
     return table
 
 
-def shown_methods(evaluation: "Evaluation") -> pd.DataFrame:
+def shown_methods(table: pd.DataFrame | None) -> pd.DataFrame:
     """Table of `compare_methods` for a page: method, the score, and "difference (low to high)"; empty without one."""
-    table = evaluation.classical
     if table is None:
         return pd.DataFrame()
     signed = ["", *(_signed(*row) for row in table[["difference", "low", "high"]].to_numpy()[1:])]  # first, the network
@@ -61,11 +74,14 @@ def _signed(difference: float, low: float, high: float) -> str:
     return f"{difference:+.2f}" + ("" if np.isnan(low) else f" ({low:+.2f} to {high:+.2f})")
 
 
-def worth_it(evaluation: "Evaluation") -> list[str]:
-    """Markdown on whether the network is worth it, beside the best of the other methods; none without a comparison."""
-    if evaluation.classical is None:
+def worth_it(compared: pd.DataFrame | None) -> list[str]:
+    """Markdown on whether the network is worth it, beside the best of the other methods; none without a comparison.
+
+    `compared` as of `compare_methods`.
+    """
+    if compared is None:
         return []
-    network, *others = evaluation.classical.to_dict("records")
+    network, *others = compared.to_dict("records")
     best = max(others, key=lambda one: np.nan_to_num(one["value"], nan=-1.0))
     values, difference = (network["value"], best["value"]), [best[name] for name in ("difference", "low", "high")]
     return [f"**Is it worth it?** {difference_verdict(best['score'], (NETWORK, best['method']), values, difference)}"]

@@ -83,7 +83,7 @@ class ObjectPage:
         """See `Task`."""
         return {
             "Scores on the test images, over all objects of all images together": _with_interval(evaluation.table),
-            COMPARED: shown_methods(evaluation),
+            COMPARED: shown_methods(evaluation.classical),
             "Scores of each test image at IoU 0.5": evaluation.scores.per_image,
         }
 
@@ -93,7 +93,7 @@ class ObjectPage:
         known = error["relative"] == error["relative"]
         relative = f", {100 * error['relative']:.0f} % of their number" if known else ""
         return [
-            *worth_it(evaluation),
+            *worth_it(evaluation.classical),
             f"The number of objects per image is off by {error['mean_absolute']:.1f} on average{relative} "
             "(too many in one place and too few in another cancel out).",
         ]

@@ -54,13 +54,13 @@ class PixelPage:
         """See `Task`."""
         return {
             "Scores on the test images": readable_pixel_scores(evaluation.table),
-            COMPARED: shown_methods(evaluation),
+            COMPARED: shown_methods(evaluation.classical),
             "Scores of each test image": _per_image(evaluation),
         }
 
     def remarks(self, evaluation: Evaluation) -> list[str]:
         """See `Task`: whether the network is worth it."""
-        return worth_it(evaluation)
+        return worth_it(evaluation.classical)
 
     def evaluation_figures(self, evaluation: Evaluation) -> dict[str, Figure]:
         """See `Task`: the worst images, predicted against true shares, the confusion matrix."""
