@@ -137,8 +137,8 @@ def measure_cohort(
             f"{order.source.model} does not know what it has learned from looks like ({LOOKS} is missing), so that no "
             "slide that is unlike that can be named. Train it on the page slide_fibrosis."
         )
-    begin = partial(_begin, order=order, folder=folder, known=known, client=client, progress=progress)
-    for member, own in _measured(members, lambda one: begin(one, key=order.key(one, weights))):
+    given = {"order": order, "weights": weights, "folder": folder, "known": known}
+    for member, own in _measured(members, partial(_begin, **given, client=client, progress=progress)):
         if isinstance(own, DataError):
             warnings.append(f"Left out: {own}")
             continue
@@ -214,9 +214,9 @@ def _measured(
             yield member, error if isinstance(error, DataError) else written.result()
 
 
-def _begin(member, *, order, key, folder, known, client, progress) -> Callable[[], _OfSlide]:
+def _begin(member, *, order, weights, folder, known, client, progress) -> Callable[[], _OfSlide]:
     """Compute a slide; what is returned writes its files and tells its numbers, those of an earlier run where done."""
-    done = folder / DONE / f"{member.name}.npz"
+    key, done = order.key(member, weights), folder / DONE / f"{member.name}.npz"
     if done.exists() and all(path.exists() for path in _files(folder, member)):
         with np.load(done) as found:
             if str(found["key"]) == key:
